@@ -1,0 +1,44 @@
+# People and CI run the same targets. Everything lives in .venv; nothing needs root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install demo test soak check bench serve lock clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gridline needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install
+	$(BIN)/python -m examples.demo
+
+test: install
+	$(BIN)/python -m pytest -m "not soak"
+
+soak: install
+	$(BIN)/python -m pytest -m soak --timeout 5400
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+serve: install
+	$(BIN)/gridline serve $(or $(COLLECTION),plants)
+
+# The lock holds the exact pins of the whole tree, but neither torch's CUDA packages nor its build tag:
+# the same file gives the CPU build where that is what the index offers, and the CUDA build on a GPU machine.
+lock: install
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | grep -vE '^(nvidia-|cuda-|triton)' | sed 's/+cpu$$//; s/+cu[0-9]*$$//' > requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info gridline-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
