@@ -1,0 +1,1 @@
+"""What runs inside TorchServe, and the one encoder of rows that training uses too."""

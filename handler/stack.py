@@ -1,0 +1,50 @@
+"""A stack: m models over the same features, as one weight matrix.
+
+Shapes: m models · d encoded columns · k raw features · p weights of a model (d, and one more with a bias).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from .model_card import ModelCard
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What serving knows of each model beyond its weights, all float64.
+
+    `fill_mk`, `feature_min_mk` and `feature_max_mk` are in raw units, NaN where a feature has none (categorical, or no
+    fill rule). `inverse_cross_product_mpp` is that of [X 1]ᵀ[X 1] over the training rows (the bias is the last), and `residual_variance_m` the
+    residual sum of squares over n - p; both are None where they were switched off.
+    """
+
+    fill_mk: Tensor
+    feature_min_mk: Tensor
+    feature_max_mk: Tensor
+    column_mean_md: Tensor
+    num_rows_m: Tensor
+    inverse_cross_product_mpp: Tensor | None = None
+    residual_variance_m: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """m models that share a model card: `weight_md` and `bias_m`, float64; `bias_m` is None where the card says so."""
+
+    card: ModelCard
+    weight_md: Tensor
+    bias_m: Tensor | None
+    statistics: Statistics | None = None
+
+    def linear(self, row: int) -> nn.Linear:
+        """Return model `row` as an `nn.Linear` of shape (1, d) in PyTorch's default dtype."""
+        weight_1d = self.weight_md[row : row + 1]
+        linear = nn.Linear(weight_1d.shape[1], 1, bias=self.bias_m is not None)
+        state = {"weight": weight_1d}
+        if self.bias_m is not None:
+            state["bias"] = self.bias_m[row : row + 1]
+        linear.load_state_dict(state)
+        return linear
