@@ -25,10 +25,10 @@ Unseen = Literal["error", "reference"]
 class Feature:
     """A raw column and the rule that encodes it.
 
-    `levels` are the values of a categorical feature in sorted order; the first is the reference, which encodes to zeros,
-    when the model has a bias. `unseen` says what a level that training did not see does: it is an error, or it counts as the
-    reference. `missing` says what an absent or NaN value of a numeric feature does: it is an error, or the mean of the
-    training rows (raw units) takes its place.
+    `levels` are the values of a categorical feature in sorted order; the first is the reference, which encodes to
+    zeros, when the model has a bias. `unseen` says what a level that training did not see does: it is an error, or it
+    counts as the reference. `missing` says what an absent or NaN value of a numeric feature does: it is an error, or
+    the mean of the training rows (raw units) takes its place.
     """
 
     name: str
@@ -80,7 +80,8 @@ class ModelCard:
             fields: Mapping[str, Any] = json.loads(text)
             if fields["format"] > FORMAT:
                 raise ModelCardError(
-                    f"the model card has format {fields['format']}, and this gridline reads up to {FORMAT}: upgrade gridline"
+                    f"the model card has format {fields['format']}, and this gridline reads up to {FORMAT}: "
+                    "upgrade gridline"
                 )
             features = tuple(
                 Feature(**{**feature, "levels": tuple(feature["levels"])}) for feature in fields["features"]

@@ -17,8 +17,8 @@ class Statistics:
     """What serving knows of each model beyond its weights, all float64.
 
     `fill_mk`, `feature_min_mk` and `feature_max_mk` are in raw units, NaN where a feature has none (categorical, or no
-    fill rule). `inverse_cross_product_mpp` is that of [X 1]ᵀ[X 1] over the training rows (the bias is the last), and `residual_variance_m` the
-    residual sum of squares over n - p; both are None where they were switched off.
+    fill rule). `inverse_cross_product_mpp` is that of [X 1]ᵀ[X 1] over the training rows (the bias is the last), and
+    `residual_variance_m` the residual sum of squares over n - p; both are None where they were switched off.
     """
 
     fill_mk: Tensor
