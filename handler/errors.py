@@ -7,6 +7,8 @@ HandlerError
 
 from __future__ import annotations
 
+from functools import partial
+
 
 class HandlerError(ValueError):
     """The base of all errors of this package; its message is one line, and safe to show to a caller."""
@@ -27,3 +29,7 @@ class EncodingError(HandlerError):
         self.feature = feature
         self.row = row
         self.value = value
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with the keywords: an error crosses from a Ray task to the driver."""
+        return partial(EncodingError, feature=self.feature, row=self.row, value=self.value), self.args

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from .errors import ModelCardError
@@ -42,6 +43,15 @@ class Feature:
         """Return the levels that have a column of their own."""
         return self.levels[1:] if has_reference else self.levels
 
+    @cached_property
+    def level_position(self) -> Mapping[str, int]:
+        """The position of each level in `levels`: a look-up in constant time."""
+        return {level: position for position, level in enumerate(self.levels)}
+
+    def num_columns(self, has_reference: bool) -> int:
+        """Return the number of encoded columns."""
+        return 1 if self.kind == "numeric" else len(self.levels) - has_reference
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -68,6 +78,11 @@ class ModelCard:
                 else tuple(f"{feature.name}={level}" for level in feature.encoded_levels(self.bias))
             )
         )
+
+    @property
+    def num_columns(self) -> int:
+        """The number d of encoded columns."""
+        return sum(feature.num_columns(self.bias) for feature in self.features)
 
     def to_json(self) -> str:
         """Return the card as JSON; equal cards give equal text."""
