@@ -1,0 +1,113 @@
+"""The `datasets` of a configuration: where a table is, what is regressed on what, and which rows validate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from .values import SECTION, Count, Fraction, Location, Seed, Text, items, nothing_for_none, refused
+
+
+class FeatureConfig(BaseModel):
+    """A column that is regressed on, and how it is encoded. A name alone stands for a numeric feature."""
+
+    model_config = SECTION
+
+    name: Text
+    """The column."""
+    kind: Literal["numeric", "categorical"] = "numeric"
+    """A categorical feature has a weight for each of its levels, but for the first (in sorted order) where there is a
+    bias."""
+    transform: Literal["log10", "log1p", "sqrt"] | None = None
+    """A function applied to a numeric feature, in training and in serving."""
+    missing: Literal["error", "mean"] = "error"
+    """What an empty cell of a numeric feature is: an error, or the mean of the training rows."""
+    unseen: Literal["error", "reference"] = "error"
+    """What a level is that training did not see: an error, or the reference (the first level)."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> FeatureConfig:
+        if self.kind == "categorical" and self.transform is not None:
+            raise refused("can't be applied to a categorical feature: remove it", key="transform")
+        if self.kind == "categorical" and self.missing == "mean":
+            raise refused("can't be applied to a categorical feature: remove it", key="missing")
+        if self.kind == "numeric" and self.unseen == "reference":
+            raise refused("applies to categorical features only: remove it, or set 'kind: categorical'", key="unseen")
+        return self
+
+
+class ValidationConfig(BaseModel):
+    """Which rows validate: a fraction of them, or each in turn, by folds; by the seed and a row's content."""
+
+    model_config = SECTION
+
+    fraction: Fraction | None = None
+    """The share of the rows that validates."""
+    folds: Annotated[Count, Field(ge=2)] | None = None
+    """The number of folds; each validates once."""
+    seed: Seed = 0
+    """Another seed, another split."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> ValidationConfig:
+        if (self.fraction is None) == (self.folds is None):
+            raise refused("must hold either 'fraction' or 'folds': write {fraction: 0.2}, {folds: 5}, or none")
+        return self
+
+
+def _feature(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _delimiter(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) != 1 or value in '"\r\n' or not value.isascii():
+        raise refused("is not a delimiter: write one character, such as ';' or \"\\t\"")
+    return value
+
+
+class DatasetConfig(BaseModel):
+    """A table for which a regression is wanted; with `group_by`, one for each of its groups."""
+
+    model_config = SECTION
+
+    name: Text
+    """The dataset's name in the collection."""
+    source: Annotated[
+        tuple[Location, ...], BeforeValidator(items, json_schema_input_type=str | list[str]), Field(min_length=1)
+    ]
+    """A file, a folder or a pattern, or a list of them; local, or s3://BUCKET/PATH. A relative path is looked for
+    beside the configuration file, then in the working directory."""
+    format: Literal["auto", "csv", "tsv", "parquet"] = "auto"
+    """The format of the files; `auto` goes by their names."""
+    delimiter: Annotated[str, BeforeValidator(_delimiter, json_schema_input_type=str)] | None = None
+    """The character between the cells of a csv file; a comma where it is left out."""
+    target: Text
+    """The column that is predicted."""
+    features: Annotated[
+        tuple[Annotated[FeatureConfig, BeforeValidator(_feature, json_schema_input_type=str | FeatureConfig)], ...],
+        Field(min_length=1),
+    ]
+    """The columns that are regressed on."""
+    group_by: Annotated[tuple[Text, ...], BeforeValidator(items, json_schema_input_type=str | list[str])] = ()
+    """The columns whose values divide the rows into datasets of their own."""
+    validation: Annotated[
+        ValidationConfig | None,
+        BeforeValidator(nothing_for_none, json_schema_input_type=ValidationConfig | Literal["none"] | None),
+    ] = None
+    """Which rows validate; `none`: all of them train."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> DatasetConfig:
+        names = [feature.name for feature in self.features]
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                raise refused(f"names the feature {name!r} twice: remove one", key=f"features.{at}")
+            if name == self.target:
+                raise refused(f"names the target {name!r} as a feature: remove it", key=f"features.{at}")
+        for at, name in enumerate(self.group_by):
+            if name in (*names, self.target, *self.group_by[:at]):
+                raise refused(f"names {name!r}, which has another use here: remove one of them", key="group_by")
+        if self.delimiter is not None and self.format == "parquet":
+            raise refused("has no meaning for parquet: remove it", key="delimiter")
+        return self

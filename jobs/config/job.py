@@ -1,0 +1,122 @@
+"""The configuration of a job as one frozen value, and what its sections have to agree on."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+from .datasets import DatasetConfig
+from .grid import GridConfig, grid_points
+from .training import TrainingConfig
+from .values import SECTION, Location, NotNegative, Text, refused
+
+Metric = Literal["train_mse", "val_mse", "train_loss", "val_loss", "r2"]
+
+
+class SelectConfig(BaseModel):
+    """How the best trial of a dataset is found, and when it takes the champion's place."""
+
+    model_config = SECTION
+
+    metric: Metric | None = None
+    """What trials are compared by; left out: val_mse where there is validation, train_mse where there is none."""
+    mode: Literal["min", "max"] | None = None
+    """Whether less or more of it is better; left out, as the metric has it."""
+    promote: Literal["better", "always"] = "better"
+    """Whether a challenger has to be better than the champion to take its place."""
+    min_improvement: NotNegative = 0.0
+    """By how much it has to be better, in units of the metric."""
+
+    @model_validator(mode="after")
+    def _sensible_mode(self) -> SelectConfig:
+        wanted = "max" if self.metric == "r2" else "min"
+        if self.mode is not None and self.mode != wanted:
+            metric = self.metric or "an error"
+            raise refused(f"looks for the worst trial by {metric}: set 'mode: {wanted}', or remove it", key="mode")
+        return self
+
+
+class StoreConfig(BaseModel):
+    """Where models are kept. Endpoint and credentials come from the environment, by the names that AWS gives them."""
+
+    model_config = SECTION
+
+    uri: Location
+    """s3://BUCKET/PREFIX, or a directory."""
+
+
+class JobConfig(BaseModel):
+    """A job: datasets, the grid that each is trained at, how, and which model of it is kept where."""
+
+    model_config = SECTION
+
+    name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)]
+    """The collection: what is committed, archived and served together."""
+    datasets: Annotated[tuple[DatasetConfig, ...], Field(min_length=1)]
+    """The tables for which a regression is wanted."""
+    grid: GridConfig
+    """The hyperparameters that are tried."""
+    training: TrainingConfig = TrainingConfig()
+    """How every grid point is trained."""
+    select: SelectConfig = SelectConfig()
+    """Which trial is kept."""
+    store: StoreConfig | None = None
+    """Where; left out, GRIDLINE_STORE or the folder gridline-store."""
+
+    def metric_of(self, dataset: DatasetConfig) -> Metric:
+        """Return what the trials of `dataset` are compared by."""
+        if self.select.metric is not None:
+            return self.select.metric
+        return "train_mse" if dataset.validation is None else "val_mse"
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether less or more of the metric is better."""
+        return "max" if self.select.metric == "r2" else "min"
+
+    def resolved(self) -> str:
+        """Return the configuration with its defaults filled in, as canonical JSON: equal ones give equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+    @model_validator(mode="after")
+    def _agreed(self) -> Self:
+        self._check_datasets()
+        self._check_grid()
+        return self
+
+    def _check_datasets(self) -> None:
+        names = [dataset.name for dataset in self.datasets]
+        for at, dataset in enumerate(self.datasets):
+            if dataset.name in names[:at]:
+                raise refused("is the name of two datasets: rename one", key=f"datasets.{at}.name")
+            if self.select.metric in ("val_mse", "val_loss") and dataset.validation is None:
+                remedy = "set its 'validation', such as {fraction: 0.2}, or 'metric: train_mse'"
+                raise refused(f"needs validation, and dataset {dataset.name!r} has none: {remedy}", key="select.metric")
+
+    def _check_grid(self) -> None:
+        """Refuse hyperparameters that are set twice, or that the optimizer or the loss does not have."""
+        training = self.training
+        for key, owner, has in (
+            ("momentum", "optimizer: sgd", training.optimizer == "sgd"),
+            ("nesterov", "optimizer: sgd", training.optimizer == "sgd"),
+            ("weight_decay", "", True),
+            ("huber_delta", "loss: huber", training.loss == "huber"),
+            ("quantile", "loss: quantile", training.loss == "quantile"),
+        ):
+            if getattr(self.grid, key) is None:
+                continue
+            if not has:
+                raise refused(f"has a meaning with '{owner}' only: remove it, or set that", key=f"grid.{key}")
+            if key in training.model_fields_set:
+                raise refused("is listed by 'grid' too: remove one of them", key=f"training.{key}")
+        for point in grid_points(self.grid, training):
+            if point.nesterov and not point.momentum:
+                section = "training" if self.grid.nesterov is None else "grid"
+                raise refused("needs a momentum above 0 at every grid point: set one", key=f"{section}.nesterov")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a configuration file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **JobConfig.model_json_schema()}

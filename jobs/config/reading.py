@@ -1,0 +1,130 @@
+"""A configuration file as a `JobConfig`: YAML with the line of every key, read by the rules of YAML 1.2.
+
+Those rules read `1e-4` as a number, and `no`, `on` and `2020-01-01` as strings, which YAML 1.1 does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from jobs.errors import ConfigError
+
+from .job import JobConfig
+from .rendering import key_path, render
+
+KeyPath = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's core schema, with underscores in whole numbers."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (the base's own type)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?[0-9][0-9_]*", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a YAML file holds, and the line (from 1) at which each key or item stands."""
+
+    file: str
+    value: Any
+    lines: Mapping[KeyPath, int]
+
+    def line(self, path: KeyPath) -> int:
+        """Return the line of the longest beginning of `path` that the file has."""
+        return next((self.lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.lines), 1)
+
+
+def load_config(path: str | Path) -> JobConfig:
+    """Return the configuration that the file at `path` holds. Raises ConfigError, whose message is one line."""
+    document = _read(Path(path))
+    if not isinstance(document.value, dict):
+        found = "is empty" if document.value is None else f"holds a {_kind(document.value)}"
+        raise ConfigError(f"{path}:1: the file {found}, not a configuration: begin with 'name:', 'datasets:', 'grid:'")
+    try:
+        return JobConfig.model_validate(document.value)
+    except ValidationError as exc:
+        problems = [render(error, document.value) for error in exc.errors(include_url=False)]
+        line, problem = min(((document.line(problem.path), problem) for problem in problems), key=lambda pair: pair[0])
+        raise ConfigError(f"{path}:{line}: {problem.text}") from exc
+
+
+def _kind(value: Any) -> str:
+    return "list" if isinstance(value, list) else "single value"
+
+
+def _read(path: Path) -> Document:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        lines: dict[KeyPath, int] = {}
+        return Document(str(path), None if node is None else _value(loader, node, (), lines, str(path)), lines)
+    except OSError as exc:
+        raise ConfigError(f"{path}: the configuration can't be read: {exc.strerror}. Check the path") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(
+            f"{path}: byte {exc.start} (0x{exc.object[exc.start]:02x}) is not UTF-8: save the file as UTF-8"
+        ) from exc
+    except yaml.YAMLError as exc:
+        raise ConfigError(_syntax_error(path, exc)) from exc
+    except RecursionError as exc:
+        raise ConfigError(f"{path}: the YAML is nested without end: remove the alias that contains itself") from exc
+
+
+def _value(loader: _Loader, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str) -> Any:
+    """Return the value of a node; `lines` gets the line of every key and item below it."""
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(loader, item, (*path, at), lines, file) for at, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+    _refuse_duplicates(node, path, file)
+    loader.flatten_mapping(node)
+    value = {}
+    for key_node, value_node in node.value:
+        lines[(*path, key_node.value)] = key_node.start_mark.line + 1
+        value[key_node.value] = _value(loader, value_node, (*path, key_node.value), lines, file)
+    return value
+
+
+def _refuse_duplicates(node: yaml.MappingNode, path: KeyPath, file: str) -> None:
+    first: dict[str, int] = {}
+    for key_node, _ in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError(f"{file}:{line}: {key_path(path)}: a key is a list or a mapping: write a word")
+        if key_node.value in first:
+            raise ConfigError(
+                f"{file}:{line}: {key_path((*path, key_node.value))}: the key is given twice, "
+                f"first at line {first[key_node.value]}: remove one"
+            )
+        first[key_node.value] = line
+
+
+def _syntax_error(path: Path, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
+    where = f"{path}:{mark.line + 1}" if mark is not None else f"{path}"
+    column = f" at column {mark.column + 1}" if mark is not None else ""
+    return f"{where}: the YAML is not valid{column}: {' '.join(str(problem).split())}. Correct it"

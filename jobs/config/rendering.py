@@ -1,0 +1,115 @@
+"""One line for what pydantic found wrong: the key, the value, what is wrong with it, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from .job import JobConfig
+from .values import REFUSED
+
+KeyPath = tuple[str | int, ...]
+
+_REASONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "literal_error": lambda ctx: f"is not one of its values: write {ctx['expected']}",
+    "greater_than": lambda ctx: f"is not above {ctx['gt']:g}: write a greater number",
+    "greater_than_equal": lambda ctx: f"is below {ctx['ge']:g}: write a number from {ctx['ge']:g}",
+    "less_than": lambda ctx: f"is not below {ctx['lt']:g}: write a smaller number",
+    "less_than_equal": lambda ctx: f"is above {ctx['le']:g}: write a number up to {ctx['le']:g}",
+    "too_short": lambda ctx: f"has {ctx['actual_length']} items: write {ctx['min_length']} or more",
+    "too_long": lambda ctx: f"has {ctx['actual_length']} items: write no more than {ctx['max_length']}",
+    "string_too_short": lambda ctx: f"is shorter than {ctx['min_length']} characters: write more",
+    "string_too_long": lambda ctx: f"is longer than {ctx['max_length']} characters: write fewer",
+    "string_pattern_mismatch": lambda _: (
+        "can't name a model of TorchServe: write letters, digits, '_', '.' and '-', a letter or digit first"
+    ),
+    "model_type": lambda _: "is not a mapping: write keys and values below it",
+    "tuple_type": lambda _: "is not a list: write one, such as [a, b]",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, in one line without file and line number, and the keys that lead to it."""
+
+    path: KeyPath
+    text: str
+
+
+def key_path(path: KeyPath) -> str:
+    """Return the path of a key as people write it: `datasets[0].features[1].transform`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "the configuration"
+
+
+def render(error: ErrorDetails, document: Any) -> Problem:
+    """Return what `error`, found in `document`, says."""
+    path: KeyPath = tuple(part for part in error["loc"] if not str(part).startswith("!"))
+    if error["type"] == "extra_forbidden":
+        return Problem(path, f"{key_path(path)}: the key is unknown: {_remedy(path)}")
+    if error["type"] == "missing":
+        return Problem(path, f"{key_path(path)}: the key is missing: add it")
+    context = error.get("ctx", {})
+    if error["type"] == REFUSED:
+        path += tuple(int(part) if part.isdigit() else part for part in context["key"].split(".") if part)
+        reason = str(context["reason"])
+    else:
+        reason = _REASONS.get(error["type"], lambda _: f"is refused: {error['msg']}")(context)
+    path, value = _existing(path, document)
+    shown = "" if value == () or "credentials" in reason else f"{_shown(value)} "
+    return Problem(path, f"{key_path(path)}: {shown}{reason}")
+
+
+def _existing(path: KeyPath, document: Any) -> tuple[KeyPath, Any]:
+    """Return the beginning of `path` that the document has, and what is there."""
+    value = document
+    for depth, part in enumerate(path):
+        inside = part in value if isinstance(value, dict) else isinstance(value, list) and part in range(len(value))
+        if not inside:
+            return path[:depth], value
+        value = value[part]
+    return path, value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _remedy(path: KeyPath) -> str:
+    """Return what to write instead of the unknown key at the end of `path`."""
+    key = str(path[-1])
+    valid = _fields(_model_at(path[:-1]))
+    close = difflib.get_close_matches(key, valid, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    elsewhere = [name for name in ("grid", "training", "select", "store") if key in _fields(_model_at((name,)))]
+    if elsewhere:
+        return f"it belongs in '{elsewhere[0]}'"
+    return f"remove it, or write one of {', '.join(valid) or 'none'}"
+
+
+def _fields(model: type[BaseModel] | None) -> Sequence[str]:
+    return list(model.model_fields) if model else []
+
+
+def _model_at(path: KeyPath) -> type[BaseModel] | None:
+    """Return the model of the section at `path`."""
+    model: type[BaseModel] | None = JobConfig
+    for part in path:
+        if isinstance(part, str) and model is not None:
+            field = model.model_fields.get(part)
+            model = _model_of(field.annotation) if field else None
+    return model
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that a field's type holds: itself, in a tuple, or as one of several."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for inner in get_args(annotation) if (model := _model_of(inner)) is not None), None)

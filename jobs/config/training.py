@@ -1,0 +1,197 @@
+"""The `training` of a configuration: how every grid point is trained, and with what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from .values import (
+    SECTION,
+    BelowOne,
+    Count,
+    Flag,
+    Fraction,
+    Integer,
+    NotNegative,
+    Number,
+    Positive,
+    Seed,
+    nothing_for_none,
+    refused,
+)
+
+
+class StepConfig(BaseModel):
+    """The learning rate is multiplied by `factor` after every `every` epochs."""
+
+    model_config = SECTION
+
+    every: Count
+    factor: Annotated[Number, Field(gt=0, le=1)]
+
+
+class CosineConfig(BaseModel):
+    """The learning rate falls to zero along half a cosine, over all epochs."""
+
+    model_config = SECTION
+
+
+class InverseTimeConfig(BaseModel):
+    """The learning rate at epoch e (from 0) is divided by 1 + decay · e."""
+
+    model_config = SECTION
+
+    decay: Positive
+
+
+class ScheduleConfig(BaseModel):
+    """How the learning rate changes over the epochs; at most one rule, none for a constant one."""
+
+    model_config = SECTION
+
+    step: StepConfig | None = None
+    cosine: CosineConfig | None = None
+    inverse_time: InverseTimeConfig | None = None
+
+    @property
+    def constant(self) -> bool:
+        """Whether the learning rate stays as it is."""
+        return self.step is None and self.cosine is None and self.inverse_time is None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> ScheduleConfig:
+        if sum(rule is not None for rule in (self.step, self.cosine, self.inverse_time)) > 1:
+            raise refused("holds several rules: keep one of 'step', 'cosine', 'inverse_time'")
+        return self
+
+
+class EarlyStoppingConfig(BaseModel):
+    """A grid point stops after `patience` evaluations that improved its loss by no more than `tolerance`, relatively."""
+
+    model_config = SECTION
+
+    patience: Count = 3
+    """The number of evaluations to wait for an improvement."""
+    tolerance: NotNegative = 1e-3
+    """The share of the best loss by which a new one has to be lower to count as an improvement."""
+
+
+def _schedule(value: Any) -> Any:
+    return {} if value == "constant" else value
+
+
+def _batch_size(value: Any) -> Any:
+    if value != "full" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise refused("is neither 'full' nor a whole number from 1: write one of them")
+    return value
+
+
+class TrainingConfig(BaseModel):
+    """How every grid point is trained, and with what. A hyperparameter that the grid lists is not set here."""
+
+    model_config = SECTION
+
+    epochs: Annotated[Count, Field(le=10**9)] = 1000
+    """Passes over the data."""
+    batch_size: Annotated[
+        int | Literal["full"], BeforeValidator(_batch_size, json_schema_input_type=Count | Literal["full"])
+    ] = "full"
+    """Rows to a step: `full` for all of them."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """The optimiser, as in torch.optim."""
+    momentum: BelowOne = 0.0
+    """Of sgd."""
+    nesterov: Flag = False
+    """Of sgd, with a momentum."""
+    weight_decay: NotNegative = 0.0
+    """As in torch.optim: added to the gradient, but for adamw, which decays the weights themselves."""
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    """Of adam and adamw."""
+    eps: Positive = 1e-8
+    """Of adam and adamw."""
+    loss: Literal["mse", "huber", "mae", "quantile"] = "mse"
+    """What is minimised."""
+    huber_delta: Positive = 1.0
+    """The residual from which the huber loss is linear, in units of the target."""
+    quantile: Fraction = 0.5
+    """The quantile that the quantile loss aims at."""
+    normalize: Flag = False
+    """Scale the features while training. It is folded back: the model always takes raw units."""
+    bias: Flag = True
+    """False fits through the origin."""
+    seed: Seed = 0
+    """Of the initial weights and of the shuffling."""
+    keep: Literal["best", "last"] = "best"
+    """Which evaluated epoch is the trial's model."""
+    engine: Literal["auto", "closed_form", "minibatch"] = "auto"
+    """What trains a block; `auto` leaves it to the planner."""
+    num_workers: Count = 1
+    """The DDP ranks of a block."""
+    use_gpu: Literal["auto", True, False] = "auto"
+    """Whether a block trains on CUDA; `auto`: where the cluster has GPUs and the work is worth one."""
+    gpus_per_block: Positive = 1.0
+    """The GPUs that a rank asks Ray for; less than 1 to share one."""
+    eval_epochs: Count = 64
+    """The number of log-spaced epochs at which losses are evaluated; the last epoch is always one."""
+    early_stopping: Annotated[
+        EarlyStoppingConfig | None,
+        BeforeValidator(nothing_for_none, json_schema_input_type=EarlyStoppingConfig | Literal["none"] | None),
+    ] = None
+    """When a grid point stops before its last epoch."""
+    schedule: Annotated[
+        ScheduleConfig, BeforeValidator(_schedule, json_schema_input_type=ScheduleConfig | Literal["constant"])
+    ] = ScheduleConfig()
+    """How the learning rate changes: constant, {step: {every, factor}}, {cosine: {}}, {inverse_time: {decay}}."""
+    verify: Flag = False
+    """Train the champion again by the plain loop, and report the largest difference."""
+    memory_mb: Annotated[Count, Field(ge=64)] = 1024
+    """The memory of a task; data that takes more is streamed."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Of the minibatch engine; the closed form is always float64."""
+    max_failures: Annotated[Integer, Field(ge=0)] = 3
+    """How often a block that lost its worker is started again."""
+    checkpoint_every_s: Positive = 60.0
+    """Seconds between the checkpoints from which a lost block goes on."""
+    wait_for_resources_s: NotNegative = 300.0
+    """Seconds to wait for a cluster that lacks what a block needs."""
+    placement: Literal["pack", "spread"] = "pack"
+    """Whether the ranks of a block go to few nodes or to many."""
+    timeout_s: Positive | None = None
+    """Seconds after which a job gives up; left out, it never does."""
+    inference_statistics: Flag = True
+    """Keep what standard errors and intervals are computed from with every model."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> TrainingConfig:
+        given = self.model_fields_set
+        for key, owner, has in (
+            ("momentum", "optimizer: sgd", self.optimizer == "sgd"),
+            ("nesterov", "optimizer: sgd", self.optimizer == "sgd"),
+            ("betas", "optimizer: adam", self.optimizer != "sgd"),
+            ("eps", "optimizer: adam", self.optimizer != "sgd"),
+            ("huber_delta", "loss: huber", self.loss == "huber"),
+            ("quantile", "loss: quantile", self.loss == "quantile"),
+        ):
+            if key in given and not has:
+                raise refused(f"has a meaning with '{owner}' only: remove it, or set that", key=key)
+        self._refuse_closed_form()
+        return self
+
+    def _refuse_closed_form(self) -> None:
+        """Refuse `engine: closed_form` for what is not full-batch gradient descent on the squared error."""
+        if self.engine != "closed_form":
+            return
+        for key, possible in (
+            ("optimizer", self.optimizer == "sgd"),
+            ("loss", self.loss == "mse"),
+            ("batch_size", self.batch_size == "full"),
+            ("early_stopping", self.early_stopping is None),
+            ("schedule", self.schedule.constant),
+        ):
+            if not possible:
+                raise refused(
+                    "has no closed form, which is of full-batch sgd on mse at a constant learning rate: "
+                    "set 'engine: auto', or remove it",
+                    key=key,
+                )
