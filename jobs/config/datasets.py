@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from .values import SECTION, Count, Fraction, Location, Seed, Text, items, nothing_for_none, refused
+from .values import SECTION, WHOLE, Fraction, Location, Seed, Text, items, nothing_for_none, refused
 
 
 class FeatureConfig(BaseModel):
@@ -44,7 +44,7 @@ class ValidationConfig(BaseModel):
 
     fraction: Fraction | None = None
     """The share of the rows that validates."""
-    folds: Annotated[Count, Field(ge=2)] | None = None
+    folds: Annotated[int, Field(ge=2), WHOLE] | None = None
     """The number of folds; each validates once."""
     seed: Seed = 0
     """Another seed, another split."""
@@ -74,13 +74,13 @@ class DatasetConfig(BaseModel):
     name: Text
     """The dataset's name in the collection."""
     source: Annotated[
-        tuple[Location, ...], BeforeValidator(items, json_schema_input_type=str | list[str]), Field(min_length=1)
+        tuple[Location, ...], Field(min_length=1), BeforeValidator(items, json_schema_input_type=str | list[str])
     ]
     """A file, a folder or a pattern, or a list of them; local, or s3://BUCKET/PATH. A relative path is looked for
     beside the configuration file, then in the working directory."""
     format: Literal["auto", "csv", "tsv", "parquet"] = "auto"
     """The format of the files; `auto` goes by their names."""
-    delimiter: Annotated[str, BeforeValidator(_delimiter, json_schema_input_type=str)] | None = None
+    delimiter: Annotated[str, BeforeValidator(_delimiter)] | None = None
     """The character between the cells of a csv file; a comma where it is left out."""
     target: Text
     """The column that is predicted."""

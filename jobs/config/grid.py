@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from .training import TrainingConfig
-from .values import SECTION, BelowOne, Count, Flag, Fraction, NotNegative, Positive, items, refused
+from .values import SECTION, WHOLE, BelowOne, Flag, Fraction, NotNegative, Positive, items, refused
 
 
 @dataclass(frozen=True, order=True)
@@ -34,7 +34,7 @@ class LogRange(BaseModel):
 
     model_config = SECTION
 
-    log: tuple[Positive, Positive, Annotated[Count, Field(ge=2)]]
+    log: tuple[Positive, Positive, Annotated[int, Field(ge=2), WHOLE]]
 
     @model_validator(mode="after")
     def _rising(self) -> LogRange:
@@ -65,7 +65,7 @@ LearningRates = Annotated[
     | Annotated[LogRange, Tag("!log")]
     | Annotated[Literal["auto"], Tag("!auto")],
     Discriminator(_kind),
-    BeforeValidator(_learning_rates, json_schema_input_type=float | list[float] | LogRange | Literal["auto"]),
+    BeforeValidator(_learning_rates, json_schema_input_type=Positive | list[Positive] | LogRange | Literal["auto"]),
 ]
 
 
@@ -76,15 +76,48 @@ class GridConfig(BaseModel):
 
     learning_rate: LearningRates
     """A list, `{log: [low, high, number]}`, or `auto`: rates around the stability limit of the data."""
-    momentum: Annotated[tuple[BelowOne, ...], BeforeValidator(items), Field(min_length=1)] | None = None
+    momentum: (
+        Annotated[
+            tuple[BelowOne, ...],
+            Field(min_length=1),
+            BeforeValidator(items, json_schema_input_type=BelowOne | list[BelowOne]),
+        ]
+        | None
+    ) = None
     """Values of `training.momentum` to try."""
-    weight_decay: Annotated[tuple[NotNegative, ...], BeforeValidator(items), Field(min_length=1)] | None = None
+    weight_decay: (
+        Annotated[
+            tuple[NotNegative, ...],
+            Field(min_length=1),
+            BeforeValidator(items, json_schema_input_type=NotNegative | list[NotNegative]),
+        ]
+        | None
+    ) = None
     """Values of `training.weight_decay` to try."""
-    nesterov: Annotated[tuple[Flag, ...], BeforeValidator(items), Field(min_length=1)] | None = None
+    nesterov: (
+        Annotated[
+            tuple[Flag, ...], Field(min_length=1), BeforeValidator(items, json_schema_input_type=Flag | list[Flag])
+        ]
+        | None
+    ) = None
     """Values of `training.nesterov` to try."""
-    huber_delta: Annotated[tuple[Positive, ...], BeforeValidator(items), Field(min_length=1)] | None = None
+    huber_delta: (
+        Annotated[
+            tuple[Positive, ...],
+            Field(min_length=1),
+            BeforeValidator(items, json_schema_input_type=Positive | list[Positive]),
+        ]
+        | None
+    ) = None
     """Values of `training.huber_delta` to try."""
-    quantile: Annotated[tuple[Fraction, ...], BeforeValidator(items), Field(min_length=1)] | None = None
+    quantile: (
+        Annotated[
+            tuple[Fraction, ...],
+            Field(min_length=1),
+            BeforeValidator(items, json_schema_input_type=Fraction | list[Fraction]),
+        ]
+        | None
+    ) = None
     """Values of `training.quantile` to try."""
 
     @property

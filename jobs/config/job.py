@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 from .datasets import DatasetConfig
 from .grid import GridConfig, grid_points
 from .training import TrainingConfig
-from .values import SECTION, Location, NotNegative, Text, refused
+from .values import SECTION, TEXT, Location, NotNegative, refused
 
 Metric = Literal["train_mse", "val_mse", "train_loss", "val_loss", "r2"]
 
@@ -52,7 +52,7 @@ class JobConfig(BaseModel):
 
     model_config = SECTION
 
-    name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128), TEXT]
     """The collection: what is committed, archived and served together."""
     datasets: Annotated[tuple[DatasetConfig, ...], Field(min_length=1)]
     """The tables for which a regression is wanted."""

@@ -17,9 +17,7 @@ from pydantic import ValidationError
 from jobs.errors import ConfigError
 
 from .job import JobConfig
-from .rendering import key_path, render
-
-KeyPath = tuple[str | int, ...]
+from .rendering import KeyPath, Problem, key_path, render
 
 
 class _Loader(yaml.SafeLoader):
@@ -32,11 +30,8 @@ for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("int", r"[-+]?[0-9][0-9_]*", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
     ("merge", r"<<", "<"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
@@ -64,9 +59,16 @@ def load_config(path: str | Path) -> JobConfig:
     try:
         return JobConfig.model_validate(document.value)
     except ValidationError as exc:
-        problems = [render(error, document.value) for error in exc.errors(include_url=False)]
-        line, problem = min(((document.line(problem.path), problem) for problem in problems), key=lambda pair: pair[0])
-        raise ConfigError(f"{path}:{line}: {problem.text}") from exc
+        problem = first_problem(exc, document)
+        raise ConfigError(f"{path}:{document.line(problem.path)}: {problem.text}") from exc
+
+
+def first_problem(error: ValidationError, document: Document) -> Problem:
+    """Return the problem to tell: an unknown key before all, since it explains a missing one; else the uppermost."""
+    problems = [render(detail, document.value) for detail in error.errors(include_url=False)]
+    within = {problem.path[:end] for problem in problems for end in range(len(problem.path))}
+    causes = [problem for problem in problems if problem.path not in within]
+    return min(causes, key=lambda problem: (not problem.unknown_key, document.line(problem.path)))
 
 
 def _kind(value: Any) -> str:
@@ -98,7 +100,7 @@ def _value(loader: _Loader, node: yaml.Node, path: KeyPath, lines: dict[KeyPath,
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, item, (*path, at), lines, file) for at, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node)
     _refuse_duplicates(node, path, file)
     loader.flatten_mapping(node)
     value = {}

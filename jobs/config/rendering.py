@@ -39,6 +39,7 @@ class Problem:
 
     path: KeyPath
     text: str
+    unknown_key: bool = False
 
 
 def key_path(path: KeyPath) -> str:
@@ -51,7 +52,7 @@ def render(error: ErrorDetails, document: Any) -> Problem:
     """Return what `error`, found in `document`, says."""
     path: KeyPath = tuple(part for part in error["loc"] if not str(part).startswith("!"))
     if error["type"] == "extra_forbidden":
-        return Problem(path, f"{key_path(path)}: the key is unknown: {_remedy(path)}")
+        return Problem(path, f"{key_path(path)}: the key is unknown: {_remedy(path)}", unknown_key=True)
     if error["type"] == "missing":
         return Problem(path, f"{key_path(path)}: the key is missing: add it")
     context = error.get("ctx", {})
@@ -59,7 +60,7 @@ def render(error: ErrorDetails, document: Any) -> Problem:
         path += tuple(int(part) if part.isdigit() else part for part in context["key"].split(".") if part)
         reason = str(context["reason"])
     else:
-        reason = _REASONS.get(error["type"], lambda _: f"is refused: {error['msg']}")(context)
+        reason = _REASONS[error["type"]](context) if error["type"] in _REASONS else f"is refused: {error['msg']}"
     path, value = _existing(path, document)
     shown = "" if value == () or "credentials" in reason else f"{_shown(value)} "
     return Problem(path, f"{key_path(path)}: {shown}{reason}")

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from .values import (
+    REAL,
     SECTION,
+    WHOLE,
     BelowOne,
     Count,
     Flag,
     Fraction,
-    Integer,
     NotNegative,
-    Number,
     Positive,
     Seed,
     nothing_for_none,
@@ -28,7 +28,7 @@ class StepConfig(BaseModel):
     model_config = SECTION
 
     every: Count
-    factor: Annotated[Number, Field(gt=0, le=1)]
+    factor: Annotated[float, Field(gt=0, le=1), REAL]
 
 
 class CosineConfig(BaseModel):
@@ -67,7 +67,7 @@ class ScheduleConfig(BaseModel):
 
 
 class EarlyStoppingConfig(BaseModel):
-    """A grid point stops after `patience` evaluations that improved its loss by no more than `tolerance`, relatively."""
+    """A grid point stops after `patience` evaluations that improve its loss by no more than `tolerance`."""
 
     model_config = SECTION
 
@@ -92,7 +92,7 @@ class TrainingConfig(BaseModel):
 
     model_config = SECTION
 
-    epochs: Annotated[Count, Field(le=10**9)] = 1000
+    epochs: Annotated[int, Field(ge=1, le=10**9), WHOLE] = 1000
     """Passes over the data."""
     batch_size: Annotated[
         int | Literal["full"], BeforeValidator(_batch_size, json_schema_input_type=Count | Literal["full"])
@@ -145,11 +145,11 @@ class TrainingConfig(BaseModel):
     """How the learning rate changes: constant, {step: {every, factor}}, {cosine: {}}, {inverse_time: {decay}}."""
     verify: Flag = False
     """Train the champion again by the plain loop, and report the largest difference."""
-    memory_mb: Annotated[Count, Field(ge=64)] = 1024
+    memory_mb: Annotated[int, Field(ge=64), WHOLE] = 1024
     """The memory of a task; data that takes more is streamed."""
     dtype: Literal["float32", "float64"] = "float32"
     """Of the minibatch engine; the closed form is always float64."""
-    max_failures: Annotated[Integer, Field(ge=0)] = 3
+    max_failures: Annotated[int, Field(ge=0), WHOLE] = 3
     """How often a block that lost its worker is started again."""
     checkpoint_every_s: Positive = 60.0
     """Seconds between the checkpoints from which a lost block goes on."""

@@ -48,8 +48,8 @@ def _flag(value: Any) -> bool:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise refused("is not a string: put it in quotes, or correct it")
-    if not value or not value.isprintable():
-        raise refused("is empty or holds unprintable characters: write a name of printable characters")
+    if not value.isprintable():
+        raise refused("holds unprintable characters: write a name of printable ones")
     return value
 
 
@@ -73,14 +73,18 @@ def items(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-Number = Annotated[float, BeforeValidator(_number, json_schema_input_type=float)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-BelowOne = Annotated[Number, Field(ge=0, lt=1)]
-Fraction = Annotated[Number, Field(gt=0, lt=1)]
-Integer = Annotated[int, BeforeValidator(_integer, json_schema_input_type=int)]
-Count = Annotated[Integer, Field(ge=1)]
-Seed = Annotated[Integer, Field(ge=0, lt=2**63)]
-Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool)]
-Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=str)]
-Location = Annotated[str, BeforeValidator(_location, json_schema_input_type=str)]
+# A limit stands before the validator, so that it limits what the validator returns, and the JSON Schema shows it.
+REAL = BeforeValidator(_number)
+WHOLE = BeforeValidator(_integer)
+TEXT = BeforeValidator(_text)
+
+Number = Annotated[float, REAL]
+Positive = Annotated[float, Field(gt=0), REAL]
+NotNegative = Annotated[float, Field(ge=0), REAL]
+BelowOne = Annotated[float, Field(ge=0, lt=1), REAL]
+Fraction = Annotated[float, Field(gt=0, lt=1), REAL]
+Count = Annotated[int, Field(ge=1), WHOLE]
+Seed = Annotated[int, Field(ge=0, lt=2**63), WHOLE]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Text = Annotated[str, Field(min_length=1), TEXT]
+Location = Annotated[str, Field(min_length=1), BeforeValidator(_location)]
