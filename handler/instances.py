@@ -1,0 +1,194 @@
+"""The instances of a request, as rows or as named columns, and how a model card turns them into arrays.
+
+Shapes: n instances · k raw features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import PayloadError
+from .model_card import Feature, ModelCard
+from .wording import listed, shown
+
+DATASET = "dataset"
+
+Columns = dict[str, NDArray[np.generic]]
+Values = Sequence[object]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Instances as JSON gives them: each a list in feature order, or an object of named values."""
+
+    values: list[object]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def datasets(self) -> list[object] | None:
+        """Return what each instance says its dataset is, None where it says nothing; None if no instance does."""
+        named = [value.get(DATASET) if isinstance(value, dict) else None for value in self.values]
+        return named if any(name is not None for name in named) else None
+
+    def take(self, positions: Iterable[int]) -> Rows:
+        """Return the instances at these positions."""
+        return Rows([self.values[position] for position in positions])
+
+    def raw_columns(self, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> list[Values]:
+        """Return the k columns as they stand, None where a value is absent. Raises PayloadError as columns_of says."""
+        kinds = set(map(type, self.values))
+        if kinds == {list}:
+            return _columns_of_lists(self.values, card, positions)  # type: ignore[arg-type]
+        if kinds == {dict}:
+            return _columns_of_objects(self.values, card, positions, skip_dataset)  # type: ignore[arg-type]
+        expected = dict if isinstance(self.values[0], dict) else list
+        row = next((row for row, value in enumerate(self.values) if not isinstance(value, expected)), 0)
+        raise PayloadError(
+            f"instance {positions[row]} is {shown(self.values[row])}: give each instance as a list in the order "
+            f"{listed(card.feature_names)}, or each as an object with these names"
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Instances as columns: of these names, or, where `names` is None, in feature order."""
+
+    names: tuple[str, ...] | None
+    columns: tuple[Values, ...]
+    num_rows: int
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def datasets(self) -> list[object] | None:
+        """Return the column of datasets, or None if there is none."""
+        return list(self.columns[self.names.index(DATASET)]) if self.names and DATASET in self.names else None
+
+    def take(self, positions: Iterable[int]) -> Table:
+        """Return the instances at these positions."""
+        rows = list(positions)
+        return Table(self.names, tuple([column[row] for row in rows] for column in self.columns), len(rows))
+
+    def raw_columns(self, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> list[Values]:
+        """Return the k columns as they stand. Raises PayloadError if the names or their number do not fit the card."""
+        if self.names is None:
+            if len(self.columns) != len(card.features):
+                names = listed(card.feature_names)
+                raise PayloadError(f"the instances have {len(self.columns)} values each: give {names}, in this order")
+            return list(self.columns)
+        known = {*card.feature_names, DATASET} if skip_dataset else {*card.feature_names}
+        unknown = [name for name in self.names if name not in known]
+        if unknown:
+            raise PayloadError(
+                f"feature {shown(unknown[0])} is not known: the features are {listed(card.feature_names)}"
+            )
+        named = dict(zip(self.names, self.columns, strict=True))
+        absent: Values = [None] * self.num_rows
+        return [named.get(name, absent) for name in card.feature_names]
+
+
+Instances = Rows | Table
+
+
+def columns_of(instances: Instances, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> Columns:
+    """Return one array for each feature of the card: float64 with NaN where a value is missing, or `str` objects.
+
+    `positions` are those of the instances in the request, for the messages; with `skip_dataset` the name `dataset` is
+    not a feature. Raises PayloadError, with instance and feature, for a value of the wrong type, one that is missing
+    where the card has no rule for it, an unknown name, or a wrong number of values.
+    """
+    raw = instances.raw_columns(card, positions, skip_dataset)
+    return {
+        feature.name: _numbers(feature, column, positions)
+        if feature.kind == "numeric"
+        else _words(feature, column, positions)
+        for feature, column in zip(card.features, raw, strict=True)
+    }
+
+
+def _columns_of_lists(rows: list[list[object]], card: ModelCard, positions: Sequence[int]) -> list[Values]:
+    width = len(card.features)
+    if set(map(len, rows)) != {width}:
+        row = next(row for row, values in enumerate(rows) if len(values) != width)
+        names = listed(card.feature_names)
+        raise PayloadError(f"instance {positions[row]} has {len(rows[row])} values: give {width}, in the order {names}")
+    return list(zip(*rows, strict=True))
+
+
+def _columns_of_objects(
+    rows: list[dict[str, object]], card: ModelCard, positions: Sequence[int], skip_dataset: bool
+) -> list[Values]:
+    names = card.feature_names
+    try:
+        columns: list[Values] = [[row[name] for row in rows] for name in names]
+    except KeyError:
+        columns = [[row.get(name) for row in rows] for name in names]
+    if sum(map(len, rows)) != len(rows) * len(names):
+        known = {*names, DATASET} if skip_dataset else {*names}
+        unknown = next(
+            ((at, name) for at, row in zip(positions, rows, strict=True) for name in row if name not in known), None
+        )
+        if unknown:
+            what = f"instance {unknown[0]}: feature {shown(unknown[1])} is not known"
+            raise PayloadError(f"{what}: the features are {listed(names)}")
+    return columns
+
+
+def _numbers(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
+    """Return the column as float64. Raises PayloadError for what is neither a number nor a string that is one."""
+    if set(map(type, column)) <= {float, int}:
+        try:
+            return np.array(column, np.float64)
+        except OverflowError:
+            pass  # an integer beyond float64: the loop below says which
+    return np.array(
+        [_number(feature, value, position) for value, position in zip(column, positions, strict=True)], np.float64
+    )
+
+
+def _number(feature: Feature, value: object, position: int) -> float:
+    plain = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if plain is None:
+        if feature.missing == "mean":
+            return math.nan
+        raise _misfit(feature, position, "is missing: give a number")
+    if isinstance(plain, bool) or not isinstance(plain, (int, float, str)):
+        raise _misfit(feature, position, f"value {shown(value)} is not a number")
+    try:
+        if isinstance(plain, str) and "_" in plain:  # Python reads 1_000 as a number; JSON and CSV do not
+            raise ValueError
+        return float(plain)
+    except (ValueError, OverflowError) as exc:
+        raise _misfit(feature, position, f"value {shown(value)} is not a number that float64 can hold") from exc
+
+
+def _words(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
+    """Return the column as `str` objects; an integer counts as its digits. Raises PayloadError for other values."""
+    words = np.empty(len(column), dtype=object)
+    words[:] = (
+        column
+        if set(map(type, column)) == {str}
+        else [_word(feature, value, position) for value, position in zip(column, positions, strict=True)]
+    )
+    return words
+
+
+def _word(feature: Feature, value: object, position: int) -> str:
+    plain = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if isinstance(plain, str):
+        return plain
+    if isinstance(plain, int) and not isinstance(plain, bool):
+        return str(plain)
+    if plain is None:
+        raise _misfit(feature, position, "is missing: give one of its levels")
+    raise _misfit(feature, position, f"value {shown(value)} is not a string")
+
+
+def _misfit(feature: Feature, position: int, reason: str) -> PayloadError:
+    return PayloadError(f"instance {position}: feature {feature.name!r}: {reason}")

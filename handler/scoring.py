@@ -1,0 +1,136 @@
+"""What models say about encoded rows: predictions, intervals, extrapolations, explanations. Pure arrays in and out.
+
+Shapes: n rows · m models · d encoded columns · k raw features · p weights of a model (d, and one more with a bias).
+`model_n` is the model of each row, so that rows of different models are answered by one gather and one einsum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model_card import ModelCard
+from .stack import Stack
+from .student_t import two_sided_quantile
+
+Floats = NDArray[np.float64]
+Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class ServedStatistics:
+    """The fields of `Statistics`, as arrays."""
+
+    fill_mk: Floats
+    feature_min_mk: Floats
+    feature_max_mk: Floats
+    column_mean_md: Floats
+    num_rows_m: Floats
+    inverse_cross_product_mpp: Floats | None
+    residual_variance_m: Floats | None
+
+
+@dataclass(frozen=True)
+class ServedStack:
+    """A stack as arrays that share memory with its tensors: NumPy's calls cost less than PyTorch's on single rows."""
+
+    card: ModelCard
+    weight_md: Floats
+    bias_m: Floats | None
+    statistics: ServedStatistics | None
+
+    @classmethod
+    def of(cls, stack: Stack) -> ServedStack:
+        """Return the stack for serving; nothing is copied."""
+        bias_m = None if stack.bias_m is None else stack.bias_m.numpy()
+        known = stack.statistics
+        if known is None:
+            return cls(stack.card, stack.weight_md.numpy(), bias_m, None)
+        inverse, variance = known.inverse_cross_product_mpp, known.residual_variance_m
+        statistics = ServedStatistics(
+            known.fill_mk.numpy(),
+            known.feature_min_mk.numpy(),
+            known.feature_max_mk.numpy(),
+            known.column_mean_md.numpy(),
+            known.num_rows_m.numpy(),
+            None if inverse is None else inverse.numpy(),
+            None if variance is None else variance.numpy(),
+        )
+        return cls(stack.card, stack.weight_md.numpy(), bias_m, statistics)
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Lower and upper bounds: of the mean of the target at a row, and of a new observation there."""
+
+    confidence_n2: Floats
+    prediction_n2: Floats
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """`contribution_nd` = w·(x − x̄) for each encoded column; with `baseline_n` they add up to the prediction."""
+
+    baseline_n: Floats
+    contribution_nd: Floats
+
+
+def predict(stack: ServedStack, model_n: Positions, x_nd: Floats) -> Floats:
+    """Return the predictions, of shape (n,); not finite where a sum overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        prediction_n: Floats = np.einsum("nd,nd->n", x_nd, stack.weight_md[model_n])
+        return prediction_n if stack.bias_m is None else prediction_n + stack.bias_m[model_n]
+
+
+def outside_range(stack: ServedStack, model_n: Positions, raw_nk: Floats) -> NDArray[np.bool_]:
+    """Return, of shape (n, k), which raw values lie outside the range that the model was trained on.
+
+    `raw_nk` is NaN for what has no range: a categorical feature, a missing value. All False without statistics.
+    """
+    if stack.statistics is None:
+        return np.zeros(raw_nk.shape, dtype=np.bool_)
+    below: NDArray[np.bool_] = raw_nk < stack.statistics.feature_min_mk[model_n]
+    return below | (raw_nk > stack.statistics.feature_max_mk[model_n])
+
+
+def intervals(stack: ServedStack, model_n: Positions, x_nd: Floats, prediction_n: Floats, level: float) -> Intervals:
+    """Return the confidence and prediction intervals at `level`; NaN where a model has no degrees of freedom, or no
+    statistics to tell.
+
+    With C = ([X 1]ᵀ[X 1])⁻¹ and residual variance s², the half-widths are t·s·√(x̃ᵀCx̃) and t·s·√(1 + x̃ᵀCx̃).
+    Source: Seber & Lee, Linear Regression Analysis, §5.3.
+    """
+    known = stack.statistics
+    if known is None or known.inverse_cross_product_mpp is None or known.residual_variance_m is None:
+        nothing = np.full((len(x_nd), 2), np.nan)
+        return Intervals(nothing, nothing)
+    x_np = x_nd if stack.bias_m is None else np.column_stack([x_nd, np.ones(len(x_nd))])
+    with np.errstate(over="ignore", invalid="ignore"):
+        leverage_n = np.einsum("np,npq,nq->n", x_np, known.inverse_cross_product_mpp[model_n], x_np)
+        scale_n = _quantiles(known.num_rows_m[model_n] - x_np.shape[1], level) * np.sqrt(
+            known.residual_variance_m[model_n]
+        )
+        mean_n = scale_n * np.sqrt(np.maximum(leverage_n, 0.0))
+        observation_n = scale_n * np.sqrt(1.0 + np.maximum(leverage_n, 0.0))
+    return Intervals(_around(prediction_n, mean_n), _around(prediction_n, observation_n))
+
+
+def explain(stack: ServedStack, model_n: Positions, x_nd: Floats, prediction_n: Floats) -> Explanations | None:
+    """Return what each encoded column adds to the prediction, against the mean training row; None without statistics."""
+    if stack.statistics is None:
+        return None
+    contribution_nd = stack.weight_md[model_n] * (x_nd - stack.statistics.column_mean_md[model_n])
+    return Explanations(prediction_n - contribution_nd.sum(axis=1), contribution_nd)
+
+
+def _quantiles(degrees_of_freedom_n: Floats, level: float) -> Floats:
+    """Return the quantile of Student's t for each row; NaN where there are no degrees of freedom."""
+    unique, position_n = np.unique(degrees_of_freedom_n, return_inverse=True)
+    quantile = [two_sided_quantile(level, float(freedom)) if freedom > 0 else np.nan for freedom in unique]
+    return np.array(quantile)[position_n]
+
+
+def _around(center_n: Floats, half_width_n: Floats) -> Floats:
+    return np.column_stack([center_n - half_width_n, center_n + half_width_n])

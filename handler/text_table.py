@@ -1,0 +1,93 @@
+"""Many strings in few arrays, readable from a memory-mapped file, and an index that finds one in constant time.
+
+Shapes: n strings · s slots of the hash table, a power of two with at least half of them empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+EMPTY = -1
+MAX_LOAD = 0.5
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """n strings as one run of UTF-8 bytes; string i is `utf8[end[i - 1]:end[i]]`."""
+
+    utf8: NDArray[np.uint8]
+    end_n: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> TextTable:
+        """Return the table of these strings, in their order."""
+        encoded = [string.encode() for string in strings]
+        utf8 = np.frombuffer(b"".join(encoded), np.uint8)
+        return cls(utf8, np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.end_n)
+
+    def __getitem__(self, index: int) -> str:
+        return self.raw(index).decode()
+
+    def raw(self, index: int) -> bytes:
+        """Return string `index` as UTF-8."""
+        start = int(self.end_n[index - 1]) if index else 0
+        return self.utf8[start : int(self.end_n[index])].tobytes()
+
+
+@dataclass(frozen=True)
+class NameIndex:
+    """A hash table over a TextTable, with linear probing: `slot_s` holds the position of a string, or -1.
+
+    A million names of 20 bytes take 44 MB, most of it in files that all workers map together.
+    """
+
+    names: TextTable
+    slot_s: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> NameIndex:
+        """Return the index of these names, each of which occurs once."""
+        table = TextTable.of(names)
+        num_slots = 1 << max(1, int(len(names) / MAX_LOAD)).bit_length()
+        home_n = np.fromiter((_hash(name.encode()) for name in names), np.uint64, len(names)) % np.uint64(num_slots)
+        return cls(table, _place(home_n.astype(np.int64), num_slots))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def find(self, name: str) -> int:
+        """Return the position of `name`, or -1 if it is not there; the time does not depend on how many there are."""
+        raw = name.encode(errors="surrogatepass")
+        mask = len(self.slot_s) - 1
+        slot = _hash(raw) & mask
+        while (position := int(self.slot_s[slot])) != EMPTY:
+            if self.names.raw(position) == raw:
+                return position
+            slot = (slot + 1) & mask
+        return EMPTY
+
+
+def _hash(raw: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
+
+
+def _place(slot_n: NDArray[np.int64], num_slots: int) -> NDArray[np.int32]:
+    """Return the table after linear probing: each round places the first that wants a slot, and moves the others on."""
+    slot_s = np.full(num_slots, EMPTY, np.int32)
+    waiting = np.arange(len(slot_n))
+    while len(waiting):
+        free = slot_s[slot_n[waiting]] == EMPTY
+        wanted, first = np.unique(slot_n[waiting[free]], return_index=True)
+        placed = waiting[free][first]
+        slot_s[wanted] = placed
+        waiting = np.setdiff1d(waiting, placed, assume_unique=True)
+        slot_n[waiting] = (slot_n[waiting] + 1) % num_slots
+    return slot_s
