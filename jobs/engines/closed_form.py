@@ -1,0 +1,148 @@
+"""The closed_form engine: full-batch gradient descent on squared error, without taking a step.
+
+The data enter only through their cross-products, so every learning rate, momentum, weight decay and epoch count is
+answered from one pass over the data. Float64 throughout. A trial whose loop would overflow float32 is reported as
+diverged at the epoch where the loop's loss becomes infinite.
+
+Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and the bias last where there is one).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jobs.engines.curves import best_epoch_index, converged_by_gap
+from jobs.engines.descent import prepare
+from jobs.engines.divergence import divergence_epoch, earlier
+from jobs.engines.settings import TrainingSettings, evaluated_epochs
+from jobs.moments import Moments, mse
+from jobs.trials import BlockResult, Hyperparameters
+
+MAX_ELEMENTS = 4_000_000  # of a temporary (m, g, e, p): 32 MB
+
+
+def train(
+    moments: Moments,
+    held_out: Sequence[Moments],
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+) -> BlockResult:
+    """Return the trials of every dataset at every grid point.
+
+    `moments` are of all rows. `held_out` is empty (no validation), one part (trained on the rest of the rows), or the
+    folds (each is scored by a model of the other rows, the scores pooled; the kept weights are of all rows).
+    """
+    started = time.perf_counter()
+    epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations)
+    per_dataset = hyperparameters.num_points * len(epochs_e) * (moments.num_columns + 1)
+    step = max(1, MAX_ELEMENTS // per_dataset)
+    parts = [
+        _train_chunk(
+            moments.take(slice(start, start + step)),
+            [part.take(slice(start, start + step)) for part in held_out],
+            hyperparameters.datasets(start, start + step),
+            settings,
+            epochs_e,
+        )
+        for start in range(0, moments.num_datasets, step)
+    ]
+    return _join(parts, epochs_e, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    weight_mgp: Tensor
+    epoch_mg: Tensor
+    converged_mg: Tensor
+    diverged_at_mg: Tensor
+    train_mse_mg: Tensor
+    val_mse_mg: Tensor
+    r2_mg: Tensor
+    train_curve_mge: Tensor
+    val_curve_mge: Tensor
+
+
+def _train_chunk(
+    moments: Moments,
+    held_out: Sequence[Moments],
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    epochs_e: Tensor,
+) -> _Chunk:
+    kept = moments.without(held_out[0]) if len(held_out) == 1 else moments
+    descent = prepare(kept, hyperparameters, settings)
+    displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
+    weight_mgep = descent.raw(descent.weights(displacement_mgep))
+    train_curve_mge = mse(kept, weight_mgep, settings.bias)
+    diverged_at_mg = divergence_epoch(descent, settings.epochs)
+    val_curve_mge = torch.full_like(train_curve_mge, torch.nan)
+    if len(held_out) == 1:
+        val_curve_mge = mse(held_out[0], weight_mgep, settings.bias)
+    elif held_out:
+        val_curve_mge, fold_diverged_mg = _cross_validate(moments, held_out, hyperparameters, settings, epochs_e)
+        diverged_at_mg = earlier(diverged_at_mg, fold_diverged_mg)
+    index_mg = best_epoch_index(val_curve_mge if held_out else train_curve_mge, settings.keep)
+    at = index_mg[:, :, None]
+    dead_mg = diverged_at_mg > 0
+    train_mse_mg = train_curve_mge.gather(2, at)[..., 0]
+    variance_m1 = (kept.y_scatter_m / kept.num_rows_m)[:, None]
+    weight_mgp = weight_mgep.gather(2, at[..., None].expand(-1, -1, -1, weight_mgep.shape[-1]))[:, :, 0]
+    return _Chunk(
+        weight_mgp=weight_mgp.masked_fill(dead_mg[..., None], torch.nan),
+        epoch_mg=epochs_e[index_mg],
+        converged_mg=converged_by_gap(descent.gap(displacement_mgep[:, :, -1])) & ~dead_mg,
+        diverged_at_mg=diverged_at_mg,
+        train_mse_mg=train_mse_mg.masked_fill(dead_mg, torch.nan),
+        val_mse_mg=val_curve_mge.gather(2, at)[..., 0].masked_fill(dead_mg, torch.nan),
+        r2_mg=(1 - train_mse_mg / variance_m1).masked_fill(dead_mg, torch.nan),
+        train_curve_mge=train_curve_mge,
+        val_curve_mge=val_curve_mge,
+    )
+
+
+def _cross_validate(
+    moments: Moments,
+    folds: Sequence[Moments],
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    epochs_e: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return the pooled validation curve (m, g, e) and the first divergence of any fold (m, g)."""
+    squares_mge: Tensor | None = None
+    diverged_at_mg = torch.zeros_like(hyperparameters.learning_rate_mg, dtype=torch.int64)
+    for fold in folds:
+        descent = prepare(moments.without(fold), hyperparameters, settings)
+        displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
+        error_mge = mse(fold, descent.raw(descent.weights(displacement_mgep)), settings.bias)
+        error_mge = error_mge * fold.num_rows_m[:, None, None]
+        squares_mge = error_mge if squares_mge is None else squares_mge + error_mge
+        diverged_at_mg = earlier(diverged_at_mg, divergence_epoch(descent, settings.epochs))
+    assert squares_mge is not None  # noqa: S101 - the caller has folds
+    return squares_mge / moments.num_rows_m[:, None, None], diverged_at_mg
+
+
+def _join(parts: Sequence[_Chunk], epochs_e: Tensor, wall_s: float) -> BlockResult:
+    def column(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts])
+
+    return BlockResult(
+        engine="closed_form",
+        epochs_e=epochs_e,
+        weight_mgp=column("weight_mgp"),
+        epoch_mg=column("epoch_mg"),
+        converged_mg=column("converged_mg"),
+        diverged_at_mg=column("diverged_at_mg"),
+        train_mse_mg=column("train_mse_mg"),
+        val_mse_mg=column("val_mse_mg"),
+        train_loss_mg=column("train_mse_mg"),
+        val_loss_mg=column("val_mse_mg"),
+        r2_mg=column("r2_mg"),
+        train_curve_mge=column("train_curve_mge"),
+        val_curve_mge=column("val_curve_mge"),
+        wall_s=wall_s,
+    )

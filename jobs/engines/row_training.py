@@ -1,0 +1,148 @@
+"""A dataset through the minibatch engine: validation, folds and scaling around the fits.
+
+Shapes: m = 1 dataset · g grid points · e evaluated epochs · p weights.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from jobs.engines.curves import best_epoch_index, converged_by_gap, converged_by_plateau
+from jobs.engines.descent import prepare
+from jobs.engines.divergence import earlier
+from jobs.engines.evaluation import Evaluator, MomentsEvaluator, SamplesEvaluator
+from jobs.engines.minibatch import Fit, fit
+from jobs.engines.rows import Rows
+from jobs.engines.settings import TrainingSettings, evaluated_epochs
+from jobs.moments import Moments, Scaling, mse, scaling_of
+from jobs.trials import BlockResult, Hyperparameters
+
+
+def train(rows: Rows, hyperparameters: Hyperparameters, settings: TrainingSettings) -> BlockResult:
+    """Return the trials of a dataset at every grid point."""
+    started = time.perf_counter()
+    moments, parts = rows.moments()
+    kept = moments.without(parts[0]) if len(parts) == 1 else moments
+    pooled_ge = fold_diverged_g = wanted_g = None
+    if len(parts) > 1:
+        pooled_ge, fold_diverged_g = _cross_validate(rows, moments, parts, hyperparameters, settings)
+        wanted_g = best_epoch_index(pooled_ge[None], settings.keep)[0]
+    scaling = scaling_of(kept, settings.bias) if settings.normalize else None
+    held_out = 0 if len(parts) == 1 else None
+    result = fit(
+        rows.samples(settings.torch_dtype, scaling, without=held_out),
+        _evaluator(rows, kept, scaling, settings, without=held_out),
+        _held_out_evaluator(rows, parts[0], scaling, settings, 0) if len(parts) == 1 else None,
+        hyperparameters,
+        settings,
+        kept_index_g=wanted_g,
+    )
+    diverged_at_g = result.diverged_at_g if fold_diverged_g is None else earlier(result.diverged_at_g, fold_diverged_g)
+    val_curve_ge = result.val_curve_ge if pooled_ge is None else pooled_ge
+    return _block(
+        result,
+        kept,
+        parts,
+        scaling,
+        hyperparameters,
+        settings,
+        diverged_at_g,
+        val_curve_ge,
+        time.perf_counter() - started,
+    )
+
+
+def _cross_validate(
+    rows: Rows,
+    moments: Moments,
+    parts: tuple[Moments, ...],
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+) -> tuple[Tensor, Tensor]:
+    """Return the pooled validation curve (g, e) and the first divergence of any fold (g,)."""
+    total_ge: Tensor | None = None
+    diverged_at_g = torch.zeros(hyperparameters.num_points, dtype=torch.int64)
+    for number, part in enumerate(parts):
+        trained = moments.without(part)
+        scaling = scaling_of(trained, settings.bias) if settings.normalize else None
+        result = fit(
+            rows.samples(settings.torch_dtype, scaling, without=number),
+            _evaluator(rows, trained, scaling, settings, without=number),
+            _held_out_evaluator(rows, part, scaling, settings, number),
+            hyperparameters,
+            settings,
+        )
+        loss_ge = result.val_curve_ge * part.num_rows_m[0]
+        total_ge = loss_ge if total_ge is None else total_ge + loss_ge
+        diverged_at_g = earlier(diverged_at_g, result.diverged_at_g)
+    assert total_ge is not None  # noqa: S101 - the caller has folds
+    return total_ge / moments.num_rows_m[0], diverged_at_g
+
+
+def _evaluator(
+    rows: Rows, moments: Moments, scaling: Scaling | None, settings: TrainingSettings, *, without: int | None
+) -> Evaluator:
+    if settings.loss == "mse":
+        return MomentsEvaluator(scaling.apply(moments) if scaling else moments)
+    return SamplesEvaluator(rows.samples(settings.torch_dtype, scaling, without=without))
+
+
+def _held_out_evaluator(
+    rows: Rows, moments: Moments, scaling: Scaling | None, settings: TrainingSettings, part: int
+) -> Evaluator:
+    if settings.loss == "mse":
+        return MomentsEvaluator(scaling.apply(moments) if scaling else moments)
+    return SamplesEvaluator(rows.held_out(settings.torch_dtype, scaling, part))
+
+
+def _block(
+    result: Fit,
+    kept: Moments,
+    parts: tuple[Moments, ...],
+    scaling: Scaling | None,
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    diverged_at_g: Tensor,
+    val_curve_ge: Tensor,
+    wall_s: float,
+) -> BlockResult:
+    weight_mgp = result.weight_pg.T[None].masked_fill((diverged_at_g > 0)[None, :, None], torch.nan)
+    if scaling is not None:
+        weight_mgp = scaling.fold_back(weight_mgp, settings.bias)
+    train_mse_mg = mse(kept, weight_mgp, settings.bias)
+    # With folds the score of the kept model is the pooled one, as in scikit-learn's searches.
+    at_g1 = result.kept_index_g[:, None]
+    val_loss_mg = val_curve_ge.gather(1, at_g1).T
+    val_mse_mg = (
+        mse(parts[0], weight_mgp, settings.bias) if len(parts) == 1 else torch.full_like(val_loss_mg, torch.nan)
+    )
+    if len(parts) > 1 and settings.loss == "mse":
+        val_mse_mg = val_loss_mg
+    return BlockResult(
+        engine="minibatch",
+        epochs_e=evaluated_epochs(settings.epochs, settings.num_evaluations),
+        weight_mgp=weight_mgp,
+        epoch_mg=evaluated_epochs(settings.epochs, settings.num_evaluations)[result.kept_index_g][None],
+        converged_mg=_converged(result, kept, hyperparameters, settings)[None] & (diverged_at_g == 0)[None],
+        diverged_at_mg=diverged_at_g[None],
+        train_mse_mg=train_mse_mg,
+        val_mse_mg=val_mse_mg,
+        train_loss_mg=result.train_curve_ge.gather(1, at_g1).T,
+        val_loss_mg=val_loss_mg,
+        r2_mg=1 - train_mse_mg / (kept.y_scatter_m / kept.num_rows_m)[:, None],
+        train_curve_mge=result.train_curve_ge[None],
+        val_curve_mge=val_curve_ge[None],
+        wall_s=wall_s,
+    )
+
+
+def _converged(result: Fit, kept: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Tensor:
+    """Return which grid points came to rest; of full-batch descent on squared error the limit is known."""
+    if not settings.is_gradient_descent(kept.num_rows_m[0].item()):
+        return result.stopped_g | converged_by_plateau(result.train_curve_ge[None])[0]
+    descent = prepare(kept, hyperparameters, settings)
+    moved_gp = (result.last_weight_pg.T - descent.start_p) @ descent.spectrum.eigenvector_mpp[0]
+    return result.stopped_g | converged_by_gap(descent.gap(moved_gp[None]))[0]
