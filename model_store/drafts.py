@@ -1,0 +1,56 @@
+"""From a draft to a version: where its champion table goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .blobs import put_blob, ref_of
+from .objects import ObjectStore
+from .versions import PART_EXT, Draft, Part, Version
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def version_of(
+    objects: ObjectStore, collection: str, parent: Version | None, draft: Draft, commit_id: str, created_at: str
+) -> Version:
+    """Return the version that comes after `parent`, with the parts of a large table stored.
+
+    A part that the parent has already is not written again. Raises StoreError if the table is not a champion table.
+    """
+    from .champion_table import INLINE_ROWS, conform, table_to_rows
+
+    table = conform(draft.table)
+    is_inline = len(table) <= INLINE_ROWS
+    return Version(
+        collection=collection,
+        number=parent.number + 1 if parent else 1,
+        commit_id=commit_id,
+        parent=parent.commit_id if parent else None,
+        created_at=created_at,
+        run_id=draft.run_id,
+        action=draft.action,
+        note=draft.note,
+        num_datasets=len(table),
+        rows=tuple(table_to_rows(table)) if is_inline else (),
+        parts=() if is_inline else _put_parts(objects, table, parent),
+        objects=objects,
+    )
+
+
+def _put_parts(objects: ObjectStore, table: pa.Table, parent: Version | None) -> tuple[Part, ...]:
+    from .champion_table import cut, part_bytes
+
+    old = parent.parts if parent else ()
+    stored = {part.blob for part in old}
+    names = table["dataset"].to_pylist()
+    starts = cut(names, [part.first for part in old])
+    parts = []
+    for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
+        data = part_bytes(table.slice(start, stop - start))
+        ref = ref_of(data, PART_EXT)
+        if ref not in stored:
+            put_blob(objects, data, PART_EXT)
+        parts.append(Part(names[start], stop - start, ref))
+    return tuple(parts)

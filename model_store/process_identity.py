@@ -1,0 +1,52 @@
+"""Who a process is, so that another process on the same machine can tell whether it is still alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """A process: `machine` is this boot and the space of its process ids, `started` when it began."""
+
+    host: str = "unknown"
+    pid: int = 0
+    machine: str = ""
+    started: str = ""
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+def this_process() -> ProcessIdentity:
+    """Return the identity of the calling process."""
+    return ProcessIdentity(socket.gethostname(), os.getpid(), _machine(), _start_of(os.getpid()))
+
+
+def is_dead(process: ProcessIdentity) -> bool:
+    """Return whether the process is known to have ended; False where this machine can't tell."""
+    if not process.machine or process.machine != _machine():
+        return False
+    return _start_of(process.pid) != process.started
+
+
+@cache
+def _machine() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str:
+    """Return the start time of a process in clock ticks since the boot, or an empty text if there is none."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if after_name[0] in "ZX" else after_name[19]

@@ -1,0 +1,261 @@
+"""The store in a bucket: the one module that knows boto3, and the one in which its errors are translated."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ResponseStreamingError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
+
+from .errors import MissingObjectError, StoreError, StoreRefusedError, StoreUnreachableError
+from .objects import ObjectInfo
+from .retry import TransientError, with_retries
+from .s3_refusals import CONDITION_FAILED, MISSING_KEY, cause_of, is_transient
+from .s3_settings import S3Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Answer = TypeVar("Answer")
+PAGE = 1000
+
+
+class S3Objects:
+    """Objects below `prefix` in a bucket of any S3-compatible server that honours `If-None-Match: *`.
+
+    boto3 makes one attempt a call, and the retries are ours: they are bounded in time as well, and a repeated
+    conditional put stays visible, so that its 412 is never taken for somebody else's object.
+    """
+
+    is_shared = True
+
+    def __init__(self, bucket: str, prefix: str, settings: S3Settings) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._settings = settings
+        self._client = _new_client(settings)
+        self._clock_offset_s: float | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    @property
+    def identity(self) -> str:
+        return f"{self._settings.endpoint_url or 'aws'} {self.uri}"
+
+    def exists(self) -> bool:
+        return True
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
+        if stop is not None and stop <= start:
+            return b""
+        span = {} if (start, stop) == (0, None) else {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
+
+        def attempt() -> bytes:
+            return bytes(self._get(key, span)["Body"].read())
+
+        return self._call(key, attempt)
+
+    def download(self, key: str, path: Path) -> None:
+        def attempt() -> None:
+            answer = self._get(key, {})
+            with path.open("wb") as file:
+                shutil.copyfileobj(answer["Body"], file, 1 << 20)
+            if path.stat().st_size != answer["ContentLength"]:
+                raise TransientError("the answer was cut")
+
+        self._call(key, attempt)
+
+    def create(self, key: str, data: bytes) -> bool:
+        def attempt() -> bool:
+            try:
+                self._put(key, data, {"IfNoneMatch": "*"})
+            except ClientError as exc:
+                if _code(exc) not in CONDITION_FAILED:
+                    raise
+                return self._holds(key, data)
+            return True
+
+        try:
+            return self._call(key, attempt)
+        except StoreUnreachableError:
+            if self._holds_at_last(key, data):
+                return True
+            raise
+
+    def put(self, key: str, data: bytes) -> None:
+        self._call(key, lambda: self._put(key, data, {}))
+
+    def list(self, prefix: str, after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(left, PAGE)
+            page = self._page(prefix, StartAfter=self._prefix + after if after else "", MaxKeys=size)
+            for item in page.get("Contents", []):
+                after = item["Key"].removeprefix(self._prefix)
+                yield ObjectInfo(after, item["Size"], item["LastModified"].timestamp())
+            if not page["IsTruncated"]:
+                return
+            left = None if left is None else left - size
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        token: dict[str, str] = {}
+        while True:
+            page = self._page(prefix, Delimiter="/", MaxKeys=PAGE, **token)
+            for item in page.get("CommonPrefixes", []):
+                yield item["Prefix"].removeprefix(self._prefix + prefix).rstrip("/")
+            if not page["IsTruncated"]:
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, key: str) -> None:
+        self._call(key, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key))
+
+    def local_path(self, key: str) -> Path | None:
+        return None
+
+    def now(self) -> float:
+        if self._clock_offset_s is None:
+            self._page("", MaxKeys=1)
+        return time.time() + (self._clock_offset_s or 0.0)
+
+    def _get(self, key: str, span: Mapping[str, str]) -> Any:
+        answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **span)  # type: ignore[arg-type]
+        self._note_time(answer)
+        return answer
+
+    def _put(self, key: str, data: bytes, condition: Mapping[str, str]) -> None:
+        digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        answer = self._client.put_object(
+            Bucket=self._bucket,
+            Key=self._prefix + key,
+            Body=data,
+            ContentMD5=digest,
+            **condition,  # type: ignore[arg-type]
+        )
+        self._note_time(answer)
+
+    def _page(self, prefix: str, **arguments: Any) -> Any:
+        def attempt() -> Any:
+            return self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **arguments)
+
+        page = self._call(prefix, attempt)
+        self._note_time(page)
+        return page
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        """Return whether the object holds `data`; the condition said that there is one."""
+        try:
+            return bool(self._get(key, {})["Body"].read() == data)
+        except ClientError as exc:
+            if _code(exc) in MISSING_KEY:
+                raise TransientError("the object vanished between a conditional put and reading it back") from exc
+            raise
+
+    def _holds_at_last(self, key: str, data: bytes) -> bool:
+        try:
+            return self.read(key) == data
+        except StoreError:
+            return False
+
+    def _note_time(self, answer: Mapping[str, Any]) -> None:
+        if date := answer["ResponseMetadata"]["HTTPHeaders"].get("date"):
+            self._clock_offset_s = parsedate_to_datetime(date).timestamp() - time.time()
+
+    def _call(self, key: str, attempt: Callable[[], Answer]) -> Answer:
+        policy = self._settings.retry
+        attempts = policy.attempts if self._clock_offset_s is not None else policy.first_contact_attempts
+
+        def translated() -> Answer:
+            with self._translated(key):
+                return attempt()
+
+        try:
+            return with_retries(translated, policy, attempts)
+        except TransientError as exc:
+            where = f"bucket '{self._bucket}', key '{self._prefix + key}' at {self._settings.endpoint_url or 'AWS'}"
+            raise StoreUnreachableError(
+                where,
+                f"{exc.cause}, after {attempts} attempts or {policy.deadline_s:g} s: "
+                "check AWS_ENDPOINT_URL and that the server runs",
+            ) from exc
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except ClientError as exc:
+            raise self._from_answer(key, exc) from exc
+        except (HTTPClientError, IncompleteReadError, ResponseStreamingError, ResponseParserError) as exc:
+            if isinstance(exc, SSLError):
+                raise self._refused(
+                    key, f"the TLS connection failed: {exc}: check the endpoint and AWS_CA_BUNDLE"
+                ) from exc
+            raise TransientError(self._settings.redact(" ".join(str(exc).split()))) from exc
+        except (NoCredentialsError, PartialCredentialsError) as exc:
+            raise self._refused(key, "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from exc
+        except BotoCoreError as exc:
+            raise self._refused(key, " ".join(str(exc).split())) from exc
+
+    def _from_answer(self, key: str, exc: ClientError) -> Exception:
+        code, status = _code(exc), exc.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+        if code in MISSING_KEY:
+            return MissingObjectError(self.uri, key)
+        message = exc.response.get("Error", {}).get("Message", "")
+        if is_transient(code, status):
+            retry_after = exc.response["ResponseMetadata"].get("HTTPHeaders", {}).get("retry-after", "")
+            return TransientError(
+                f"the server answered {status} {code}", float(retry_after) if retry_after.isdigit() else 0
+            )
+        return self._refused(key, cause_of(code, status, message))
+
+    def _refused(self, key: str, cause: str) -> StoreRefusedError:
+        return StoreRefusedError(self._bucket, self._prefix + key, self._settings.redact(cause))
+
+
+def _code(exc: ClientError) -> str:
+    return exc.response.get("Error", {}).get("Code", "")
+
+
+def _new_client(settings: S3Settings) -> S3Client:
+    """Return a client; with an endpoint of its own it signs in the way that every S3-compatible server reads."""
+    custom = settings.endpoint_url is not None
+    config = Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=settings.connect_timeout_s,
+        read_timeout=settings.read_timeout_s,
+        max_pool_connections=32,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path" if custom else "auto"},
+        tcp_keepalive=True,
+    )
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        region_name=settings.client_region(),
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=settings.secret_access_key,
+        aws_session_token=settings.session_token,
+        config=config,
+    )

@@ -1,0 +1,71 @@
+"""What the error codes of S3 mean for who runs a job: a cause and a remedy in one line, without any secret."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+CONDITION_FAILED = frozenset({"PreconditionFailed", "412"})
+MISSING_KEY = frozenset({"NoSuchKey"})
+TRANSIENT_CODES = frozenset(
+    {
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "RequestLimitExceeded",
+        "BandwidthLimitExceeded",
+        "RequestTimeout",
+        "InternalError",
+        "ServiceUnavailable",
+        "IncompleteBody",
+        "BadDigest",
+    }
+)
+TRANSIENT_STATUS = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+CAUSES = {
+    "NoSuchBucket": "there is no such bucket: create it, or correct 'store.uri'",
+    "InvalidBucketName": "this is not a valid bucket name: correct 'store.uri'",
+    "InvalidAccessKeyId": "the server does not know this access key: check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret does not fit the access key: check AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "the session token has expired: renew the credentials",
+    "InvalidToken": "the session token is not valid: check AWS_SESSION_TOKEN",
+    "TokenRefreshRequired": "the session token has expired: renew the credentials",
+    "AccessDenied": "these credentials have no permission for it: grant s3:GetObject, s3:PutObject, s3:DeleteObject "
+    "and s3:ListBucket",
+    "AccountProblem": "the account is blocked: ask the operator of the storage",
+    "AllAccessDisabled": "all access to it is disabled: ask the operator of the storage",
+    "RequestTimeTooSkewed": "the clock of this machine is more than 15 minutes off: set it",
+    "AuthorizationHeaderMalformed": "the bucket is in another region: set AWS_REGION to it",
+    "IllegalLocationConstraintException": "the bucket is in another region: set AWS_REGION to it",
+    "PermanentRedirect": "the bucket is in another region: set AWS_REGION to it",
+    "QuotaExceeded": "the quota is used up: run 'gridline gc', or ask for more",
+    "NotImplemented": "the server has no create-if-absent (If-None-Match), without which commits can be lost: "
+    "use AWS S3, Ceph, MinIO or a folder",
+}
+CAUSES |= {"301": CAUSES["PermanentRedirect"], "403": CAUSES["AccessDenied"], "Forbidden": CAUSES["AccessDenied"]}
+CAUSES |= {"501": CAUSES["NotImplemented"], "404": CAUSES["NoSuchBucket"], "TokenExpired": CAUSES["ExpiredToken"]}
+
+
+def is_transient(code: str, status: int) -> bool:
+    """Return whether the same request may succeed when it is made again."""
+    return code in TRANSIENT_CODES or status in TRANSIENT_STATUS
+
+
+def cause_of(code: str, status: int, message: str) -> str:
+    """Return why S3 refused; the server's own message is quoted for a code that has no text here."""
+    known = CAUSES.get(code) or CAUSES.get(str(status)) if code in ("", str(status)) else CAUSES.get(code)
+    if known:
+        return f"{known} ({code or status})"
+    return f"the server answered {status} {code}: {' '.join(message.split()) or 'no reason given'}"
