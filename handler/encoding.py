@@ -148,4 +148,6 @@ def _why_unseen(feature: Feature) -> str:
 def _error(feature: Feature, row: int, value: object, reason: str) -> EncodingError:
     plain = value.item() if isinstance(value, np.generic) else value
     text = repr(plain) if len(repr(plain)) <= VALUE_LENGTH else repr(plain)[:VALUE_LENGTH] + "…"
-    return EncodingError(f"feature {feature.name!r}: value {text} {reason}", feature=feature.name, row=row, value=plain)
+    return EncodingError(
+        f"feature {feature.name!r} has value {text}, which {reason}", feature=feature.name, row=row, value=plain
+    )

@@ -127,9 +127,11 @@ def _columns_of_objects(
     names = card.feature_names
     try:
         columns: list[Values] = [[row[name] for row in rows] for name in names]
+        complete = sum(map(len, rows)) == len(rows) * len(names)
     except KeyError:
         columns = [[row.get(name) for row in rows] for name in names]
-    if sum(map(len, rows)) != len(rows) * len(names):
+        complete = False
+    if not complete:
         known = {*names, DATASET} if skip_dataset else {*names}
         unknown = next(
             ((at, name) for at, row in zip(positions, rows, strict=True) for name in row if name not in known), None
@@ -159,13 +161,13 @@ def _number(feature: Feature, value: object, position: int) -> float:
             return math.nan
         raise _misfit(feature, position, "is missing: give a number")
     if isinstance(plain, bool) or not isinstance(plain, (int, float, str)):
-        raise _misfit(feature, position, f"value {shown(value)} is not a number")
+        raise _misfit(feature, position, f"has value {shown(value)}: give a number")
     try:
         if isinstance(plain, str) and "_" in plain:  # Python reads 1_000 as a number; JSON and CSV do not
             raise ValueError
         return float(plain)
     except (ValueError, OverflowError) as exc:
-        raise _misfit(feature, position, f"value {shown(value)} is not a number that float64 can hold") from exc
+        raise _misfit(feature, position, f"has value {shown(value)}: give a number that float64 can hold") from exc
 
 
 def _words(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
@@ -187,8 +189,8 @@ def _word(feature: Feature, value: object, position: int) -> str:
         return str(plain)
     if plain is None:
         raise _misfit(feature, position, "is missing: give one of its levels")
-    raise _misfit(feature, position, f"value {shown(value)} is not a string")
+    raise _misfit(feature, position, f"has value {shown(value)}: give one of its levels, a string")
 
 
 def _misfit(feature: Feature, position: int, reason: str) -> PayloadError:
-    return PayloadError(f"instance {position}: feature {feature.name!r}: {reason}")
+    return PayloadError(f"instance {position}: feature {feature.name!r} {reason}")

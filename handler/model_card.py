@@ -61,7 +61,7 @@ class ModelCard:
     features: tuple[Feature, ...]
     bias: bool = True
 
-    @property
+    @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """The k raw columns, in the order in which a row given as a list holds them."""
         return tuple(feature.name for feature in self.features)
@@ -79,7 +79,7 @@ class ModelCard:
             )
         )
 
-    @property
+    @cached_property
     def num_columns(self) -> int:
         """The number d of encoded columns."""
         return sum(feature.num_columns(self.bias) for feature in self.features)

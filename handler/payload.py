@@ -78,7 +78,7 @@ def _checked(query: Query) -> Query:
 def _json(body: bytes | bytearray | str) -> object:
     """Return the JSON value of `body`. Raises PayloadError if it is none, is nested too deep, or repeats a key."""
     try:
-        return json.loads(body, object_pairs_hook=_unique)
+        return DECODER.decode(body if isinstance(body, str) else body.decode("utf-8-sig"))
     except RecursionError as exc:
         raise PayloadError("the request is nested too deep: instances are lists or objects of plain values") from exc
     except PayloadError:
@@ -95,6 +95,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         repeated = next(name for name in names if names.count(name) > 1)
         raise PayloadError(f"key {shown(repeated)} occurs twice in one object: give each key once")
     return value
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _of_instances(document: Mapping[str, object], request: Request) -> Query:

@@ -118,7 +118,7 @@ def intervals(stack: ServedStack, model_n: Positions, x_nd: Floats, prediction_n
 
 
 def explain(stack: ServedStack, model_n: Positions, x_nd: Floats, prediction_n: Floats) -> Explanations | None:
-    """Return what each encoded column adds to the prediction, against the mean training row; None without statistics."""
+    """Return what each encoded column adds, against the mean training row; None without statistics."""
     if stack.statistics is None:
         return None
     contribution_nd = stack.weight_md[model_n] * (x_nd - stack.statistics.column_mean_md[model_n])

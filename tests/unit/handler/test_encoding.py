@@ -54,7 +54,9 @@ def test_encode_transforms(transform: str, function: np.ufunc) -> None:
 
 @pytest.mark.parametrize(("transform", "value"), [("log10", 0.0), ("log10", -1.0), ("log1p", -1.0), ("sqrt", -1e-9)])
 def test_encode_refuses_a_value_outside_the_domain(transform: str, value: float) -> None:
-    with pytest.raises(EncodingError, match=rf"'area': value {value} is outside the domain of {transform}") as caught:
+    with pytest.raises(
+        EncodingError, match=rf"'area' has value {value}, which is outside the domain of {transform}"
+    ) as caught:
         encode(card(Feature("area", transform=transform)), {"area": numbers(1, value)})  # type: ignore[arg-type]
     assert (caught.value.feature, caught.value.row, caught.value.value) == ("area", 1, value)
 
@@ -101,7 +103,7 @@ def test_encode_does_not_fill_where_the_rule_is_error() -> None:
 
 def test_encode_refuses_an_unseen_level_and_names_the_levels() -> None:
     with pytest.raises(
-        EncodingError, match=r"'pink' is a level that training did not see.*'blue', 'green', 'red'"
+        EncodingError, match=r"'pink', which is a level that training did not see.*'blue', 'green', 'red'"
     ) as caught:
         encode(card(COLOR), {"color": words("red", "pink")})
     assert caught.value.row == 1
@@ -114,13 +116,13 @@ def test_encode_counts_an_unseen_level_as_the_reference() -> None:
 
 def test_encode_refuses_a_missing_level_even_where_unseen_ones_count_as_the_reference() -> None:
     lenient = Feature("color", kind="categorical", levels=("blue", "red"), unseen="reference")
-    with pytest.raises(EncodingError, match="None is not a level") as caught:
+    with pytest.raises(EncodingError, match="None, which is not a level") as caught:
         encode(card(lenient), {"color": words("pink", None)})
     assert caught.value.row == 1
 
 
 def test_encode_refuses_words_in_a_numeric_column() -> None:
-    with pytest.raises(EncodingError, match="'wide' is not a number") as caught:
+    with pytest.raises(EncodingError, match="'wide', which is not a number") as caught:
         encode(card(AREA), {"area": words(1.0, "wide")})
     assert caught.value.row == 1
 

@@ -1,0 +1,91 @@
+"""A collection as it is served: stacks by model card, an index of the datasets, and what is known of each.
+
+Shapes: n datasets, sorted by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import PayloadError, UnknownDatasetError
+from .scoring import ServedStack
+from .text_table import NameIndex, TextTable
+from .wording import shown
+
+Facts = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A column of texts, each distinct one stored once; `code_n` is its position in `texts`, or -1 for none."""
+
+    code_n: NDArray[np.int32]
+    texts: TextTable
+
+
+@dataclass(frozen=True)
+class FactTable:
+    """What training reported of each dataset: columns of numbers (NaN for none) and of texts."""
+
+    numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    texts: Mapping[str, TextColumn] = field(default_factory=dict)
+
+    def row(self, position: int) -> Facts:
+        """Return what is known of one dataset; what is not known is left out."""
+        numbers = {name: float(column[position]) for name, column in self.numbers.items()}
+        texts = {name: (column, int(column.code_n[position])) for name, column in self.texts.items()}
+        return {name: number for name, number in numbers.items() if not math.isnan(number)} | {
+            name: column.texts[code] for name, (column, code) in texts.items() if code >= 0
+        }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the model of a dataset is: the stack, and the row in it."""
+
+    stack: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The models of one version of a collection; `stack_n` and `row_n` say where the model of each dataset is."""
+
+    collection: str
+    version: int
+    index: NameIndex
+    stack_n: NDArray[np.int32]
+    row_n: NDArray[np.int32]
+    stacks: tuple[ServedStack, ...]
+    facts: FactTable = field(default_factory=FactTable)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def position(self, dataset: str, where: str = "") -> int:
+        """Return the position of a dataset. Raises UnknownDatasetError; `where` begins its message."""
+        position = self.index.find(dataset)
+        if position < 0:
+            raise UnknownDatasetError(
+                f"{where}dataset {shown(dataset)} is not in version {self.version} of collection {self.collection!r}, "
+                f"which holds {len(self)}, such as {shown(self.index.names[0])}"
+            )
+        return position
+
+    def place(self, position: int) -> Place:
+        """Return where the model of the dataset at this position is."""
+        return Place(int(self.stack_n[position]), int(self.row_n[position]))
+
+    def only(self) -> str:
+        """Return the name of the only dataset. Raises PayloadError if there are several."""
+        if len(self) != 1:
+            raise PayloadError(
+                f"the request names no dataset, and collection {self.collection!r} holds {len(self)}: "
+                f'add "dataset", such as {shown(self.index.names[0])}'
+            )
+        return self.index.names[0]

@@ -1,0 +1,109 @@
+"""The TorchServe service of an archive: bytes from TorchServe to requests, answers to its responses.
+
+TorchServe wants exactly one class in this module, and reads `initialize` and `handle` off it. It is archived upstream;
+the comments name what there has to be coped with.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import fleet_files
+from .answering import Answer, answer
+from .description import describe, describe_dataset
+from .errors import HandlerError
+from .fleet import Fleet
+from .payload import Request
+from .responses import error_body, to_json
+from .worker_metrics import WorkerMetrics
+
+PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found"}
+QUIET = "GRIDLINE_WORKER_LOG_LEVEL"
+MODEL_FOLDER = "model"
+
+
+class LinearHandler:
+    """Serves a fleet. It does not inherit BaseHandler, which would add 0.1 s and a model class to load with pickle."""
+
+    def __init__(self) -> None:
+        self.fleet: Fleet | None = None
+        self.metrics: WorkerMetrics | None = None
+
+    def initialize(self, context: Any) -> None:
+        """Open the archive that TorchServe unpacked; the weights stay in files that all workers map together."""
+        torch.set_num_threads(1)
+        logging.getLogger().setLevel(os.environ.get(QUIET, "INFO"))  # two lines a request, unless it says WARNING
+        self.fleet = fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER)
+        self.metrics = WorkerMetrics.of(context.metrics)
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
+        """Return one body for each request, in their order, and set the status of each.
+
+        A status other than 200 has to be set request by request: an exception would fail the whole batch.
+        """
+        assert self.fleet is not None  # noqa: S101 - TorchServe initialises first
+        assert self.metrics is not None  # noqa: S101
+        started = time.perf_counter()
+        answers = _answers(self.fleet, data, context)
+        for index, one in enumerate(answers):
+            context.set_response_content_type(index, "application/json")
+            if one.status != 200:
+                context.set_response_status(one.status, PHRASES[one.status], index)
+        self.metrics.count(answers, time.perf_counter() - started)
+        return [one.body for one in answers]
+
+
+def _answers(fleet: Fleet, data: Sequence[Mapping[str, Any]], context: Any) -> list[Answer]:
+    """Return the answers to the requests of a batch, of which some may ask for a description."""
+    asks = [_asks_for_description(row, context, index) for index, row in enumerate(data)]
+    requests = [_request(row, context, index) for index, row in enumerate(data) if not asks[index]]
+    predictions = iter(answer(fleet, requests))
+    return [
+        _description(fleet, _path_dataset(context, index)) if asked else next(predictions)
+        for index, asked in enumerate(asks)
+    ]
+
+
+def _asks_for_description(row: Mapping[str, Any], context: Any, index: int) -> bool:
+    """Return whether this is a GET of the model, on the management port (`customized=true`) or the inference port.
+
+    TorchServe does not hand on the method; but only a GET has neither a body nor a length of it.
+    """
+    if not row:
+        return bool(context.get_request_header(index, "describe") == "True")
+    body = row.get("body")
+    if not isinstance(body, (bytes, bytearray, str)) or body:
+        return False
+    return all(
+        name.lower() not in ("content-length", "transfer-encoding") for name in context.get_all_request_header(index)
+    )
+
+
+def _description(fleet: Fleet, dataset: str | None) -> Answer:
+    try:
+        found = describe(fleet) if dataset is None else describe_dataset(fleet, dataset)
+    except HandlerError as exc:
+        return Answer(exc.status, error_body(exc), reason=exc.reason)
+    return Answer(200, to_json(found))
+
+
+def _request(row: Mapping[str, Any], context: Any, index: int) -> Request:
+    """Return the request: the body is under `body`, and in a form or over gRPC under `data` or `body`."""
+    body = row.get("body", row.get("data", b""))
+    part = context.get_request_header(index, "body")  # what TorchServe says of the parameter `body`
+    content_type = part.get("content-type", "") if isinstance(part, dict) else ""
+    explain = context.get_request_header(index, "explain") == "True"
+    return Request(body, content_type.lower(), _path_dataset(context, index), explain)
+
+
+def _path_dataset(context: Any, index: int) -> str | None:
+    """Return the dataset of /predictions/<collection>/<version>/<dataset>, if the address has one."""
+    path = context.get_request_header(index, "url_path")
+    return path if isinstance(path, str) and path else None

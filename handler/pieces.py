@@ -1,0 +1,86 @@
+"""The pieces of a request: its instances by the stack that answers them, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import PayloadError
+from .fleet import Fleet, Place
+from .instances import DATASET, Columns, Instances, columns_of
+from .payload import Query
+from .scoring import Positions
+from .wording import kind
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Instances of one request, by their positions in it, that one stack answers; `model_n` are their models."""
+
+    request: int
+    stack: int
+    positions: Sequence[int]
+    model_n: Positions
+    columns: Columns
+    datasets: Sequence[str]
+
+
+def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
+    """Return the pieces of a request; together they hold each of its instances once.
+
+    Raises UnknownDatasetError and PayloadError.
+    """
+    names = _names(fleet, query)
+    num_rows = len(query.instances)
+    if isinstance(names, str):
+        place = fleet.place(fleet.position(names))
+        model_n = np.full(num_rows, place.row, np.intp)
+        columns = _columns(fleet, query, query.instances, place, range(num_rows))
+        return [Piece(request, place.stack, range(num_rows), model_n, columns, (names,) * num_rows)]
+    places = _places(fleet, names)
+    pieces = []
+    for stack in sorted({place.stack for place in places}):
+        positions = [position for position, place in enumerate(places) if place.stack == stack]
+        whole = len(positions) == num_rows
+        instances = query.instances if whole else query.instances.take(positions)
+        columns = _columns(fleet, query, instances, places[positions[0]], positions)
+        model_n = np.array([places[position].row for position in positions], np.intp)
+        pieces.append(Piece(request, stack, positions, model_n, columns, [names[at] for at in positions]))
+    return pieces
+
+
+def _columns(fleet: Fleet, query: Query, instances: Instances, place: Place, positions: Sequence[int]) -> Columns:
+    card = fleet.stacks[place.stack].card
+    skip_dataset = query.dataset is None and not (len(fleet) == 1 and DATASET in card.feature_names)
+    return columns_of(instances, card, positions, skip_dataset)
+
+
+def _places(fleet: Fleet, names: Sequence[str]) -> list[Place]:
+    """Return the place of each dataset, each distinct one looked up once."""
+    found: dict[str, Place] = {}
+    for position, name in enumerate(names):
+        if name not in found:
+            found[name] = fleet.place(fleet.position(name, f"instance {position}: "))
+    return [found[name] for name in names]
+
+
+def _names(fleet: Fleet, query: Query) -> str | Sequence[str]:
+    """Return the dataset of all instances, or that of each. Raises PayloadError where an instance names none."""
+    if query.dataset is not None:
+        return query.dataset
+    if len(fleet) == 1 and DATASET in fleet.stacks[0].card.feature_names:
+        return fleet.only()
+    said = query.instances.datasets()
+    if said is None:
+        return fleet.only()
+    return [_name(value, position) for position, value in enumerate(said)]
+
+
+def _name(value: object, position: int) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise PayloadError(f"instance {position}: 'dataset' is {kind(value)}: give the name of a dataset for each instance")

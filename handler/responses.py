@@ -1,0 +1,171 @@
+"""The JSON of an answer, in the protocol that the request spoke.
+
+Shapes: n instances of a piece · d encoded columns · k raw features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import scoring
+from .errors import HandlerError, PayloadError
+from .fleet import Fleet
+from .payload import Query
+from .pieces import Piece
+from .scoring import Floats, ServedStack
+from .wording import shown
+
+Json = dict[str, Any]
+
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A piece with its encoded rows, raw values, predictions, and which raw values lie outside the trained range."""
+
+    piece: Piece
+    x_nd: Floats
+    raw_nk: Floats
+    prediction_n: Floats
+    outside_nk: NDArray[np.bool_]
+
+
+def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
+    """Return the body for a query whose pieces were scored.
+
+    Raises PayloadError for an interval or an explanation that the model has no statistics for.
+    """
+    answer: Json = {
+        "predictions": _in_order(query, scored, (part.prediction_n.tolist() for part in scored)),
+        "model": {"collection": fleet.collection, "version": fleet.version, "dataset": _dataset(scored)},
+    }
+    if query.interval is not None:
+        answer["intervals"] = _intervals(fleet, query, scored, query.interval)
+    if query.extrapolation:
+        answer["extrapolations"] = _in_order(query, scored, (_extrapolations(fleet, part) for part in scored))
+    if query.explanations:
+        answer["explanations"] = _in_order(query, scored, (_explanations(fleet, part) for part in scored))
+    if query.protocol == "inputs":
+        answer = _as_outputs(query, answer)
+    return to_json(answer)
+
+
+def error_body(error: HandlerError) -> bytes:
+    """Return the body of a refusal, in the shape of TorchServe's own errors."""
+    return to_json({"code": error.status, "type": type(error).__name__, "message": str(error)})
+
+
+def to_json(value: Json) -> bytes:
+    """Return the value as JSON in UTF-8; half a surrogate pair, which UTF-8 can't hold, as JSON's escape."""
+    return ENCODER.encode(value).encode(errors="backslashreplace")
+
+
+def _in_order(query: Query, scored: Sequence[Scored], values: Iterable[list[Any]]) -> list[Any]:
+    """Return one value for each instance, in the order of the request."""
+    if len(scored) == 1:
+        return next(iter(values))
+    ordered: list[Any] = [None] * len(query.instances)
+    for part, part_values in zip(scored, values, strict=True):
+        for position, value in zip(part.piece.positions, part_values, strict=True):
+            ordered[position] = value
+    return ordered
+
+
+def _dataset(scored: Sequence[Scored]) -> str | list[str]:
+    """Return the dataset, or one for each instance where there are several."""
+    if len(scored) == 1 and len(set(scored[0].piece.datasets)) == 1:
+        return scored[0].piece.datasets[0]
+    named = {at: name for part in scored for at, name in zip(part.piece.positions, part.piece.datasets, strict=True)}
+    return [named[position] for position in sorted(named)]
+
+
+def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: float) -> Json:
+    found = [
+        scoring.intervals(fleet.stacks[part.piece.stack], part.piece.model_n, part.x_nd, part.prediction_n, level)
+        for part in scored
+    ]
+    for part, bounds in zip(scored, found, strict=True):
+        known = np.isfinite(bounds.prediction_n2).all(axis=1)
+        if not known.all():
+            row = int(np.argmin(known))
+            raise PayloadError(
+                f"instance {part.piece.positions[row]}: dataset {shown(part.piece.datasets[row])} has no statistics "
+                "for an interval: it has no more rows than weights, or was trained without; leave 'interval' out"
+            )
+    return {
+        "level": level,
+        "confidence": _in_order(query, scored, (bounds.confidence_n2.tolist() for bounds in found)),
+        "prediction": _in_order(query, scored, (bounds.prediction_n2.tolist() for bounds in found)),
+    }
+
+
+def _extrapolations(fleet: Fleet, part: Scored) -> list[list[Json]]:
+    """Return, for each instance, the features that lie outside the trained range; an empty list where none does."""
+    stack = fleet.stacks[part.piece.stack]
+    return [
+        [_extrapolation(stack, part, row, int(k)) for k in np.flatnonzero(outside_k)] if outside_k.any() else []
+        for row, outside_k in enumerate(part.outside_nk)
+    ]
+
+
+def _extrapolation(stack: ServedStack, part: Scored, row: int, k: int) -> Json:
+    assert stack.statistics is not None  # noqa: S101 - a value is outside a range only where there is one
+    model = part.piece.model_n[row]
+    return {
+        "feature": stack.card.features[k].name,
+        "value": float(part.raw_nk[row, k]),
+        "minimum": float(stack.statistics.feature_min_mk[model, k]),
+        "maximum": float(stack.statistics.feature_max_mk[model, k]),
+    }
+
+
+def _explanations(fleet: Fleet, part: Scored) -> list[Json]:
+    """Return, for each instance, the prediction of the mean training row and what each feature adds to it."""
+    stack = fleet.stacks[part.piece.stack]
+    explained = scoring.explain(stack, part.piece.model_n, part.x_nd, part.prediction_n)
+    if explained is None:
+        raise PayloadError("the model was trained without statistics, so there is no mean row to explain against")
+    contribution_nk = _by_feature(stack, explained.contribution_nd)
+    names = stack.card.feature_names
+    return [
+        {"baseline": baseline, "contributions": dict(zip(names, contribution_k, strict=True))}
+        for baseline, contribution_k in zip(explained.baseline_n.tolist(), contribution_nk.tolist(), strict=True)
+    ]
+
+
+def _by_feature(stack: ServedStack, contribution_nd: Floats) -> Floats:
+    """Return the contributions of the columns added up by feature, of shape (n, k)."""
+    widths = [feature.num_columns(stack.card.bias) for feature in stack.card.features]
+    ends = np.cumsum(widths)
+    return np.column_stack(
+        [contribution_nd[:, end - width : end].sum(axis=1) for width, end in zip(widths, ends, strict=True)]
+    )
+
+
+def _as_outputs(query: Query, answer: Mapping[str, Any]) -> Json:
+    """Return the answer as the Open Inference protocol has it: numbers as tensors, the rest as parameters."""
+    num_rows = len(answer["predictions"])
+    outputs = [_tensor("predictions", [num_rows], answer["predictions"])]
+    for name in ("confidence", "prediction"):
+        if "intervals" in answer:
+            flat = [bound for bounds in answer["intervals"][name] for bound in bounds]
+            outputs.append(_tensor(f"{name}_interval", [num_rows, 2], flat))
+    for name in ("extrapolations", "explanations"):
+        if name in answer:
+            texts = [json.dumps(value) for value in answer[name]]
+            outputs.append({"name": name, "shape": [num_rows], "datatype": "BYTES", "data": texts})
+    model = answer["model"]
+    named = {"model_name": model["collection"], "model_version": str(model["version"])}
+    identified = {} if query.id is None else {"id": query.id}
+    return named | identified | {"outputs": outputs, "parameters": {"dataset": model["dataset"]}}
+
+
+def _tensor(name: str, shape: list[int], data: list[float]) -> Json:
+    return {"name": name, "shape": shape, "datatype": "FP64", "data": data}
