@@ -13,11 +13,12 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 
-from .errors import MissingObjectError, RunClaimedError, StoreError
+from .errors import CorruptObjectError, MissingObjectError, RunClaimedError, StoreError
 from .names import number_of, numbered
 from .objects import ObjectInfo, ObjectStore
 from .process_identity import ProcessIdentity, is_dead, this_process
@@ -36,6 +37,7 @@ class Holder:
     process: ProcessIdentity
     released: bool
     lease_s: float
+    started_at: float
     age_s: float
 
     @property
@@ -59,12 +61,22 @@ def _read_holder(objects: ObjectStore, info: ObjectInfo) -> Holder:
     try:
         fields = json.loads(objects.read(info.key))
         process = ProcessIdentity(**fields["process"])
-        return Holder(number, str(fields["token"]), process, bool(fields["released"]), float(fields["lease_s"]), age_s)
-    except MissingObjectError:
-        return Holder(number, "", ProcessIdentity(), True, 0.0, age_s)
+        released, lease_s = bool(fields["released"]), float(fields["lease_s"])
+        return Holder(number, str(fields["token"]), process, released, lease_s, float(fields["started_at"]), age_s)
+    except MissingObjectError:  # the holder has written newer numbers since it was listed
+        return _read_newer(objects, info)
     except (ValueError, KeyError, TypeError):
         log.warning("%s/%s is not a claim; it counts as held until it is %g s old", objects.uri, info.key, LEASE_S)
-        return Holder(number, "", ProcessIdentity(host="an unreadable claim"), False, LEASE_S, age_s)
+        process = ProcessIdentity(host="an unreadable claim")
+        return Holder(number, "", process, False, LEASE_S, info.modified_at, age_s)
+
+
+def _read_newer(objects: ObjectStore, stale: ObjectInfo) -> Holder:
+    """Return what the newest number says, after an older one was forgotten by its holder."""
+    newest = list(objects.list(stale.key.rpartition("/")[0] + "/", after=stale.key))
+    if not newest:
+        raise CorruptObjectError(f"{objects.uri}/{stale.key}", "it was listed, and is gone without a newer number")
+    return _read_holder(objects, newest[-1])
 
 
 def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LEASE_S) -> Claim:
@@ -79,7 +91,6 @@ def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LE
             f"for it to end, or {holder.lease_s:.0f} s after it has died"
         )
     claim = Claim(objects, prefix, what, lease_s, 0 if holder is None else holder.number)
-    claim.beat()
     claim.start()
     return claim
 
@@ -97,25 +108,36 @@ class Claim:
         self._token = uuid.uuid4().hex
         self._stopped = threading.Event()
         self._lost = False
+        self._started_at = 0.0
+        self._beaten_at = time.monotonic()
         self._thread = threading.Thread(target=self._keep, name=f"claim of {what}", daemon=True)
 
     def start(self) -> None:
-        """Start the heartbeat."""
+        """Take the claim and keep it with a heartbeat. Raises RunClaimedError if another process was faster."""
+        self._started_at = self._objects.now()
+        if not self._write(released=False):
+            raise RunClaimedError(f"{self._what} was just claimed by another process: wait for it to end")
         self._thread.start()
 
-    def beat(self, released: bool = False) -> None:
-        """Write the next number. Raises RunClaimedError if another process has written it, or a later one."""
+    def _write(self, released: bool) -> bool:
+        """Write the next number; False if another process has written it, or a later one."""
         number = self._number + 1
-        fields = {"token": self._token, "process": vars(this_process()), "released": released, "lease_s": self._lease_s}
+        fields = {
+            "token": self._token,
+            "process": asdict(this_process()),
+            "released": released,
+            "lease_s": self._lease_s,
+            "started_at": self._started_at,
+        }
         if not self._objects.create(numbered(self._prefix, number), json.dumps(fields).encode()):
-            self._lost = True
-            self.check()
+            return False
         self._number = number
         self._mine.append(number)
+        return True
 
     def check(self) -> None:
-        """Return if the claim is still ours as far as its heartbeat knows. Raises RunClaimedError if it was lost."""
-        if self._lost:
+        """Return if the claim is still ours: its heartbeat is younger than the lease. Raises RunClaimedError if not."""
+        if self._lost or time.monotonic() - self._beaten_at > self._lease_s:
             raise RunClaimedError(
                 f"{self._what} was taken over by another process, while this one did not answer: stop it"
             )
@@ -124,19 +146,24 @@ class Claim:
         """Give the claim back, so that the next process need not wait for the lease to end."""
         self._stopped.set()
         self._thread.join()
-        if not self._lost:
-            self.beat(released=True)
+        if not self._lost and self._write(released=True):
             self._forget_all_but(1)
 
     def _keep(self) -> None:
         while not self._stopped.wait(self._lease_s / 3):
             try:
-                self.beat()
+                began_at = time.monotonic()
+                if not self._write(released=False) or not self._is_newest():
+                    self._lost = True
+                    return
+                self._beaten_at = began_at
                 self._forget_all_but(2)
-            except RunClaimedError:
-                return
             except StoreError as exc:
                 log.warning("the heartbeat of %s failed, and will be tried again: %s", self._what, exc)
+
+    def _is_newest(self) -> bool:
+        """Return whether no higher number exists: a taker that came later may have removed the one that we wrote."""
+        return not any(self._objects.list(self._prefix, after=numbered(self._prefix, self._number), limit=1))
 
     def _forget_all_but(self, num_kept: int) -> None:
         """Remove old heartbeats of ours; the newest number stays, so that numbers only grow."""
@@ -149,4 +176,7 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        try:
+            self.release()
+        except StoreError as exc_release:
+            log.warning("%s could not be released, and frees itself when its lease ends: %s", self._what, exc_release)

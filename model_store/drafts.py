@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .blobs import put_blob, ref_of
+from .blobs import BlobRef, ref_of
 from .objects import ObjectStore
 from .versions import PART_EXT, Draft, Part, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PutBlob = Callable[[bytes, str], BlobRef]
+
 
 def version_of(
-    objects: ObjectStore, collection: str, parent: Version | None, draft: Draft, commit_id: str, created_at: str
+    objects: ObjectStore,
+    put: PutBlob,
+    collection: str,
+    parent: Version | None,
+    draft: Draft,
+    commit_id: str,
+    created_at: str,
 ) -> Version:
-    """Return the version that comes after `parent`, with the parts of a large table stored.
+    """Return the version that comes after `parent`, with the parts of a large table stored through `put`.
 
     A part that the parent has already is not written again. Raises StoreError if the table is not a champion table.
     """
@@ -34,12 +43,13 @@ def version_of(
         note=draft.note,
         num_datasets=len(table),
         rows=tuple(table_to_rows(table)) if is_inline else (),
-        parts=() if is_inline else _put_parts(objects, table, parent),
+        parts=() if is_inline else _put_parts(put, table, parent),
         objects=objects,
+        cache={} if is_inline else {"table": table},
     )
 
 
-def _put_parts(objects: ObjectStore, table: pa.Table, parent: Version | None) -> tuple[Part, ...]:
+def _put_parts(put: PutBlob, table: pa.Table, parent: Version | None) -> tuple[Part, ...]:
     from .champion_table import cut, part_bytes
 
     old = parent.parts if parent else ()
@@ -51,6 +61,6 @@ def _put_parts(objects: ObjectStore, table: pa.Table, parent: Version | None) ->
         data = part_bytes(table.slice(start, stop - start))
         ref = ref_of(data, PART_EXT)
         if ref not in stored:
-            put_blob(objects, data, PART_EXT)
+            put(data, PART_EXT)
         parts.append(Part(names[start], stop - start, ref))
     return tuple(parts)

@@ -14,7 +14,8 @@ StoreError                    exit code 4: the storage is unreachable, refuses, 
     ├── UnknownCollectionError
     ├── UnknownDatasetError
     ├── UnknownVersionError
-    └── InvalidNameError      a name that can't be one of the store's
+    ├── InvalidNameError      a name that can't be one of the store's
+    └── ExportFolderError     a folder that something is in already
 """
 
 from __future__ import annotations
@@ -108,3 +109,7 @@ class UnknownVersionError(NotFoundError):
 
 class InvalidNameError(NotFoundError):
     """A name that can't be a collection, a run or an object of a run."""
+
+
+class ExportFolderError(NotFoundError):
+    """The folder of an export has something in it."""

@@ -31,6 +31,10 @@ class History:
             self._remember(self.read(number))
         return self._newest
 
+    def head_number(self) -> int:
+        """Return the newest number, 0 if there is none, without reading the version."""
+        return self._last_number(self._newest.number if self._newest else 0)
+
     def read(self, number: int) -> Version:
         """Return one version. Raises UnknownVersionError and CorruptObjectError."""
         if self._newest is not None and self._newest.number == number:

@@ -19,10 +19,13 @@ from .errors import (
     StoreUnreachableError,
     UnknownCollectionError,
     UnknownStoreError,
+    UnknownVersionError,
 )
 from .history import History
+from .kept import oldest_kept
 from .names import VERSIONS
 from .objects import ObjectStore, open_objects
+from .pins import FRESH_S, secure_blobs
 from .probe import require_promises
 from .runs import RunFolder
 from .s3_settings import S3Settings
@@ -30,6 +33,8 @@ from .versions import Draft, Version, version_json
 
 if TYPE_CHECKING:
     from .champion import ChampionModel
+    from .gc import GcReport
+    from .verify import Problem
 
 STORE_VARIABLE = "GRIDLINE_STORE"
 DEFAULT_STORE = "gridline-store"
@@ -55,6 +60,7 @@ class Ledger:
     def __init__(self, objects: ObjectStore) -> None:
         self.objects = objects
         self._histories: dict[str, History] = {}
+        self._written: dict[BlobRef, float] = {}
 
     @property
     def uri(self) -> str:
@@ -64,7 +70,10 @@ class Ledger:
     def put_blob(self, data: bytes, ext: str) -> BlobRef:
         """Store bytes under their sha256 and return their name."""
         require_promises(self.objects)
-        return put_blob(self.objects, data, ext)
+        began_at = time.monotonic()
+        ref = put_blob(self.objects, data, ext)
+        self._written[ref] = began_at
+        return ref
 
     def read_blob(self, ref: BlobRef) -> bytes:
         """Return the bytes of a blob. Raises MissingObjectError and CorruptObjectError."""
@@ -93,9 +102,7 @@ class Ledger:
         history = self._history(collection)
         version = history.read(number) if number is not None else history.head()
         if version is None:
-            raise UnknownCollectionError(
-                f"collection '{collection}' is not in {self.uri}; it has {self.collections()}: train it first"
-            )
+            raise self._unknown(collection)
         return version
 
     def history(self, collection: str) -> list[Version]:
@@ -110,16 +117,40 @@ class Ledger:
         """
         from .champion import read_champion
 
-        for attempt in range(READ_ATTEMPTS):
+        for _ in range(READ_ATTEMPTS):
             found = self.version(collection, version)
             try:
                 return read_champion(found, dataset)
-            except MissingObjectError:
-                # A newer version may have come, and gc removed the one just read.
-                is_same = version is not None or self.version(collection).number == found.number
-                if is_same or attempt == READ_ATTEMPTS - 1:
+            except MissingObjectError as exc:
+                if found.number >= oldest_kept(self.objects, collection):
                     raise
-        raise AssertionError("unreachable")
+                if version is not None:
+                    raise self._collected(collection, version) from exc
+        raise ContendedError(
+            f"collection '{collection}' in {self.uri}: gc removed {READ_ATTEMPTS} versions while reading"
+        )
+
+    def gc(self, collection: str, keep: int, dry_run: bool = False, grace_s: float | None = None) -> GcReport:
+        """Remove blobs that only versions before the newest `keep` name; see `model_store.gc.collect`."""
+        from .gc import collect
+
+        self.version(collection)
+        return collect(self.objects, collection, keep, dry_run, grace_s)
+
+    def verify(self, collection: str) -> list[Problem]:
+        """Read everything that a collection names and return what is broken. Raises UnknownCollectionError."""
+        from .verify import verify
+
+        self._require_store()
+        if not self._history(collection).head_number():
+            raise self._unknown(collection)
+        return verify(self.objects, collection)
+
+    def export(self, collection: str, dataset: str | None, out_dir: Path, version: int | None = None) -> list[Path]:
+        """Write the models of a version, or of one dataset, to a folder that needs no gridline; return its files."""
+        from .export import export
+
+        return export(self.version(collection, version), dataset, out_dir)
 
     def transact(self, collection: str, propose: Propose) -> Version | None:
         """Commit what `propose` makes of the newest version, and return the new version.
@@ -156,11 +187,23 @@ class Ledger:
                 return None
             return Draft(old.table(), run_id, "rollback", f"to version {number}")
 
-        return self.transact(collection, propose) or old
+        try:
+            return self.transact(collection, propose) or old
+        except MissingObjectError as exc:
+            if number >= oldest_kept(self.objects, collection):
+                raise
+            raise self._collected(collection, number) from exc
 
     def _prepare(self, collection: str, head: Version | None, draft: Draft) -> Version:
         now = datetime.fromtimestamp(self.objects.now(), UTC).isoformat(timespec="milliseconds")
-        return version_of(self.objects, collection, head, draft, uuid.uuid4().hex, now)
+        version = version_of(self.objects, self.put_blob, collection, head, draft, uuid.uuid4().hex, now)
+        named = version.blobs() - (head.blobs() if head else set())
+        since = time.monotonic() - FRESH_S
+        fresh = {ref: at for ref, at in self._written.items() if at > since and ref in named}
+        secure_blobs(
+            self.objects, named, fresh.keys(), time.monotonic() - min(fresh.values(), default=time.monotonic())
+        )
+        return version
 
     def _create(self, history: History, version: Version) -> bool:
         try:
@@ -169,6 +212,18 @@ class Ledger:
             raise StoreUnreachableError(
                 exc.where, f"{exc.cause}; version {version.number} may or may not be committed: run again to find out"
             ) from exc
+
+    def _unknown(self, collection: str) -> UnknownCollectionError:
+        return UnknownCollectionError(
+            f"collection '{collection}' is not in {self.uri}, which has {self.collections()}: train it first"
+        )
+
+    def _collected(self, collection: str, number: int) -> UnknownVersionError:
+        kept = oldest_kept(self.objects, collection)
+        return UnknownVersionError(
+            f"version {number} of collection '{collection}' is no longer whole in {self.uri}: gc has removed models that "
+            f"only it named; versions {kept} and newer are"
+        )
 
     def _history(self, collection: str) -> History:
         return self._histories.setdefault(collection, History(self.objects, collection))

@@ -8,13 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .claims import LEASE_S, Claim, take_claim
 from .errors import CorruptObjectError, MissingObjectError
-from .names import RUNS, check_name, check_object_name
+from .names import RUN_CLAIMS, RUNS, check_name, check_object_name
 from .objects import ObjectStore
 from .probe import require_promises
 
 SEAL = b"gridline 1 sha256 "
 PARALLEL_READS = 8
-CLAIM = "claim/"
 
 
 class RunFolder:
@@ -53,9 +52,8 @@ class RunFolder:
             return {name: data for name, data in found if data is not None}
 
     def names(self, prefix: str = "") -> list[str]:
-        """Return the names of the objects that start with `prefix`, in order, those of the claim left out."""
-        keys = (info.key.removeprefix(self._prefix) for info in self._objects.list(self._prefix + prefix))
-        return [key for key in keys if not key.startswith(CLAIM)]
+        """Return the names of the objects that start with `prefix`, in order."""
+        return [info.key.removeprefix(self._prefix) for info in self._objects.list(self._prefix + prefix)]
 
     def claim(self, lease_s: float = LEASE_S) -> Claim:
         """Claim the run for this process, as a context manager. Raises RunClaimedError if a live process has it.
@@ -63,4 +61,4 @@ class RunFolder:
         The claim of a process that died is taken over at once on the same machine, and after `lease_s` elsewhere.
         """
         require_promises(self._objects)
-        return take_claim(self._objects, self._prefix + CLAIM, f"run '{self.run_id}'", lease_s)
+        return take_claim(self._objects, f"{RUN_CLAIMS}{self.run_id}/", f"run '{self.run_id}'", lease_s)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +29,7 @@ from .objects import ObjectInfo
 from .retry import TransientError, with_retries
 from .s3_refusals import CONDITION_FAILED, MISSING_KEY, cause_of, is_transient
 from .s3_settings import S3Settings
+from .server_clock import ServerClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,7 +52,7 @@ class S3Objects:
         self._prefix = f"{prefix}/" if prefix else ""
         self._settings = settings
         self._client = _new_client(settings)
-        self._clock_offset_s: float | None = None
+        self._clock = ServerClock()
 
     @property
     def uri(self) -> str:
@@ -135,13 +134,13 @@ class S3Objects:
         return None
 
     def now(self) -> float:
-        if self._clock_offset_s is None:
+        if not self._clock.is_known:
             self._page("", MaxKeys=1)
-        return time.time() + (self._clock_offset_s or 0.0)
+        return self._clock.now()
 
     def _get(self, key: str, span: Mapping[str, str]) -> Any:
         answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **span)  # type: ignore[arg-type]
-        self._note_time(answer)
+        self._clock.note(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
         return answer
 
     def _put(self, key: str, data: bytes, condition: Mapping[str, str]) -> None:
@@ -153,14 +152,14 @@ class S3Objects:
             ContentMD5=digest,
             **condition,  # type: ignore[arg-type]
         )
-        self._note_time(answer)
+        self._clock.note(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
 
     def _page(self, prefix: str, **arguments: Any) -> Any:
         def attempt() -> Any:
             return self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **arguments)
 
         page = self._call(prefix, attempt)
-        self._note_time(page)
+        self._clock.note(page["ResponseMetadata"]["HTTPHeaders"].get("date"))
         return page
 
     def _holds(self, key: str, data: bytes) -> bool:
@@ -178,13 +177,9 @@ class S3Objects:
         except StoreError:
             return False
 
-    def _note_time(self, answer: Mapping[str, Any]) -> None:
-        if date := answer["ResponseMetadata"]["HTTPHeaders"].get("date"):
-            self._clock_offset_s = parsedate_to_datetime(date).timestamp() - time.time()
-
     def _call(self, key: str, attempt: Callable[[], Answer]) -> Answer:
         policy = self._settings.retry
-        attempts = policy.attempts if self._clock_offset_s is not None else policy.first_contact_attempts
+        attempts = policy.attempts if self._clock.is_known else policy.first_contact_attempts
 
         def translated() -> Answer:
             with self._translated(key):

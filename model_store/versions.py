@@ -67,6 +67,7 @@ class Version:
     rows: tuple[Mapping[str, Any], ...] = field(repr=False)
     parts: tuple[Part, ...] = field(repr=False)
     objects: ObjectStore = field(repr=False, compare=False)
+    cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -77,14 +78,20 @@ class Version:
         """Return the champion table, sorted by dataset: all its columns, or only those named."""
         import pyarrow as pa
 
-        from .champion_table import CHAMPION_SCHEMA, read_part, rows_to_table
+        from .champion_table import read_part, rows_to_table
 
         if not self.parts:
             table = rows_to_table(self.rows)
             return table if columns is None else table.select(columns)
+        if "table" in self.cache:
+            table = self.cache["table"]
+            return table if columns is None else table.select(columns)
         blobs = read_blobs(self.objects, [part.blob for part in self.parts])
         tables = [read_part(part.blob.key, data, columns) for part, data in zip(self.parts, blobs, strict=True)]
-        return pa.concat_tables(tables) if tables else CHAMPION_SCHEMA.empty_table()
+        table = pa.concat_tables(tables)
+        if columns is None:
+            self.cache["table"] = table
+        return table
 
     def find(self, dataset: str) -> Mapping[str, Any]:
         """Return the row of one dataset, reading one part at most. Raises UnknownDatasetError."""

@@ -1,0 +1,89 @@
+"""What keeps gc and a commit from missing each other, though S3 has neither locks nor conditional deletes.
+
+A commit that names a blob which is not brand-new first pins it, and then looks for a running gc. A gc first announces
+itself, and then looks for pins. So at least one of the two sees the other: either gc spares the blob, or the commit
+waits until gc has ended and makes sure that the blob is still there before it creates the version.
+A brand-new blob needs no pin, because gc spares blobs that are younger than twice FRESH_S.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Set
+from concurrent.futures import ThreadPoolExecutor
+
+from .blobs import BlobRef
+from .claims import LEASE_S, holder_of
+from .errors import MissingObjectError, StoreError
+from .names import BLOBS, GC_CLAIM, GC_PINS
+from .objects import ObjectInfo, ObjectStore, stat
+
+FRESH_S = 300.0
+PIN_S = 3600.0
+LONGEST_GC_S = 900.0
+POLL_S = 0.2
+CLOCK_MARGIN_S = 5.0
+PARALLEL_STATS = 8
+LIST_ALL_FROM = 64
+
+
+def secure_blobs(objects: ObjectStore, named: Set[BlobRef], written: Set[BlobRef], written_s: float) -> None:
+    """Return when every blob that a commit newly names is in the store and safe from gc until the commit is made.
+
+    `written` are those that this process has stored within the last `written_s` seconds, at most FRESH_S.
+    Raises MissingObjectError for one that is gone.
+    """
+    infos = _stats(objects, named - written)
+    if any(objects.now() - info.modified_at > FRESH_S for info in infos):
+        pin = json.dumps({"blobs": sorted(ref.key for ref in named)}).encode()
+        objects.create(f"{GC_PINS}{uuid.uuid4().hex}.json", pin)
+    if _wait_for_gc(objects, written_s):
+        _stats(objects, named)
+
+
+def pinned_keys(objects: ObjectStore) -> set[str]:
+    """Return the keys of all blobs that a commit under way has pinned, and remove pins of long ago."""
+    keys: set[str] = set()
+    for info in list(objects.list(GC_PINS)):
+        if objects.now() - info.modified_at > PIN_S:
+            objects.delete(info.key)
+        else:
+            keys |= set(json.loads(objects.read(info.key))["blobs"])
+    return keys
+
+
+def _wait_for_gc(objects: ObjectStore, written_s: float) -> bool:
+    """Wait until no gc runs, and return whether one may have run since the blobs were stored."""
+    deadline = time.monotonic() + LONGEST_GC_S
+    ran = False
+    while True:
+        beats = list(objects.list(GC_CLAIM))
+        age_s = objects.now() - beats[-1].modified_at if beats else float("inf")
+        ran = ran or age_s < written_s + CLOCK_MARGIN_S
+        if age_s > LEASE_S:
+            return ran
+        holder = holder_of(objects, GC_CLAIM)
+        if holder is None or not holder.is_live:
+            return ran
+        ran = True
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"gc has been running in {objects.uri} for {LONGEST_GC_S:.0f} s: run again when it has ended"
+            )
+        time.sleep(POLL_S)
+
+
+def _stats(objects: ObjectStore, refs: Iterable[BlobRef]) -> list[ObjectInfo]:
+    keys = sorted(ref.key for ref in refs)
+    if len(keys) >= LIST_ALL_FROM:
+        everything = {info.key: info for info in objects.list(BLOBS)}
+        found = [everything.get(key) for key in keys]
+    else:
+        with ThreadPoolExecutor(PARALLEL_STATS) as pool:
+            found = list(pool.map(lambda key: stat(objects, key), keys))
+    for key, info in zip(keys, found, strict=True):
+        if info is None:
+            raise MissingObjectError(objects.uri, key)
+    return [info for info in found if info is not None]
