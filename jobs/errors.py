@@ -6,6 +6,7 @@ JobError
 ├── UsageError            2   the command line is wrong
 ├── NoConvergenceError    3   no trial of some dataset converged to a finite loss
 ├── ClusterError          4   Ray can't be reached, or refuses
+├── SourceError           4   the storage that holds the data can't be reached
 └── PartialFailureError   5   some datasets failed; the others are committed
 
 A message is one line that says what, where, which value, and what to do; it never holds a secret. It is the only
@@ -52,6 +53,12 @@ class NoConvergenceError(JobError):
 
 class ClusterError(JobError):
     """Ray can't be reached, or refuses."""
+
+    exit_code = 4
+
+
+class SourceError(JobError):
+    """The storage that holds the data can't be reached."""
 
     exit_code = 4
 

@@ -1,0 +1,110 @@
+"""A delimited file, cell by cell: slow, for the line and the text of what the fast reader could not take.
+
+A row is what lies between line ends outside quotes; a blank line is none. A number is what Python's `float` takes, but
+for underscores; `true` and `false` count as 1 and 0.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from jobs.errors import DataError
+from model_store.s3_settings import S3Settings
+
+from .columns import Fragment, Wanted
+from .filesystems import open_filesystem, reading
+
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "none")
+TRUTHS = ("true", "True", "TRUE", "false", "False", "FALSE")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a delimited file, and the line (from 1) at which it begins."""
+
+    line: int
+    cells: Sequence[str]
+
+
+def first_bad_cell(fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings) -> DataError | None:
+    """Return the error that names the first row that is ragged, or holds text where a number is wanted."""
+    with _rows(fragment, s3) as rows:
+        header = next(rows).cells
+        numbers = [(column.name, header.index(column.name)) for column in wanted if column.kind == "number"]
+        row = None
+        for row in rows:
+            where = f"{fragment.location}:{row.line}"
+            if len(row.cells) != len(header):
+                reason = f"the row has {len(row.cells)} cells, and the header {len(header)}"
+                return DataError(f"{where}: {reason}: correct it, or quote cells that hold the delimiter")
+            for name, at in numbers:
+                if not _is_number(row.cells[at]):
+                    return DataError(f"{where}: column {name!r}: {shown(row.cells[at])} {_why_not(row.cells[at])}")
+    if row is None:
+        return DataError(f"{fragment.location}: the file has a header and no rows: add rows")
+    return None
+
+
+def cell_at(fragment: Fragment, row: int, column: str, s3: S3Settings) -> tuple[int, str]:
+    """Return the line (from 1) of a row (from 0, without the header), and the text of its cell in `column`."""
+    with _rows(fragment, s3) as rows:
+        header = next(rows).cells
+        for at, found in enumerate(rows):
+            if at == row:
+                return found.line, found.cells[list(header).index(column)]
+    raise DataError(f"{fragment.location}: row {row} is gone: the file changed while it was read; start again")
+
+
+def unclosed_quote(fragment: Fragment, s3: S3Settings) -> DataError:
+    """Return the error that names the line at which a quote opens that nothing closes."""
+    line = 1
+    with _rows(fragment, s3) as rows:
+        for row in rows:
+            line = row.line
+    return DataError(f"{fragment.location}:{line}: a quote is opened and never closed: close it, or double it")
+
+
+@contextmanager
+def _rows(fragment: Fragment, s3: S3Settings) -> Iterator[Iterator[Row]]:
+    filesystem, path = open_filesystem(fragment.location, s3)
+    with reading(fragment.location, s3), filesystem.open_input_stream(path) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+        yield _numbered(fragment, csv.reader(text, delimiter=fragment.delimiter or ","))
+
+
+def _numbered(fragment: Fragment, reader: Iterator[list[str]]) -> Iterator[Row]:
+    line = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield Row(line, cells)
+            line = reader.line_num + 1  # type: ignore[attr-defined]
+    except csv.Error as exc:
+        raise DataError(f"{fragment.location}:{line}: the row can't be read: {exc}. Correct it") from exc
+
+
+def _is_number(cell: str) -> bool:
+    text = cell.strip()
+    if text in MISSING or text in TRUTHS:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isascii() and "_" not in text
+
+
+def _why_not(cell: str) -> str:
+    if _is_number(cell.replace(",", "").replace(" ", "").replace("'", "")) and cell.strip():
+        return "is not a number: write it without separators, with a point before the decimals"
+    return "is not a number: correct it, or set 'kind: categorical' for a feature of categories"
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: on one line, and not too long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

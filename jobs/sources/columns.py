@@ -1,0 +1,118 @@
+"""What is read and where: fragments of files, the columns wanted of them, and the columns as they are read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from jobs.errors import DataError
+
+MAX_NAMES = 20
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A delimited file, or a row group of a parquet file: what one task reads by itself.
+
+    `location` is a path or an s3:// URL; `delimiter` is None for parquet. `first_row` counts the rows of the file (from
+    0) before it; `num_rows` is None where only reading tells, as with delimited files. `size_bytes` is that of the
+    file, or of the row group when uncompressed.
+    """
+
+    location: str
+    size_bytes: int
+    delimiter: str | None = None
+    row_group: int = 0
+    first_row: int = 0
+    num_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A column to read: as numbers (NaN where a cell is empty), or as text."""
+
+    name: str
+    kind: Literal["number", "text"] = "number"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A column of text: `code_n` (int32) is the position of each cell in `levels`, -1 where it is empty.
+
+    `levels` is an array of distinct `str`, of dtype object, in the order in which they came.
+    """
+
+    code_n: NDArray[np.int32]
+    levels: Array
+
+    def cells(self) -> Array:
+        """Return the column as an array of `str`, of dtype object, None where a cell is empty."""
+        padded: Array = np.array([*self.levels, None], dtype=object)
+        return padded[self.code_n]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """`num_rows` consecutive rows of a file, from `first_row` of it (from 0): the columns that were wanted, by name.
+
+    Numbers are of the dtype that the file holds, floats with NaN where a cell is empty.
+    """
+
+    fragment: Fragment
+    first_row: int
+    num_rows: int
+    numbers: Mapping[str, Array]
+    texts: Mapping[str, Text]
+
+    def slice(self, start: int, stop: int) -> Columns:
+        """Return the rows from `start` to `stop`, without a copy."""
+        rows = slice(start, min(stop, self.num_rows))
+        return Columns(
+            fragment=self.fragment,
+            first_row=self.first_row + rows.start,
+            num_rows=rows.stop - rows.start,
+            numbers={name: values[rows] for name, values in self.numbers.items()},
+            texts={name: Text(text.code_n[rows], text.levels) for name, text in self.texts.items()},
+        )
+
+
+def to_columns(
+    fragment: Fragment, first_row: int, table: Any, wanted: Sequence[Wanted], convert: Callable[[Any], Array]
+) -> Columns:
+    """Return a pyarrow table or record batch as columns; `convert` turns a column into numbers."""
+    return Columns(
+        fragment=fragment,
+        first_row=first_row,
+        num_rows=table.num_rows,
+        numbers={column.name: convert(table.column(column.name)) for column in wanted if column.kind == "number"},
+        texts={column.name: _text(table.column(column.name)) for column in wanted if column.kind == "text"},
+    )
+
+
+def _text(column: Any) -> Text:
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    levels = encoded.dictionary.cast(pa.large_string()).to_numpy(zero_copy_only=False).astype(object)
+    code_n = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    empty = np.flatnonzero((levels == "") | (levels == None))  # noqa: E711  (elementwise)
+    return Text(np.where(np.isin(code_n, empty), np.int32(-1), code_n) if len(empty) else code_n, levels)
+
+
+def check_names(location: str, found: Sequence[str], wanted: Sequence[Wanted]) -> None:
+    """Raise DataError where a column that is wanted is missing, or is there twice."""
+    for column in wanted:
+        if column.name not in found:
+            close = difflib.get_close_matches(column.name, found, n=1)
+            remedy = f"did you mean {close[0]!r}?" if close else "name one of them, or add it"
+            shown = ", ".join(map(repr, found[:MAX_NAMES])) + (", …" if len(found) > MAX_NAMES else "")
+            raise DataError(f"{location}: column {column.name!r} is missing; found {shown}: {remedy}")
+        if found.count(column.name) > 1:
+            raise DataError(f"{location}: column {column.name!r} is there twice: rename one")

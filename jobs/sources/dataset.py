@@ -1,0 +1,187 @@
+"""A dataset in memory: read, checked, fitted to a model card and encoded.
+
+Shapes: n rows · k raw features · d encoded columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.encoding import encode
+from handler.errors import EncodingError
+from handler.model_card import Feature, ModelCard
+from jobs.config import DatasetConfig, ValidationConfig
+from jobs.errors import DataError, SourceError
+from jobs.validation import TRAINS, Folds, draw, fold_of_dataset
+from model_store.s3_settings import S3Settings
+
+from .checks import cell, check_cells, check_table
+from .columns import Columns, Fragment, Wanted
+from .fitting import Fit, fit, merge, see
+from .fragments import find_fragments
+from .reading import read_columns
+from .row_keys import row_keys
+
+ROWS_AT_ONCE = 1 << 16
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that can be regressed on.
+
+    `x_nd` and `y_n` are float64, the rows in the order in which they were read: files by path, rows as they stand.
+    `fill_k`, `feature_min_k` and `feature_max_k` are of the rows that train, in raw units; NaN where a feature has
+    none. `fold_n` is the fold in which each row validates (`TRAINS` if it only trains), None without validation.
+    `fingerprint` is a sha256, as hex, of the columns' names and the encoded rows in their order.
+    """
+
+    name: str
+    card: ModelCard
+    fill_k: Floats
+    feature_min_k: Floats
+    feature_max_k: Floats
+    x_nd: Floats
+    y_n: Floats
+    fold_n: Folds | None
+    fingerprint: str
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows, those that validate among them."""
+        return len(self.y_n)
+
+
+def read_dataset(config: DatasetConfig, *, bias: bool, folder: Path, s3: S3Settings) -> Dataset:
+    """Return the dataset that `config` describes; `folder` is that of the configuration file.
+
+    Raises DataError where it can't be read or regressed on, and SourceError where its storage can't be reached.
+    """
+    with naming(config.name):
+        features = features_of(config)
+        parts = [_read(fragment, features, config.target, s3) for fragment in fragments_of(config, folder, s3)]
+        if not any(part.num_rows for part in parts):
+            raise DataError(f"{parts[0].fragment.location}: the table is empty: it has columns and no rows; add rows")
+        fold_n = _folds(config, parts)
+        trains_n = _trains(fold_n, sum(part.num_rows for part in parts))
+        fitted = _fit(features, parts, trains_n, config.target, bias)
+        x_nd = _encode_all(fitted, parts, s3)
+        y_n = np.concatenate([part.numbers[config.target] for part in parts]).astype(np.float64)
+        everything = bool(trains_n.all())
+        check_table(fitted.card, x_nd if everything else x_nd[trains_n], y_n[trains_n])
+        return Dataset(
+            name=config.name,
+            card=fitted.card,
+            fill_k=fitted.fill_k,
+            feature_min_k=fitted.feature_min_k,
+            feature_max_k=fitted.feature_max_k,
+            x_nd=x_nd,
+            y_n=y_n,
+            fold_n=fold_n,
+            fingerprint=fingerprint(fitted.card, x_nd, y_n),
+        )
+
+
+def fragments_of(config: DatasetConfig, folder: Path, s3: S3Settings) -> tuple[Fragment, ...]:
+    """Return the fragments of the dataset's files."""
+    return find_fragments(config.source, file_format=config.format, delimiter=config.delimiter, folder=folder, s3=s3)
+
+
+def features_of(config: DatasetConfig) -> tuple[Feature, ...]:
+    """Return the features as the model card has them, their levels not yet known."""
+    return tuple(
+        Feature(each.name, each.kind, each.transform, each.missing, unseen=each.unseen) for each in config.features
+    )
+
+
+def wanted_columns(features: Sequence[Feature], target: str, group_by: Sequence[str] = ()) -> tuple[Wanted, ...]:
+    """Return what has to be read: the features, the target, and the columns that divide the rows into groups."""
+    return (
+        *(Wanted(feature.name, "number" if feature.kind == "numeric" else "text") for feature in features),
+        Wanted(target),
+        *(Wanted(name, "text") for name in group_by),
+    )
+
+
+def encode_columns(fitted: Fit, columns: Columns, s3: S3Settings) -> Floats:
+    """Return the encoded rows, float64 of shape (n, d). Raises DataError, with file and row, where a value can't be."""
+    card = fitted.card
+    raw = {
+        feature.name: columns.numbers[feature.name]
+        if feature.kind == "numeric"
+        else columns.texts[feature.name].cells()
+        for feature in card.features
+    }
+    try:
+        return encode(card, raw, fitted.fill_k)
+    except EncodingError as exc:
+        place, _ = cell(columns, exc.row, exc.feature, s3)
+        raise DataError(f"{place}: {exc}") from exc
+
+
+def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats) -> str:
+    """Return the sha256, as hex, of the columns' names and the rows in their order."""
+    digest = hashlib.sha256("\n".join([*card.columns, card.target]).encode())
+    digest.update(np.ascontiguousarray(x_nd).data)
+    digest.update(np.ascontiguousarray(y_n).data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def naming(dataset: str) -> Iterator[None]:
+    """Put the dataset's name before what is said of its data."""
+    try:
+        yield
+    except (DataError, SourceError) as exc:
+        raise type(exc)(f"dataset {dataset!r}: {exc}") from exc
+
+
+def _read(fragment: Fragment, features: Sequence[Feature], target: str, s3: S3Settings) -> Columns:
+    columns = read_columns(fragment, wanted_columns(features, target), s3)
+    check_cells(columns, features, target, s3)
+    return columns
+
+
+def _folds(config: DatasetConfig, parts: Sequence[Columns]) -> Folds | None:
+    rule: ValidationConfig | None = config.validation
+    if rule is None:
+        return None
+    names = [*(feature.name for feature in config.features), config.target]
+    key_n = np.concatenate([row_keys(part, names) for part in parts])
+    return fold_of_dataset(draw(key_n, rule.seed), fraction=rule.fraction, folds=rule.folds)
+
+
+def _trains(fold_n: Folds | None, num_rows: int) -> NDArray[np.bool_]:
+    """Return which rows train: with folds all of them, each fold's model by the others'."""
+    if fold_n is None or (fold_n != TRAINS).all():
+        return np.ones(num_rows, dtype=bool)
+    trains_n: NDArray[np.bool_] = fold_n == TRAINS
+    return trains_n
+
+
+def _fit(
+    features: Sequence[Feature], parts: Sequence[Columns], trains_n: NDArray[np.bool_], target: str, bias: bool
+) -> Fit:
+    ends = np.cumsum([part.num_rows for part in parts])
+    masks = np.split(trains_n, ends[:-1])
+    seen = merge(see(part, features, mask) for part, mask in zip(parts, masks, strict=True))
+    return fit(features, seen, target=target, bias=bias)
+
+
+def _encode_all(fitted: Fit, parts: Sequence[Columns], s3: S3Settings) -> Floats:
+    x_nd = np.empty((sum(part.num_rows for part in parts), len(fitted.card.columns)))
+    row = 0
+    for part in parts:
+        for start in range(0, part.num_rows, ROWS_AT_ONCE):
+            block = part.slice(start, start + ROWS_AT_ONCE)
+            x_nd[row : row + block.num_rows] = encode_columns(fitted, block, s3)
+            row += block.num_rows
+    return x_nd

@@ -1,0 +1,189 @@
+"""Csv and tsv: pyarrow's reader for speed, `cells` for the line and the value where it finds something wrong.
+
+Cells are UTF-8; a byte order mark, CRLF, quoted cells and blank lines are taken as they are meant. Nothing is coerced:
+a cell of a numeric column is a number, `true` or `false`, or missing (see `cells`), or it is an error.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
+from jobs.errors import DataError
+from model_store.s3_settings import S3Settings
+
+from .cells import MISSING, TRUTHS, first_bad_cell, unclosed_quote
+from .columns import Array, Columns, Fragment, Wanted, check_names, to_columns
+from .filesystems import open_filesystem, reading
+
+HEADER_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 22
+OTHER_DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+SIGNATURES = {b"PAR1": "parquet", b"PK\x03\x04": "a zip or Excel file", b"\x1f\x8b": "gzip", b"ARROW1": "arrow"}
+
+
+class TextStream:
+    """The bytes of a file, checked as they are read: UTF-8, no NUL, and an even number of quotes by the end."""
+
+    def __init__(self, stream: Any, fragment: Fragment) -> None:
+        self.closed = False
+        self.quotes_balance = True
+        self._stream = stream
+        self._location = fragment.location
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._offset = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def read(self, num_bytes: int | None = None) -> bytes:
+        """Return the next bytes. Raises DataError with the offset of the first byte that is not text."""
+        block: bytes = self._stream.read(num_bytes)
+        if self._offset == 0:
+            _refuse_signature(self._location, block)
+        if b"\0" in block:
+            offset = self._offset + block.index(b"\0")
+            raise DataError(f"{self._location}: byte {offset} is NUL: the file is binary, not text: check 'format'")
+        self._check_utf8(block)
+        if block.count(b'"') % 2:
+            self.quotes_balance = not self.quotes_balance
+        self._offset += len(block)
+        return block
+
+    def _check_utf8(self, block: bytes) -> None:
+        pending = len(self._decoder.getstate()[0])
+        if not pending and block.isascii():
+            return
+        try:
+            self._decoder.decode(block, final=not block)
+        except UnicodeDecodeError as exc:
+            offset = self._offset - pending + exc.start
+            raise DataError(
+                f"{self._location}: byte {offset} (0x{exc.object[exc.start]:02x}) is not UTF-8: save the file as UTF-8"
+            ) from exc
+
+
+def column_names(fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings) -> tuple[str, ...]:
+    """Return the names in the header. Raises DataError where it is empty, or has no column that is wanted."""
+    filesystem, path = open_filesystem(fragment.location, s3)
+    with reading(fragment.location, s3), filesystem.open_input_stream(path) as stream:
+        header = _first_line(TextStream(stream, fragment))
+    if not header:
+        raise DataError(f"{fragment.location}: the file is empty: write a header and rows")
+    names = next(csv.reader([header], delimiter=fragment.delimiter or ","))
+    for other, called in OTHER_DELIMITERS.items():
+        if len(names) == 1 and other in names[0] and names[0] not in [column.name for column in wanted]:
+            raise DataError(
+                f"{fragment.location}:1: the header is one column with {called} in it: "
+                f"{names[0]!r}: set 'delimiter: {json.dumps(other)}'"
+            )
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise DataError(f"{fragment.location}:1: the header names column {name!r} twice: rename one")
+    check_names(f"{fragment.location}:1", names, wanted)
+    return tuple(names)
+
+
+def read_file(
+    fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, block_bytes: int | None = None
+) -> Iterator[Columns]:
+    """Yield the rows of a file in blocks of some `block_bytes` of text; in one, where that is None.
+
+    Raises DataError, with the line and the value, where a row is ragged or a cell is not what is wanted.
+    """
+    column_names(fragment, wanted, s3)
+    row = 0
+    try:
+        for table in _tables(fragment, wanted, s3, block_bytes, as_text=False):
+            yield to_columns(fragment, row, table, wanted, _floats)
+            row += table.num_rows
+    except pa.ArrowInvalid:
+        # Truths and cells of blanks are not numbers to pyarrow: once more, with every cell as text.
+        yield from _read_text(fragment, wanted, s3, block_bytes, rows_done=row)
+
+
+def _read_text(
+    fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, block_bytes: int | None, rows_done: int
+) -> Iterator[Columns]:
+    """Yield the rows after the first `rows_done`, having converted their cells one by one."""
+    row = 0
+    try:
+        for table in _tables(fragment, wanted, s3, block_bytes, as_text=True):
+            rest = table.slice(max(rows_done - row, 0))
+            if rest.num_rows:
+                yield to_columns(fragment, row + table.num_rows - rest.num_rows, rest, wanted, _floats)
+            row += table.num_rows
+    except pa.ArrowInvalid as exc:
+        reason = " ".join(str(exc).split())
+        unknown = DataError(f"{fragment.location}: the file can't be read: {reason}. Correct it")
+        raise first_bad_cell(fragment, wanted, s3) or unknown from exc
+
+
+def _tables(
+    fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, block_bytes: int | None, *, as_text: bool
+) -> Iterator[Any]:
+    """Yield the columns as pyarrow has them. Raises ArrowInvalid where a cell or a row is not as it should be."""
+    number = pa.string() if as_text else pa.float64()
+    options = {
+        "parse_options": arrow_csv.ParseOptions(delimiter=fragment.delimiter, newlines_in_values=True),
+        "convert_options": arrow_csv.ConvertOptions(
+            include_columns=[column.name for column in wanted],
+            column_types={column.name: number if column.kind == "number" else pa.string() for column in wanted},
+            null_values=list(MISSING),
+            strings_can_be_null=False,
+        ),
+        "read_options": arrow_csv.ReadOptions(block_size=block_bytes or BLOCK_BYTES),
+    }
+    filesystem, path = open_filesystem(fragment.location, s3)
+    with reading(fragment.location, s3), filesystem.open_input_stream(path) as stream:
+        text = TextStream(stream, fragment)
+        if block_bytes is None:
+            yield arrow_csv.read_csv(text, **options)
+        else:
+            yield from arrow_csv.open_csv(text, **options)
+        if not text.quotes_balance:
+            raise unclosed_quote(fragment, s3)
+
+
+def _floats(column: Any) -> Array:
+    numbers = _numbers(column) if pa.types.is_string(column.type) else column
+    return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _numbers(column: Any) -> Any:
+    """Return a column of text as float64, null where a cell is missing. Raises ArrowInvalid where one is no number."""
+    text = pc.utf8_trim_whitespace(column)
+    for truth in TRUTHS:
+        text = pc.if_else(pc.equal(text, truth), "1" if truth.lower() == "true" else "0", text)
+    missing = pc.is_in(text, value_set=pa.array(MISSING))
+    return pc.if_else(missing, None, text).cast(pa.float64())
+
+
+def _refuse_signature(location: str, block: bytes) -> None:
+    for signature, what in SIGNATURES.items():
+        if block.startswith(signature):
+            raise DataError(f"{location}: the file is {what}, not text: set 'format', or write it as csv")
+
+
+def _first_line(stream: TextStream) -> str:
+    """Return the header, which is the first line that is not blank; a quoted name may hold a line end."""
+    head = b""
+    while block := stream.read(HEADER_BYTES):
+        head += block
+        lines = head.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        end = -1
+        while (end := lines.find(b"\n", end + 1)) >= 0:
+            if lines.count(b'"', 0, end) % 2 == 0:
+                return lines[:end].decode()
+    return head.removeprefix(codecs.BOM_UTF8).strip(b"\r\n").decode()

@@ -1,0 +1,46 @@
+"""Files by their location, on this machine or in S3, and the one place where the errors of both are translated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from pyarrow import fs
+
+from jobs.errors import DataError, SourceError
+from model_store.s3_settings import S3Settings
+
+S3_PREFIX = "s3://"
+MAX_ATTEMPTS = 3
+UNREACHABLE = ("NETWORK_CONNECTION", "curlCode", "SERVICE_UNAVAILABLE", "REQUEST_TIMEOUT", "SLOW_DOWN")
+
+
+def open_filesystem(location: str, s3: S3Settings) -> tuple[Any, str]:
+    """Return the pyarrow file system that holds `location`, and the path of it there."""
+    if location.startswith(S3_PREFIX):
+        return _s3_filesystem(s3), location.removeprefix(S3_PREFIX)
+    return fs.LocalFileSystem(), location.removeprefix("file://")
+
+
+@lru_cache(maxsize=8)
+def _s3_filesystem(s3: S3Settings) -> Any:
+    retries = fs.AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS)
+    return fs.S3FileSystem(**s3.pyarrow_arguments(), retry_strategy=retries)
+
+
+@contextmanager
+def reading(location: str, s3: S3Settings) -> Iterator[None]:
+    """Translate what a file system raises about `location` into DataError, or SourceError if it can't be reached."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise DataError(f"{location}: no such file: check 'source'") from exc
+    except PermissionError as exc:
+        raise DataError(f"{location}: the file may not be read: check its permissions") from exc
+    except OSError as exc:
+        reason = " ".join(s3.redact(str(exc)).split())
+        if any(sign in reason for sign in UNREACHABLE):
+            raise SourceError(f"{location}: S3 can't be reached: {reason}. Check AWS_ENDPOINT_URL") from exc
+        raise DataError(f"{location}: the file can't be read: {reason}. Replace it, or check 'format'") from exc

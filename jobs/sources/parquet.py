@@ -1,0 +1,91 @@
+"""Parquet: row groups read by column, all at once or in batches of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import types
+
+from jobs.errors import DataError
+from model_store.s3_settings import S3Settings
+
+from .columns import Array, Columns, Fragment, Wanted, check_names, to_columns
+from .filesystems import open_filesystem, reading
+
+BUFFER_BYTES = 1 << 20
+
+
+def row_groups(location: str, s3: S3Settings) -> tuple[tuple[int, int], ...]:
+    """Return the number of rows and the uncompressed size of each row group. Raises DataError if it is not parquet."""
+    with _opened(location, s3) as file:
+        groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
+        return tuple((group.num_rows, group.total_byte_size) for group in groups)
+
+
+def column_names(location: str, s3: S3Settings) -> tuple[str, ...]:
+    """Return the names of the file's columns."""
+    with _opened(location, s3) as file:
+        return tuple(file.schema_arrow.names)
+
+
+def read_row_group(
+    fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None = None
+) -> Iterator[Columns]:
+    """Yield the rows of a row group in batches of at most `batch_rows`; in one, where that is None.
+
+    Only the columns that are wanted are read. Raises DataError where one is missing or of another kind.
+    """
+    with _opened(fragment.location, s3) as file:
+        schema = file.schema_arrow
+        check_names(fragment.location, schema.names, wanted)
+        for column in wanted:
+            _check_type(fragment.location, column, schema.field(column.name).type)
+        names = [column.name for column in wanted]
+        first_row = fragment.first_row
+        if batch_rows is None:
+            batches = iter([file.read_row_group(fragment.row_group, columns=names)])
+        else:
+            batches = file.iter_batches(batch_rows, row_groups=[fragment.row_group], columns=names)
+        for batch in batches:
+            yield to_columns(fragment, first_row, batch, wanted, _numbers)
+            first_row += batch.num_rows
+
+
+@contextmanager
+def _opened(location: str, s3: S3Settings) -> Iterator[Any]:
+    filesystem, path = open_filesystem(location, s3)
+    with reading(location, s3), filesystem.open_input_file(path) as stream:
+        try:
+            yield pq.ParquetFile(stream, buffer_size=BUFFER_BYTES)
+        except pa.ArrowException as exc:
+            reason = " ".join(str(exc).split())
+            raise DataError(f"{location}: the file is not parquet, or is damaged: {reason}. Write it again") from exc
+
+
+def _check_type(location: str, column: Wanted, found: Any) -> None:
+    value_type = found.value_type if types.is_dictionary(found) else found
+    shared = types.is_integer(value_type) or types.is_boolean(value_type) or types.is_null(value_type)
+    if column.kind == "number":
+        known = types.is_floating(value_type) or types.is_decimal(value_type)
+        remedy = "store it as numbers, or set 'kind: categorical' if it holds categories"
+    else:
+        known = types.is_string(value_type) or types.is_large_string(value_type) or types.is_string_view(value_type)
+        remedy = "store it as text or whole numbers"
+    if not (shared or known):
+        raise DataError(f"{location}: column {column.name!r} is of type {found}, which is not {column.kind}s: {remedy}")
+
+
+def _numbers(column: Any) -> Array:
+    """Return an arrow column of numbers in the dtype that it has; floats, with NaN, where some are null."""
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    if types.is_decimal(column.type) or types.is_null(column.type):
+        column = column.cast(pa.float64())
+    return np.asarray(column.to_numpy(zero_copy_only=False))
