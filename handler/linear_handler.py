@@ -74,16 +74,14 @@ def _answers(fleet: Fleet, data: Sequence[Mapping[str, Any]], context: Any) -> l
 def _asks_for_description(row: Mapping[str, Any], context: Any, index: int) -> bool:
     """Return whether this is a GET of the model, on the management port (`customized=true`) or the inference port.
 
-    TorchServe does not hand on the method; but only a GET has neither a body nor a length of it.
+    TorchServe does not hand on the method; but only a GET has neither a body nor a type of it.
     """
     if not row:
         return bool(context.get_request_header(index, "describe") == "True")
     body = row.get("body")
     if not isinstance(body, (bytes, bytearray, str)) or body:
         return False
-    return all(
-        name.lower() not in ("content-length", "transfer-encoding") for name in context.get_all_request_header(index)
-    )
+    return all(name.lower() != "content-type" for name in context.get_all_request_header(index))
 
 
 def _description(fleet: Fleet, dataset: str | None) -> Answer:

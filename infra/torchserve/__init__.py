@@ -1,0 +1,1 @@
+"""How gridline runs TorchServe: the configuration, the logging and the metrics that `gridline serve` fills in."""

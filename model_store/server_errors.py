@@ -1,0 +1,31 @@
+"""The exceptions of deployment and serving; each ends the command line with exit code 4.
+
+ServerError               TorchServe can't be started, reached, or used as it should be
+├── ServerRefusedError    it answered no: the status and its own words
+│   └── KeyRefusedError   it did not take the key
+└── DeploymentError       a new version did not come up as it should; the old one serves as before
+"""
+
+from __future__ import annotations
+
+
+class ServerError(Exception):
+    """The base: TorchServe can't be started, reached, or used as it should be."""
+
+    exit_code = 4
+
+
+class ServerRefusedError(ServerError):
+    """TorchServe answered no. `status` is the HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class KeyRefusedError(ServerRefusedError):
+    """TorchServe did not take the key: it is missing, wrong, expired, or of the other port."""
+
+
+class DeploymentError(ServerError):
+    """A new version did not come up as it should; the old one serves as before."""
