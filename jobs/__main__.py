@@ -1,0 +1,5 @@
+"""`python -m jobs` is `gridline`."""
+
+from jobs.cli import main
+
+main()

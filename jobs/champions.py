@@ -1,0 +1,213 @@
+"""From trials to a commit: the best trial of each dataset is offered to the ledger, which keeps the better model.
+
+Shapes: m = 1 dataset · d encoded columns · p weights (d, and the bias last where there is one).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handler.model_card import ModelCard
+from handler.stack import Stack, Statistics
+from jobs.moments import Moments, mse
+from jobs.selection import Basis, Comparison, Mode, best_trial, compare
+from jobs.training import TrainedDataset, inverse_cross_product
+from model_store.champion_table import rows_to_table, table_to_rows
+from model_store.checkpoints import write_checkpoint, write_statistics
+from model_store.ledger import Ledger
+from model_store.versions import Draft, Version
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a job compares trials by, and when a challenger is promoted."""
+
+    metric: str
+    mode: Mode
+    promote: str = "better"
+    min_improvement: float = 0.0
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """The best trial of a dataset, as a model to be offered."""
+
+    trained: TrainedDataset
+    point: int
+    policy: Policy
+    score: float
+
+    @property
+    def stack(self) -> Stack:
+        """The model and what serving knows of it, as a stack of one."""
+        return self.stack_with(statistics=True)
+
+    def stack_with(self, *, statistics: bool) -> Stack:
+        """Return the stack; without inference statistics its cross-product and residual variance are left out."""
+        trained, card = self.trained, self.trained.card
+        weight_mp = trained.result.weight_mgp[:, self.point]
+        d = len(card.columns)
+        known = Statistics(
+            fill_mk=torch.from_numpy(trained.fill_k.copy())[None],
+            feature_min_mk=torch.from_numpy(trained.feature_min_k.copy())[None],
+            feature_max_mk=torch.from_numpy(trained.feature_max_k.copy())[None],
+            column_mean_md=trained.trained.mean_md,
+            num_rows_m=trained.trained.num_rows_m,
+        )
+        if statistics:
+            known = replace(
+                known,
+                inverse_cross_product_mpp=inverse_cross_product(trained.trained, card.bias),
+                residual_variance_m=_residual_variance(trained.trained, weight_mp, card),
+            )
+        return Stack(card, weight_mp[:, :d], weight_mp[:, d] if card.bias else None, known)
+
+    @property
+    def hyperparameters(self) -> dict[str, float | bool]:
+        return point_values(self.trained, self.point)
+
+
+def point_values(trained: TrainedDataset, point: int) -> dict[str, float | bool]:
+    """Return the hyperparameters of a grid point by name."""
+    hyper = trained.hyperparameters
+    return {
+        "learning_rate": hyper.learning_rate_mg[0, point].item(),
+        "momentum": hyper.momentum_g[point].item(),
+        "nesterov": bool(hyper.nesterov_g[point].item()),
+        "weight_decay": hyper.weight_decay_g[point].item(),
+        "huber_delta": hyper.huber_delta_g[point].item(),
+        "quantile": hyper.quantile_g[point].item(),
+    }
+
+
+def _residual_variance(moments: Moments, weight_mp: Tensor, card: ModelCard) -> Tensor:
+    """Return the residual sum of squares over n - p, (m,); NaN where there are no more rows than weights."""
+    freedom_m = moments.num_rows_m - weight_mp.shape[1]
+    squares_m = mse(moments, weight_mp[:, None], card.bias)[:, 0] * moments.num_rows_m
+    return torch.where(freedom_m > 0, squares_m / freedom_m.clamp(min=1), torch.nan)
+
+
+def challenger_of(trained: TrainedDataset, policy: Policy) -> Challenger | None:
+    """Return the best trial of a dataset, or None where none has a finite score."""
+    score_g = trained.result.metric(policy.metric)[0]
+    point = best_trial(score_g, trained.hyperparameters.learning_rate_mg[0], policy.mode)
+    return None if point is None else Challenger(trained, point, policy, score_g[point].item())
+
+
+def offer(
+    ledger: Ledger,
+    collection: str,
+    challengers: Sequence[Challenger],
+    *,
+    run_id: str,
+    trained_at: str,
+    statistics: bool,
+) -> tuple[Version | None, dict[str, Comparison]]:
+    """Commit the challengers that are better than the champions; return the new version, if any, and each comparison.
+
+    The comparison is made against the very version that the commit follows.
+    """
+    rows = {c.trained.name: _row(ledger, c, run_id, trained_at, statistics) for c in challengers}
+    comparisons: dict[str, Comparison] = {}
+
+    def propose(head: Version | None) -> Draft | None:
+        champions = {row["dataset"]: row for row in table_to_rows(head.table())} if head else {}
+        comparisons.clear()
+        for challenger in challengers:
+            name = challenger.trained.name
+            comparisons[name] = _against(ledger, challenger, rows[name], champions.get(name), head)
+        promoted = {
+            name: rows[name] | {"comparison": json.dumps(asdict(comparison), sort_keys=True)}
+            for name, comparison in comparisons.items()
+            if comparison.promoted
+        }
+        if not promoted:
+            return None
+        table = rows_to_table((champions | promoted).values())
+        return Draft(table, run_id, "train", f"{len(promoted)} promoted, {len(comparisons) - len(promoted)} kept")
+
+    return ledger.transact(collection, propose), comparisons
+
+
+def _row(ledger: Ledger, challenger: Challenger, run_id: str, trained_at: str, statistics: bool) -> dict[str, Any]:
+    stack = challenger.stack_with(statistics=statistics)
+    checkpoint = ledger.put_blob(write_checkpoint(stack), "safetensors")
+    beside = write_statistics(stack)
+    known = ledger.put_blob(beside, "safetensors") if beside is not None else None
+    trained, point = challenger.trained, challenger.point
+    result = trained.result
+    return {
+        "dataset": trained.name,
+        "checkpoint": checkpoint.sha256,
+        "checkpoint_size": checkpoint.size_bytes,
+        "statistics": known.sha256 if known else None,
+        "statistics_size": known.size_bytes if known else None,
+        "row": 0,
+        "run_id": run_id,
+        "trained_at": trained_at,
+        "engine": result.engine,
+        "status": result.status(0, point),
+        "epoch": int(result.epoch_mg[0, point]),
+        "hyperparameters": json.dumps(challenger.hyperparameters, sort_keys=True),
+        "metric": challenger.policy.metric,
+        "mode": challenger.policy.mode,
+        "score": challenger.score,
+        "train_mse": result.train_mse_mg[0, point].item(),
+        "val_mse": result.val_mse_mg[0, point].item(),
+        "r2": result.r2_mg[0, point].item(),
+        "num_rows": int(trained.trained.num_rows_m[0].item()),
+        "fingerprint": trained.fingerprint,
+    }
+
+
+def _against(
+    ledger: Ledger,
+    challenger: Challenger,
+    row: Mapping[str, Any],
+    champion: Mapping[str, Any] | None,
+    head: Version | None,
+) -> Comparison:
+    policy = challenger.policy
+    if champion is None or head is None:
+        score, basis = None, "first"
+    elif champion["checkpoint"] == row["checkpoint"] and champion["fingerprint"] == row["fingerprint"]:
+        return Comparison(False, "it is the champion already", "same rows", challenger.score, challenger.score)
+    else:
+        score, basis = _champion_score(ledger, challenger, champion, head)
+    return compare(
+        challenger.score,
+        score,
+        basis=basis,  # type: ignore[arg-type]
+        mode=policy.mode,
+        promote=policy.promote,  # type: ignore[arg-type]
+        min_improvement=policy.min_improvement,
+    )
+
+
+def _champion_score(
+    ledger: Ledger, challenger: Challenger, champion: Mapping[str, Any], head: Version
+) -> tuple[float | None, Basis]:
+    """Return the champion's score on the challenger's rows: the recorded one if the rows are the same.
+
+    A champion over other features can't be applied to these rows: then its recorded score is all there is.
+    """
+    trained, metric = challenger.trained, challenger.policy.metric
+    if champion["fingerprint"] == trained.fingerprint and champion["metric"] == metric:
+        return champion["score"], "same rows"
+    model = ledger.champion(head.collection, trained.name, head.number)
+    if model.card != trained.card or metric not in ("train_mse", "val_mse", "r2"):
+        return champion["score"] if champion["metric"] == metric else None, "as recorded"
+    weight_1p = model.stack.weight_md[model.stack_row : model.stack_row + 1]
+    if model.stack.bias_m is not None:
+        weight_1p = torch.cat([weight_1p, model.stack.bias_m[model.stack_row].reshape(1, 1)], dim=1)
+    rows = trained.trained if metric in ("train_mse", "r2") else trained.scored
+    error = mse(rows, weight_1p[:, None], trained.card.bias)[0, 0].item()
+    if metric == "r2":
+        return 1 - error * rows.num_rows_m[0].item() / rows.y_scatter_m[0].item(), "scored again"
+    return error, "scored again"

@@ -1,0 +1,63 @@
+"""The command line, `gridline` or `python -m jobs`: thin verbs, which import nothing heavy before they need it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from . import models, serving, training
+from .output import report_error
+
+app = typer.Typer(
+    name="gridline",
+    help="Train a linear regression for every dataset and every learning rate of a grid, keep the best, serve it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+training.register(app)
+models.register(app)
+serving.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the code that the documentation gives."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    as_json = "--json" in arguments
+    try:
+        code = app(args=list(arguments), prog_name="gridline", standalone_mode=False)
+    except typer.TyperException as exc:
+        return _report_usage(exc, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        return report_error("interrupted: what was finished is kept; run again to go on", 130, as_json=as_json)
+    except Exception as exc:
+        exit_code = getattr(exc, "exit_code", None)
+        if not isinstance(exit_code, int):
+            raise
+        return report_error(str(exc), exit_code, as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _report_usage(exc: typer.TyperException, *, as_json: bool) -> int:
+    """Print what is wrong with the words of the command line; without words, the help."""
+    message = exc.format_message() if hasattr(exc, "format_message") else str(exc)
+    if type(exc).__name__ == "NoArgsIsHelpError":
+        print(message, file=sys.stderr)
+        return 2
+    return report_error(f"{message} See 'gridline --help'.", 2, as_json=as_json)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,115 @@
+"""The verbs about what is in the store: models list, show, history, rollback, export, verify; gc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import CollectionArgument, JsonOption, StoreOption, VersionOption
+from .output import console, emit_json
+
+models = typer.Typer(help="What is in the store.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.add_typer(models, name="models")
+
+
+@models.command("list")
+def list_models(
+    collection: CollectionArgument, store: StoreOption = None, version: VersionOption = None, json: JsonOption = False
+) -> None:
+    """List the champions of a collection."""
+    from jobs.listing import champions_document
+    from model_store import open_ledger
+
+    document = champions_document(open_ledger(store), collection, version)
+    if json:
+        emit_json(document)
+        return
+    from rich.table import Table
+
+    table = Table(title=f"{collection} version {document['version']}", title_justify="left")
+    for heading in ("dataset", "learning rate", "R²", "score", "metric", "trained at"):
+        table.add_column(heading)
+    for row in document["datasets"]:
+        rate = f"{row['hyperparameters']['learning_rate']:.6g}"
+        r2 = "" if row["r2"] is None else f"{row['r2']:.6f}"
+        table.add_row(row["dataset"], rate, r2, f"{row['score']:.6g}", row["metric"], row["trained_at"])
+    console().print(table)
+
+
+@models.command("show")
+def show(
+    collection: CollectionArgument,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    store: StoreOption = None,
+    version: VersionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the champion of a dataset."""
+    from jobs.listing import champion_document
+    from model_store import open_ledger
+
+    document = champion_document(open_ledger(store), collection, dataset, version)
+    if json:
+        emit_json(document)
+        return
+    for key, value in document.items():
+        console().print(f"{key}: {value}")
+
+
+@models.command("history")
+def history(collection: CollectionArgument, store: StoreOption = None, json: JsonOption = False) -> None:
+    """List the versions of a collection, the newest first."""
+    from jobs.listing import history_document
+    from model_store import open_ledger
+
+    document = history_document(open_ledger(store), collection)
+    if json:
+        emit_json(document)
+        return
+    for version in document["versions"]:
+        console().print(
+            f"{version['version']}  {version['created_at']}  {version['action']}  {version['num_datasets']} datasets  "
+            f"{version['note']}  (run {version['run_id']})"
+        )
+
+
+@models.command("rollback")
+def rollback(
+    collection: CollectionArgument,
+    version: Annotated[int, typer.Option("--version", min=1, help="The version whose champions come back.")],
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Commit the champions of an old version again, as a new version."""
+    from model_store import open_ledger
+
+    head = open_ledger(store).rollback(collection, version)
+    if json:
+        emit_json({"collection": collection, "version": head.number, "note": head.note})
+    else:
+        console().print(f"{collection} is at version {head.number}, with the champions of version {version}")
+
+
+@models.command("export")
+def export(
+    collection: CollectionArgument,
+    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    dataset: Annotated[str | None, typer.Argument(metavar="[DATASET]")] = None,
+    store: StoreOption = None,
+    version: VersionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write models to a folder that needs no gridline: safetensors, model card, and a loader."""
+    from model_store import open_ledger
+
+    open_ledger(store).export(collection, dataset, out, version)
+    if json:
+        emit_json({"collection": collection, "dataset": dataset, "out": str(out)})
+    else:
+        console().print(f"exported to {out}")

@@ -1,0 +1,29 @@
+"""The arguments and options that verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The job's configuration, a YAML file.")]
+CollectionArgument = Annotated[str, typer.Argument(metavar="COLLECTION", help="The name of the job.")]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URI",
+        help="s3://BUCKET/PREFIX or a folder; else what the configuration or GRIDLINE_STORE says, else gridline-store.",
+    ),
+]
+VersionOption = Annotated[int | None, typer.Option("--version", min=1, help="A version; the newest where left out.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="The Ray cluster: ray://HOST:PORT, HOST:PORT, auto, or local. Else RAY_ADDRESS, else local.",
+    ),
+]

@@ -1,0 +1,31 @@
+"""What verbs print: text, or one JSON document with --json, on standard output; errors in one line on the other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def emit_json(document: Any) -> None:
+    """Print one JSON document on standard output; numbers that JSON does not have are an error."""
+    print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+
+
+def report_error(message: str, exit_code: int, *, as_json: bool) -> int:
+    """Print an error on standard error, and as the document of --json; return the exit code."""
+    line = " ".join(message.split())
+    print(f"gridline: {line}", file=sys.stderr)
+    if as_json:
+        emit_json({"error": line, "exit_code": exit_code})
+    return exit_code
+
+
+def console() -> Console:
+    """Return the console of standard output: as wide as the terminal, 120 columns elsewhere."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)

@@ -1,0 +1,133 @@
+"""What a Ray task does, as plain functions: train datasets by a recipe, and tell what is known of them.
+
+Shapes: n rows · d encoded columns · k raw features · g grid points · p weights (d, and the bias last where there is
+one).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handler.model_card import ModelCard
+from jobs.certificate import Certificate, automatic_rates, certify
+from jobs.engines import closed_form, row_training
+from jobs.engines.rows import Rows
+from jobs.engines.spectrum import hessian
+from jobs.moments import Moments, scaling_of
+from jobs.planning import Recipe, with_rates
+from jobs.sources.dataset import Dataset
+from jobs.trials import BlockResult, Hyperparameters
+from jobs.validation import TRAINS
+
+
+@dataclass(frozen=True)
+class TrainedDataset:
+    """The trials of one dataset, and what selection and serving need beyond them.
+
+    `trained` are the moments of the rows that the kept weights were fitted to, `scored` of those that validate (of all
+    rows, where none or each in turn does).
+    """
+
+    name: str
+    card: ModelCard
+    fingerprint: str
+    loss: str
+    hyperparameters: Hyperparameters
+    result: BlockResult
+    certificate: Certificate
+    trained: Moments
+    scored: Moments
+    fill_k: np.ndarray
+    feature_min_k: np.ndarray
+    feature_max_k: np.ndarray
+
+
+def rows_of(dataset: Dataset) -> Rows:
+    """Return the rows of a dataset with the part that holds each out; nothing is copied."""
+    x_nd, y_n = _tensor(dataset.x_nd), _tensor(dataset.y_n)
+    if dataset.fold_n is None:
+        return Rows(x_nd, y_n)
+    # By chance a small dataset has no row in some fold: the others are numbered without a gap.
+    folds = np.unique(dataset.fold_n[dataset.fold_n != TRAINS])
+    part_n = np.where(dataset.fold_n == TRAINS, TRAINS, np.searchsorted(folds, dataset.fold_n))
+    return Rows(x_nd, y_n, torch.from_numpy(part_n), len(folds))
+
+
+def scored_rows_fingerprint(dataset: Dataset) -> str:
+    """Return a sha256, as hex, of the data and of which rows validate: what a score was computed on."""
+    folds = b"" if dataset.fold_n is None else dataset.fold_n.astype("<i2").tobytes()
+    return hashlib.sha256(dataset.fingerprint.encode() + folds).hexdigest()
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """Return the array as a tensor over the same memory; a shared one is read-only, and nothing here writes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def resolve(moments: Moments, recipe: Recipe) -> Hyperparameters:
+    """Return the grid of a dataset, with the rates of its own spectrum where the recipe says so."""
+    if not recipe.automatic_rates:
+        return recipe.hyperparameters
+    return with_rates(recipe.hyperparameters, automatic_rates(moments, recipe.settings))
+
+
+def certify_dataset(dataset: Dataset, recipe: Recipe) -> Certificate:
+    """Return the certificate of a dataset, from the rows that it trains on."""
+    moments, parts = rows_of(dataset).moments()
+    kept = moments.without(parts[0]) if len(parts) == 1 else moments
+    return certify(dataset.name, kept, resolve(kept, recipe), recipe.settings)
+
+
+def train_dataset(dataset: Dataset, recipe: Recipe) -> TrainedDataset:
+    """Return a dataset trained at every grid point."""
+    rows = rows_of(dataset)
+    moments, parts = rows.moments()
+    kept = moments.without(parts[0]) if len(parts) == 1 else moments
+    hyperparameters = resolve(kept, recipe)
+    if recipe.engine == "closed_form":
+        result = closed_form.train(moments, parts, hyperparameters, recipe.settings)
+    else:
+        result = row_training.train(rows, hyperparameters, recipe.settings)
+    return TrainedDataset(
+        name=dataset.name,
+        card=dataset.card,
+        fingerprint=scored_rows_fingerprint(dataset),
+        loss=recipe.settings.loss,
+        hyperparameters=hyperparameters,
+        result=result,
+        certificate=certify(dataset.name, kept, hyperparameters, recipe.settings),
+        trained=kept,
+        scored=parts[0] if len(parts) == 1 else moments,
+        fill_k=dataset.fill_k,
+        feature_min_k=dataset.feature_min_k,
+        feature_max_k=dataset.feature_max_k,
+    )
+
+
+def train_block(datasets: Sequence[Dataset], recipe: Recipe) -> tuple[TrainedDataset, ...]:
+    """Return the datasets of a block trained: what one Ray task does."""
+    return tuple(train_dataset(dataset, recipe) for dataset in datasets)
+
+
+def inverse_cross_product(moments: Moments, bias: bool) -> Tensor:
+    """Return the inverse of [X 1]ᵀ[X 1] over the rows, (m, p, p) float64; NaN where the columns are dependent.
+
+    Inverted in scaled units, where the digits are, and scaled back.
+    """
+    scaling = scaling_of(moments, bias)
+    product_mpp = hessian(scaling.apply(moments), bias) * (moments.num_rows_m / 2)[:, None, None]
+    factor_mpp, info_m = torch.linalg.cholesky_ex(product_mpp)
+    inverse_mpp = torch.cholesky_inverse(factor_mpp)
+    # A weight for raw units is T times one for scaled units, so the inverse is T · inverse · Tᵀ.
+    identity_mpp = torch.eye(product_mpp.shape[1], dtype=torch.float64).expand_as(product_mpp)
+    map_mpp = scaling.fold_back(identity_mpp, bias).mT
+    return torch.where((info_m == 0)[:, None, None], map_mpp @ inverse_mpp @ map_mpp.mT, torch.nan)
