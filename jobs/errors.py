@@ -3,6 +3,7 @@
 JobError
 ├── ConfigError           2   the configuration is not valid, or asks for what can't be
 ├── DataError             2   the data can't be read, or can't be regressed on
+│   └── MissingColumnError    a file lacks a column that is wanted
 ├── UsageError            2   the command line is wrong
 ├── NoConvergenceError    3   no trial of some dataset converged to a finite loss
 ├── ClusterError          4   Ray can't be reached, or refuses
@@ -37,6 +38,10 @@ class DataError(JobError):
     """The data can't be read, or can't be regressed on."""
 
     exit_code = 2
+
+
+class MissingColumnError(DataError):
+    """A file lacks a column that is wanted."""
 
 
 class UsageError(JobError):

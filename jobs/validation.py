@@ -1,8 +1,9 @@
 """Which rows validate: by the seed and a row's content, never by how or in which order it was read.
 
-A row's key is a hash of its raw values (see `sources.row_keys`). The key and the seed give a number in [0, 1), drawn once for all: below the fraction, the row validates; times the number of folds, it is the
-row's fold. So sizes are what chance makes of them (binomial), rows that are equal in every value go the same way, and a
-row goes the same way in a file, in a stream and in a group.
+A row's key is a hash of its raw values (see `sources.row_keys`). The key and the seed give a number in [0, 1), drawn
+once for all: below the fraction, the row validates; times the number of folds, it is the row's fold. So sizes are what
+chance makes of them (binomial), rows that are equal in every value go the same way, and a row goes the same way in a
+file, in a stream and in a group: an exact share would need all rows of a dataset in one place.
 
 Shapes: n rows.
 """

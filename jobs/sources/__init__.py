@@ -4,7 +4,7 @@ from .columns import Columns, Fragment, Text, Wanted
 from .dataset import Dataset, encode_columns, features_of, fragments_of, naming, read_dataset, wanted_columns
 from .fitting import Fit, Seen, fit, merge, see
 from .fragments import find_fragments
-from .reading import read_columns
+from .reading import iterate, prefetched, read_columns
 from .row_keys import row_keys
 
 __all__ = [
@@ -20,8 +20,10 @@ __all__ = [
     "find_fragments",
     "fit",
     "fragments_of",
+    "iterate",
     "merge",
     "naming",
+    "prefetched",
     "read_columns",
     "read_dataset",
     "row_keys",

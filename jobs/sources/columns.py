@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from jobs.errors import DataError
+from jobs.errors import DataError, MissingColumnError
 
 MAX_NAMES = 20
 
@@ -107,12 +107,12 @@ def _text(column: Any) -> Text:
 
 
 def check_names(location: str, found: Sequence[str], wanted: Sequence[Wanted]) -> None:
-    """Raise DataError where a column that is wanted is missing, or is there twice."""
+    """Raise MissingColumnError where a column that is wanted is missing, and DataError where it is there twice."""
     for column in wanted:
         if column.name not in found:
             close = difflib.get_close_matches(column.name, found, n=1)
             remedy = f"did you mean {close[0]!r}?" if close else "name one of them, or add it"
             shown = ", ".join(map(repr, found[:MAX_NAMES])) + (", …" if len(found) > MAX_NAMES else "")
-            raise DataError(f"{location}: column {column.name!r} is missing; found {shown}: {remedy}")
+            raise MissingColumnError(f"{location}: column {column.name!r} is missing; found {shown}: {remedy}")
         if found.count(column.name) > 1:
             raise DataError(f"{location}: column {column.name!r} is there twice: rename one")

@@ -67,9 +67,7 @@ def read_dataset(config: DatasetConfig, *, bias: bool, folder: Path, s3: S3Setti
     """
     with naming(config.name):
         features = features_of(config)
-        parts = [_read(fragment, features, config.target, s3) for fragment in fragments_of(config, folder, s3)]
-        if not any(part.num_rows for part in parts):
-            raise DataError(f"{parts[0].fragment.location}: the table is empty: it has columns and no rows; add rows")
+        parts = _read(config, features, folder, s3)
         fold_n = _folds(config, parts)
         trains_n = _trains(fold_n, sum(part.num_rows for part in parts))
         fitted = _fit(features, parts, trains_n, config.target, bias)
@@ -124,7 +122,8 @@ def encode_columns(fitted: Fit, columns: Columns, s3: S3Settings) -> Floats:
         return encode(card, raw, fitted.fill_k)
     except EncodingError as exc:
         place, _ = cell(columns, exc.row, exc.feature, s3)
-        raise DataError(f"{place}: {exc}") from exc
+        unseen = ". The row validates: set 'unseen: reference', or another seed" if exc.feature in columns.texts else ""
+        raise DataError(f"{place}: {exc}{unseen}") from exc
 
 
 def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats) -> str:
@@ -144,10 +143,15 @@ def naming(dataset: str) -> Iterator[None]:
         raise type(exc)(f"dataset {dataset!r}: {exc}") from exc
 
 
-def _read(fragment: Fragment, features: Sequence[Feature], target: str, s3: S3Settings) -> Columns:
-    columns = read_columns(fragment, wanted_columns(features, target), s3)
-    check_cells(columns, features, target, s3)
-    return columns
+def _read(config: DatasetConfig, features: Sequence[Feature], folder: Path, s3: S3Settings) -> Sequence[Columns]:
+    fragments = fragments_of(config, folder, s3)
+    parts = []
+    for part in read_columns(fragments, wanted_columns(features, config.target), s3):
+        check_cells(part, features, config.target, s3)
+        parts.append(part)
+    if not any(part.num_rows for part in parts):
+        raise DataError(f"{', '.join(config.source)}: the table is empty: it has columns and no rows: add rows")
+    return parts
 
 
 def _folds(config: DatasetConfig, parts: Sequence[Columns]) -> Folds | None:

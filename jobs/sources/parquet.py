@@ -33,27 +33,31 @@ def column_names(location: str, s3: S3Settings) -> tuple[str, ...]:
         return tuple(file.schema_arrow.names)
 
 
-def read_row_group(
-    fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None = None
+def read_row_groups(
+    fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None = None
 ) -> Iterator[Columns]:
-    """Yield the rows of a row group in batches of at most `batch_rows`; in one, where that is None.
+    """Yield the rows of some row groups of one file, in batches of at most `batch_rows`, or in one if that is None.
 
     Only the columns that are wanted are read. Raises DataError where one is missing or of another kind.
     """
-    with _opened(fragment.location, s3) as file:
+    location = fragments[0].location
+    with _opened(location, s3) as file:
         schema = file.schema_arrow
-        check_names(fragment.location, schema.names, wanted)
+        check_names(location, schema.names, wanted)
         for column in wanted:
-            _check_type(fragment.location, column, schema.field(column.name).type)
-        names = [column.name for column in wanted]
-        first_row = fragment.first_row
-        if batch_rows is None:
-            batches = iter([file.read_row_group(fragment.row_group, columns=names)])
-        else:
-            batches = file.iter_batches(batch_rows, row_groups=[fragment.row_group], columns=names)
-        for batch in batches:
-            yield to_columns(fragment, first_row, batch, wanted, _numbers)
-            first_row += batch.num_rows
+            _check_type(location, column, schema.field(column.name).type)
+        for fragment in fragments:
+            first_row = fragment.first_row
+            for batch in _batches(file, fragment, [column.name for column in wanted], batch_rows):
+                yield to_columns(fragment, first_row, batch, wanted, _numbers)
+                first_row += batch.num_rows
+
+
+def _batches(file: Any, fragment: Fragment, names: Sequence[str], batch_rows: int | None) -> Iterator[Any]:
+    if batch_rows is None:
+        return iter([file.read_row_group(fragment.row_group, columns=names)])
+    batches: Iterator[Any] = file.iter_batches(batch_rows, row_groups=[fragment.row_group], columns=names)
+    return batches
 
 
 @contextmanager
