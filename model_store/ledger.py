@@ -221,8 +221,8 @@ class Ledger:
     def _collected(self, collection: str, number: int) -> UnknownVersionError:
         kept = oldest_kept(self.objects, collection)
         return UnknownVersionError(
-            f"version {number} of collection '{collection}' is no longer whole in {self.uri}: gc has removed models that "
-            f"only it named; versions {kept} and newer are"
+            f"version {number} of collection '{collection}' is no longer whole in {self.uri}: gc has removed what only "
+            f"it named; versions {kept} and newer are whole"
         )
 
     def _history(self, collection: str) -> History:

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -36,13 +38,14 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 PAGE = 1000
+_session_lock = Lock()
 
 
 class S3Objects:
     """Objects below `prefix` in a bucket of any S3-compatible server that honours `If-None-Match: *`.
 
-    boto3 makes one attempt a call, and the retries are ours: they are bounded in time as well, and a repeated
-    conditional put stays visible, so that its 412 is never taken for somebody else's object.
+    boto3 makes one attempt a call, and the retries are ours: bounded in time as well, and with a repeated conditional
+    put visible, so that its 412 is never taken for somebody else's object.
     """
 
     is_shared = True
@@ -66,14 +69,10 @@ class S3Objects:
         return True
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
-        if stop is not None and stop <= start:
+        if stop is not None and stop <= start:  # a range of HTTP can't be empty
             return b""
         span = {} if (start, stop) == (0, None) else {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
-
-        def attempt() -> bytes:
-            return bytes(self._get(key, span)["Body"].read())
-
-        return self._call(key, attempt)
+        return self._call(key, lambda: bytes(self._get(key, span)["Body"].read()))
 
     def download(self, key: str, path: Path) -> None:
         def attempt() -> None:
@@ -98,8 +97,9 @@ class S3Objects:
         try:
             return self._call(key, attempt)
         except StoreUnreachableError:
-            if self._holds_at_last(key, data):
-                return True
+            with suppress(StoreError):  # the last attempt may have landed
+                if self.read(key) == data:
+                    return True
             raise
 
     def put(self, key: str, data: bytes) -> None:
@@ -139,28 +139,20 @@ class S3Objects:
         return self._clock.now()
 
     def _get(self, key: str, span: Mapping[str, str]) -> Any:
-        answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **span)  # type: ignore[arg-type]
-        self._clock.note(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
-        return answer
+        return self._noted(self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **span))  # type: ignore[arg-type]
 
     def _put(self, key: str, data: bytes, condition: Mapping[str, str]) -> None:
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        answer = self._client.put_object(
-            Bucket=self._bucket,
-            Key=self._prefix + key,
-            Body=data,
-            ContentMD5=digest,
-            **condition,  # type: ignore[arg-type]
-        )
-        self._clock.note(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+        where = {"Bucket": self._bucket, "Key": self._prefix + key}
+        self._noted(self._client.put_object(Body=data, ContentMD5=digest, **where, **condition))  # type: ignore[arg-type]
 
     def _page(self, prefix: str, **arguments: Any) -> Any:
-        def attempt() -> Any:
-            return self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **arguments)
+        arguments |= {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        return self._call(prefix, lambda: self._noted(self._client.list_objects_v2(**arguments)))
 
-        page = self._call(prefix, attempt)
-        self._clock.note(page["ResponseMetadata"]["HTTPHeaders"].get("date"))
-        return page
+    def _noted(self, answer: Any) -> Any:
+        self._clock.note(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+        return answer
 
     def _holds(self, key: str, data: bytes) -> bool:
         """Return whether the object holds `data`; the condition said that there is one."""
@@ -170,12 +162,6 @@ class S3Objects:
             if _code(exc) in MISSING_KEY:
                 raise TransientError("the object vanished between a conditional put and reading it back") from exc
             raise
-
-    def _holds_at_last(self, key: str, data: bytes) -> bool:
-        try:
-            return self.read(key) == data
-        except StoreError:
-            return False
 
     def _call(self, key: str, attempt: Callable[[], Answer]) -> Answer:
         policy = self._settings.retry
@@ -189,11 +175,10 @@ class S3Objects:
             return with_retries(translated, policy, attempts)
         except TransientError as exc:
             where = f"bucket '{self._bucket}', key '{self._prefix + key}' at {self._settings.endpoint_url or 'AWS'}"
-            raise StoreUnreachableError(
-                where,
-                f"{exc.cause}, after {attempts} attempts or {policy.deadline_s:g} s: "
-                "check AWS_ENDPOINT_URL and that the server runs",
-            ) from exc
+            cause = (
+                f"{exc.cause}, in {attempts} attempts or {policy.deadline_s:g} s: check AWS_ENDPOINT_URL and the server"
+            )
+            raise StoreUnreachableError(where, cause) from exc
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
@@ -203,9 +188,7 @@ class S3Objects:
             raise self._from_answer(key, exc) from exc
         except (HTTPClientError, IncompleteReadError, ResponseStreamingError, ResponseParserError) as exc:
             if isinstance(exc, SSLError):
-                raise self._refused(
-                    key, f"the TLS connection failed: {exc}: check the endpoint and AWS_CA_BUNDLE"
-                ) from exc
+                raise self._refused(key, f"TLS failed: {exc}: check the endpoint and AWS_CA_BUNDLE") from exc
             raise TransientError(self._settings.redact(" ".join(str(exc).split()))) from exc
         except (NoCredentialsError, PartialCredentialsError) as exc:
             raise self._refused(key, "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from exc
@@ -213,16 +196,15 @@ class S3Objects:
             raise self._refused(key, " ".join(str(exc).split())) from exc
 
     def _from_answer(self, key: str, exc: ClientError) -> Exception:
-        code, status = _code(exc), exc.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+        answer = exc.response["ResponseMetadata"]
+        code, status, headers = _code(exc), answer.get("HTTPStatusCode", 0), answer.get("HTTPHeaders", {})
+        self._clock.note(headers.get("date"))
         if code in MISSING_KEY:
             return MissingObjectError(self.uri, key)
-        message = exc.response.get("Error", {}).get("Message", "")
         if is_transient(code, status):
-            retry_after = exc.response["ResponseMetadata"].get("HTTPHeaders", {}).get("retry-after", "")
-            return TransientError(
-                f"the server answered {status} {code}", float(retry_after) if retry_after.isdigit() else 0
-            )
-        return self._refused(key, cause_of(code, status, message))
+            asked = headers.get("retry-after", "")
+            return TransientError(f"the server answered {status} {code}", float(asked) if asked.isdigit() else 0.0)
+        return self._refused(key, cause_of(code, status, exc.response.get("Error", {}).get("Message", "")))
 
     def _refused(self, key: str, cause: str) -> StoreRefusedError:
         return StoreRefusedError(self._bucket, self._prefix + key, self._settings.redact(cause))
@@ -245,12 +227,18 @@ def _new_client(settings: S3Settings) -> S3Client:
         s3={"addressing_style": "path" if custom else "auto"},
         tcp_keepalive=True,
     )
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=settings.endpoint_url,
-        region_name=settings.client_region(),
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=settings.secret_access_key,
-        aws_session_token=settings.session_token,
-        config=config,
-    )
+    with _session_lock:  # making a client is not safe between threads, and much of its cost is the session's
+        return _session().client(
+            "s3",
+            endpoint_url=settings.endpoint_url,
+            region_name=settings.client_region(),
+            aws_access_key_id=settings.access_key_id,
+            aws_secret_access_key=settings.secret_access_key,
+            aws_session_token=settings.session_token,
+            config=config,
+        )
+
+
+@cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session()

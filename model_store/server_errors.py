@@ -1,9 +1,10 @@
-"""The exceptions of deployment and serving; each ends the command line with exit code 4.
+"""The exceptions of deployment and serving; each but one ends the command line with exit code 4.
 
-ServerError               TorchServe can't be started, reached, or used as it should be
-├── ServerRefusedError    it answered no: the status and its own words
-│   └── KeyRefusedError   it did not take the key
-└── DeploymentError       a new version did not come up as it should; the old one serves as before
+ServerError                       TorchServe can't be started, reached, or used as it should be
+├── ServerRefusedError            it answered no: the status and its own words
+│   ├── KeyRefusedError           it did not take the key
+│   └── PredictionRefusedError    exit code 2: it found the request for a prediction wrong
+└── DeploymentError               a new version did not come up as it should; the old one serves as before
 """
 
 from __future__ import annotations
@@ -29,3 +30,9 @@ class KeyRefusedError(ServerRefusedError):
 
 class DeploymentError(ServerError):
     """A new version did not come up as it should; the old one serves as before."""
+
+
+class PredictionRefusedError(ServerRefusedError):
+    """The endpoint found the request wrong; the message is its own."""
+
+    exit_code = 2
