@@ -1,13 +1,16 @@
-"""The archives that a store keeps: written once for a version and a handler, recorded with their sha256, verified when read.
+"""The archives that a store keeps: written once for a version and a handler, recorded with their sha256, verified.
 
-The record is an object of the run folder `archives`; the bytes are a blob. Where gc has taken the blob, the archive is written
-again and must come out the same.
+The record is an object of the run folder `archives`; the bytes are a blob. Where gc has taken the blob, the archive is
+written again and must come out the same.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from .archive import EXT, Archive, check_archive, code_digest, write_archive
@@ -45,6 +48,25 @@ def archive_of(ledger: Ledger, version: Version, folder: Path) -> Archive:
     except StoreRefusedError as exc:
         logger.warning("the archive of version %d is not kept in the store: %s", version.number, exc)
     return archive
+
+
+def export_archive(ledger: Ledger, collection: str, version: int | None, out: Path) -> Archive:
+    """Write the archive of a version, the newest by default, as `<collection>.mar` into `out`, and return it.
+
+    Raises StoreRefusedError if the folder can't be written.
+    """
+    found = ledger.version(collection, version)
+    path = out / f"{collection}.{EXT}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out) as scratch:
+            archive = archive_of(ledger, found, Path(scratch))
+            partial = Path(scratch) / path.name
+            shutil.copyfile(archive.path, partial)
+            partial.replace(path)
+    except OSError as exc:
+        raise StoreRefusedError("", "", f"folder {out} can't be written: {exc.strerror}; set --out to another") from exc
+    return replace(archive, path=path)
 
 
 def _written_again(ledger: Ledger, version: Version, folder: Path, ref: BlobRef) -> Archive:

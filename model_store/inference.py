@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,7 @@ from .server_errors import KeyRefusedError, PredictionRefusedError, ServerError,
 
 TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 5.0
+JSON_TYPE = {"Content-Type": "application/json"}
 OURS = (httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND)
 
 
@@ -35,7 +37,8 @@ class Inference:
 
     def predict(self, collection: str, request: Mapping[str, Any], version: int | None = None) -> dict[str, Any]:
         """Return the answer to a request. Raises PredictionRefusedError for one that is wrong."""
-        return self._call("POST", _path(collection, version), json=dict(request))
+        content = json.dumps(request).encode()  # httpx would refuse NaN, which stands for a missing value
+        return self._call("POST", _path(collection, version), content=content, headers=JSON_TYPE)
 
     def describe(self, collection: str, version: int | None = None) -> dict[str, Any]:
         """Return the description of a collection."""

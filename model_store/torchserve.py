@@ -64,6 +64,11 @@ class ServerSettings:
         return self.folder / KEY_FILE
 
     @property
+    def log_file(self) -> Path:
+        """The file that gets what the server and its workers say."""
+        return self.folder / LOG_FILE
+
+    @property
     def inference_url(self) -> str:
         return f"http://{self.host}:{self.ports.inference}"
 
@@ -116,7 +121,7 @@ class TorchServe:
 
     def last_words(self) -> str:
         """Return the last lines of its log on one line, for a message."""
-        log = self.settings.folder / LOG_FILE
+        log = self.settings.log_file
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return " | ".join(line.strip() for line in lines[-LOG_LINES_SHOWN:]) or "it said nothing"
 
@@ -133,7 +138,7 @@ def start(settings: ServerSettings, load_models: str = "") -> TorchServe:
     settings.key_file.unlink(missing_ok=True)
     configuration = write_configuration(settings, load_models)
     try:
-        with (settings.folder / LOG_FILE).open("wb") as log:
+        with settings.log_file.open("wb") as log:
             process = subprocess.Popen(
                 _command(settings, configuration),
                 cwd=settings.folder,

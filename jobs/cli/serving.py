@@ -1,0 +1,191 @@
+"""The verbs at and around TorchServe: package, serve, predict, deploy, undeploy."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import CollectionArgument, JsonOption, StoreOption, VersionOption
+from .output import console, emit_json
+
+if TYPE_CHECKING:
+    from jobs.prediction import Models
+    from model_store.torchserve import ServerSettings
+
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="PATH", help="TorchServe's key_file.json, or the folder that holds it."),
+]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Worker processes; one serves all models.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command("package")(package)
+    app.command("serve")(serve)
+    app.command("predict")(predict)
+
+
+def package(
+    collection: CollectionArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder that gets the archive.")],
+    store: StoreOption = None,
+    version: VersionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the archive of a version, a .mar file, which TorchServe loads."""
+    from model_store import open_ledger
+    from model_store.archives import export_archive
+
+    archive = export_archive(open_ledger(store), collection, version, out)
+    if json:
+        emit_json(
+            {
+                "collection": collection,
+                "version": archive.version,
+                "archive": str(archive.path),
+                "sha256": archive.sha256,
+                "size_bytes": archive.path.stat().st_size,
+            }
+        )
+    else:
+        console().print(f"wrote {archive.path} (sha256 {archive.sha256})")
+
+
+def serve(
+    collection: CollectionArgument,
+    store: StoreOption = None,
+    version: VersionOption = None,
+    host: Annotated[str, typer.Option("--host", help="The address of the inference ports.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Inference over HTTP; 0 takes any free port.")] = 8080,
+    management_port: Annotated[int, typer.Option("--management-port")] = 8081,
+    metrics_port: Annotated[int, typer.Option("--metrics-port")] = 8082,
+    grpc_port: Annotated[int, typer.Option("--grpc-port", help="Inference over gRPC.")] = 7070,
+    grpc_management_port: Annotated[int, typer.Option("--grpc-management-port")] = 7071,
+    workers: WorkersOption = 1,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Keeps keys, log and archives; else a temporary one.")
+    ] = None,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log a line a request.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run TorchServe on this machine with the models of a collection, until it is interrupted."""
+    from model_store.ports import with_free
+    from model_store.torchserve import Ports, ServerSettings
+
+    ports = with_free(Ports(port, management_port, metrics_port, grpc_port, grpc_management_port))
+    with tempfile.TemporaryDirectory(prefix="gridline-serve-") as temporary:
+        settings = ServerSettings((folder or Path(temporary)).resolve(), host, ports, workers, access_log)
+        try:
+            _serve(collection, store, version, settings, json)
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+
+
+def _serve(collection: str, store: str | None, version: int | None, settings: ServerSettings, json: bool) -> None:
+    """Serve until TorchServe ends by itself, which it should not, or KeyboardInterrupt ends it."""
+    from model_store import open_ledger
+    from model_store.archives import archive_of
+    from model_store.server_errors import ServerError
+    from model_store.serving import serving
+
+    ledger = open_ledger(store)
+    archive = archive_of(ledger, ledger.version(collection, version), settings.folder / "archives")
+    with serving(archive, settings) as server:
+        document = {
+            "collection": collection,
+            "version": archive.version,
+            "url": f"{settings.inference_url}/predictions/{collection}",
+            "management_url": settings.management_url,
+            "metrics_url": f"{settings.metrics_url}/metrics",
+            "grpc": f"{settings.host}:{settings.ports.grpc_inference}",
+            "token_file": str(settings.key_file),
+            "log": str(settings.log_file),
+            "pid": server.pid,
+        }
+        if json:
+            emit_json(document)
+        else:
+            console().print(
+                f"serving {collection} version {archive.version} at {document['url']}\n"
+                f"keys: {document['token_file']}\nlog: {document['log']}\nCtrl-C stops it",
+                soft_wrap=True,
+            )
+        sys.stdout.flush()
+        code = server.wait()
+        raise ServerError(f"TorchServe ended by itself with code {code}: {server.last_words()}")
+
+
+def predict(
+    collection: CollectionArgument,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Needed where the collection has several.")] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FEATURE=VALUE", help="A value in raw units; repeat it.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--input", metavar="FILE", help="Rows: csv, tsv or parquet; `dataset` may be a column."),
+    ] = None,
+    store: StoreOption = None,
+    version: VersionOption = None,
+    interval: Annotated[float | None, typer.Option("--interval", help="Intervals at this level, such as 0.95.")] = None,
+    extrapolation: Annotated[bool, typer.Option("--extrapolation", help="Name values not seen in training.")] = False,
+    explanations: Annotated[bool, typer.Option("--explanations", help="Say what each feature adds.")] = False,
+    url: Annotated[str | None, typer.Option("--url", help="Ask the endpoint at this address, not the store.")] = None,
+    token_file: TokenFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Predict without a server, or ask one; both answer the same."""
+    from jobs.errors import UsageError
+    from jobs.prediction import Question, predict_file, predict_values
+    from jobs.progress import Progress
+
+    if (file is None) == (not values):
+        raise UsageError("give the values of one row with --set FEATURE=VALUE, or a file of rows with --input")
+    question = Question(dataset, interval, extrapolation, explanations)
+    with _models(collection, store, version, url, token_file) as models:
+        if file is None:
+            answer = predict_values(models, question, values or [])
+        else:
+            answer = predict_file(models, question, file, Progress())
+    if json:
+        emit_json(answer)
+    else:
+        _print_predictions(answer)
+
+
+@contextmanager
+def _models(
+    collection: str, store: str | None, version: int | None, url: str | None, token_file: Path | None
+) -> Iterator[Models]:
+    """Yield who answers: the endpoint at `url`, or the store."""
+    from jobs.prediction import EndpointModels, StoredModels
+
+    if url is None:
+        from model_store import open_ledger
+
+        yield StoredModels(open_ledger(store).version(collection, version))
+        return
+    from model_store.inference import Inference
+    from model_store.keys import KeyFile
+
+    with Inference(url, None if token_file is None else KeyFile(token_file)) as endpoint:
+        yield EndpointModels(endpoint, collection, version)
+
+
+def _print_predictions(answer: dict[str, Any]) -> None:
+    """Print one prediction a line, with its interval where one was asked for."""
+    bounds = answer["intervals"]["prediction"] if "intervals" in answer else None
+    for row, prediction in enumerate(answer["predictions"]):
+        interval = f"  [{bounds[row][0]:.6g}, {bounds[row][1]:.6g}]" if bounds else ""
+        console().print(f"{prediction:.8g}{interval}")
+    for name in ("extrapolations", "explanations"):
+        for row, value in enumerate(answer.get(name, [])):
+            if value:
+                console().print(f"{name} of row {row}: {value}")
