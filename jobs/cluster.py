@@ -28,26 +28,35 @@ from jobs.errors import ClusterError
 logger = logging.getLogger(__name__)
 
 LOST = (WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
+PART_RETRIES = 3
 IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: a slot never idles, and memory is bounded
 
 
 @dataclass(frozen=True)
 class Task:
-    """A plain function to run, by a key that names it in messages; `arguments` may hold what `Cluster.put` returned."""
+    """A plain function to run, by a key that names it in messages; `arguments` may hold what `Cluster.put` returned.
+
+    With `num_parts` the function returns a summary and then that many parts, which stay in the cluster for other tasks.
+    """
 
     key: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     num_cpus: float = 1.0
     num_gpus: float = 0.0
+    num_parts: int = 0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a task came to: its value, or the error that ended it; `failures` are the losses on the way."""
+    """What a task came to: its value, or the error that ended it; `failures` are the losses on the way.
+
+    Of a task with parts, `value` is the summary and `parts` the references to the parts.
+    """
 
     key: str
     value: Any = None
+    parts: tuple[Any, ...] = ()
     error: Exception | None = None
     failures: tuple[str, ...] = ()
 
@@ -56,6 +65,7 @@ class Outcome:
 class _Attempt:
     task: Task
     failures: list[str] = field(default_factory=list)
+    references: list[Any] = field(default_factory=list)
 
 
 @ray.remote(max_retries=0)
@@ -102,7 +112,8 @@ class Cluster:
             while waiting or running:
                 while waiting and len(running) < IN_FLIGHT_PER_SLOT * slots:
                     attempt = waiting.pop()
-                    running[self._submit(attempt.task)] = attempt
+                    attempt.references = self._submit(attempt.task)
+                    running[attempt.references[0]] = attempt
                 (ready,), _ = ray.wait(list(running), num_returns=1)
                 attempt = running.pop(ready)
                 outcome = _outcome(ready, attempt, max_failures)
@@ -114,9 +125,13 @@ class Cluster:
             for reference in running:
                 ray.cancel(reference, force=True)
 
-    def _submit(self, task: Task) -> Any:
+    def _submit(self, task: Task) -> list[Any]:
         options = {"num_cpus": task.num_cpus, "num_gpus": task.num_gpus, "name": task.key}
-        return _call.options(**options).remote(task.function, int(task.num_cpus), *task.arguments)
+        if task.num_parts:
+            # Ray makes a lost part again by itself: only it knows, when another task asks for the part.
+            options |= {"num_returns": 1 + task.num_parts, "max_retries": PART_RETRIES}
+        references = _call.options(**options).remote(task.function, int(task.num_cpus), *task.arguments)
+        return references if task.num_parts else [references]
 
     def _require_room(self, task: Task) -> None:
         largest = {
@@ -134,7 +149,8 @@ class Cluster:
 def _outcome(reference: Any, attempt: _Attempt, max_failures: int) -> Outcome | None:
     """Return what a finished task came to, or None if it is to be tried again."""
     try:
-        return Outcome(attempt.task.key, value=ray.get(reference), failures=tuple(attempt.failures))
+        parts = tuple(attempt.references[1:])
+        return Outcome(attempt.task.key, value=ray.get(reference), parts=parts, failures=tuple(attempt.failures))
     except RayTaskError as exc:
         cause = exc.cause if isinstance(exc.cause, Exception) else exc
         return Outcome(attempt.task.key, error=cause, failures=tuple(attempt.failures))
