@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import asdict
 from typing import Any
 
+from .answering import answer
 from .fleet import Fleet
 from .model_card import Feature, ModelCard
+from .payload import Request
+from .scoring import ServedStack
 
 DATASETS_SHOWN = 100
+COUNTS = ("epoch", "num_rows")
+POINT = "hyperparameters"
 
 Json = dict[str, Any]
 
@@ -23,6 +30,7 @@ def describe(fleet: Fleet) -> Json:
         "num_datasets": len(fleet),
         "datasets": shown,
         "models": [_model(stack.card) for stack in fleet.stacks[:DATASETS_SHOWN]],
+        "example": example(fleet),
     } | (describe_dataset(fleet, shown[0]) if len(fleet) == 1 else {})
 
 
@@ -39,8 +47,37 @@ def describe_dataset(fleet: Fleet, dataset: str) -> Json:
         "dataset": dataset,
         **_model(stack.card),
         "coefficients": intercept | dict(zip(stack.card.columns, weight_d, strict=True)),
-        "training": dict(fleet.facts.row(position)),
+        "training": _training(fleet, position),
     }
+
+
+def example(fleet: Fleet) -> Json:
+    """Return a request about the first dataset, with values from the middle of its trained range, and its answer."""
+    place = fleet.place(0)
+    request = {"dataset": fleet.index.names[0], "instances": [_middle(fleet.stacks[place.stack], place.row)]}
+    [answered] = answer(fleet, [Request(json.dumps(request).encode())])
+    return {"request": request, "answer": json.loads(answered.body)}
+
+
+def _middle(stack: ServedStack, row: int) -> Json:
+    """Return an instance: the middle of each trained range, or 1 where none is known; the first level of a category."""
+    values: Json = {}
+    for k, feature in enumerate(stack.card.features):
+        if feature.kind == "categorical":
+            values[feature.name] = feature.levels[0]
+            continue
+        known = stack.statistics
+        middle = math.nan if known is None else float(known.feature_min_mk[row, k] + known.feature_max_mk[row, k]) / 2
+        values[feature.name] = middle if math.isfinite(middle) else 1.0
+    return values
+
+
+def _training(fleet: Fleet, position: int) -> Json:
+    """Return what training reported; counts as whole numbers, and the grid point as an object."""
+    facts = dict(fleet.facts.row(position))
+    counts = {name: int(float(str(facts[name]))) for name in COUNTS if name in facts}
+    point = {POINT: json.loads(str(facts[POINT]))} if POINT in facts else {}
+    return facts | counts | point
 
 
 def _model(card: ModelCard) -> Json:

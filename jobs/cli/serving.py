@@ -1,4 +1,4 @@
-"""The verbs at and around TorchServe: package, serve, predict, deploy, undeploy."""
+"""The verbs that package and serve models, and ask them: package, serve, predict."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import deployment
 from .options import CollectionArgument, JsonOption, StoreOption, VersionOption
 from .output import console, emit_json
+from .serving_options import TokenFileOption, WorkersOption, key_file
 
 if TYPE_CHECKING:
     from jobs.prediction import Models
     from model_store.torchserve import ServerSettings
-
-TokenFileOption = Annotated[
-    Path | None,
-    typer.Option("--token-file", metavar="PATH", help="TorchServe's key_file.json, or the folder that holds it."),
-]
-WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Worker processes; one serves all models.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("package")(package)
     app.command("serve")(serve)
     app.command("predict")(predict)
+    deployment.register(app)
 
 
 def package(
@@ -173,9 +170,8 @@ def _models(
         yield StoredModels(open_ledger(store).version(collection, version))
         return
     from model_store.inference import Inference
-    from model_store.keys import KeyFile
 
-    with Inference(url, None if token_file is None else KeyFile(token_file)) as endpoint:
+    with Inference(url, key_file(token_file)) as endpoint:
         yield EndpointModels(endpoint, collection, version)
 
 

@@ -1,0 +1,103 @@
+"""The verbs that roll versions out on a running TorchServe: deploy, undeploy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import CollectionArgument, JsonOption, StoreOption, VersionOption
+from .output import console, emit_json
+from .serving_options import TokenFileOption, WorkersOption, key_file
+
+if TYPE_CHECKING:
+    from model_store.deployment import Deployment
+
+ManagementOption = Annotated[str, typer.Option("--management", metavar="URL", help="TorchServe's management address.")]
+ModelStoreOption = Annotated[
+    Path | None,
+    typer.Option("--model-store", metavar="DIR", help="TorchServe's; else `model-store` beside its key_file.json."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command("deploy")(deploy)
+    app.command("undeploy")(undeploy)
+
+
+def deploy(
+    collection: CollectionArgument,
+    management: ManagementOption = "http://127.0.0.1:8081",
+    store: StoreOption = None,
+    version: VersionOption = None,
+    token_file: TokenFileOption = None,
+    model_store: ModelStoreOption = None,
+    workers: WorkersOption = 1,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Versions that stay registered.")] = 2,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on, and deploy each new version.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make a version the one that a running TorchServe serves, without losing a request; --version N rolls back."""
+    from jobs.errors import UsageError
+    from model_store import following, open_ledger
+    from model_store.deployment import Target
+    from model_store.management import Management
+
+    if follow and version is not None:
+        raise UsageError("--follow deploys the newest version: leave --version out")
+    ledger = open_ledger(store)
+    with Management(management, key_file(token_file)) as client:
+        target = Target(client, _model_store(model_store, token_file), workers, keep)
+        if follow:
+            following.follow(ledger, collection, target, lambda done: _print_deployment(done, json))
+        else:
+            _print_deployment(following.deploy_version(ledger, ledger.version(collection, version), target), json)
+
+
+def undeploy(
+    collection: CollectionArgument,
+    management: ManagementOption = "http://127.0.0.1:8081",
+    token_file: TokenFileOption = None,
+    model_store: ModelStoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove every version of a collection from a running TorchServe."""
+    from model_store import deployment
+    from model_store.management import Management
+
+    with Management(management, key_file(token_file)) as client:
+        removed = deployment.undeploy(deployment.Target(client, _model_store(model_store, token_file)), collection)
+    if json:
+        emit_json({"collection": collection, "removed": [int(version) for version in removed]})
+    else:
+        console().print(f"removed {len(removed)} versions of {collection}")
+
+
+def _model_store(model_store: Path | None, token_file: Path | None) -> Path:
+    from jobs.errors import UsageError
+
+    if model_store is not None:
+        return model_store
+    if token_file is None:
+        raise UsageError("where TorchServe loads archives from is not known: set --model-store, or --token-file")
+    return (token_file if token_file.is_dir() else token_file.parent) / "model-store"
+
+
+def _print_deployment(done: Deployment, json: bool) -> None:
+    if json:
+        emit_json(
+            {
+                "collection": done.collection,
+                "version": done.version,
+                "previous": None if done.previous is None else int(done.previous),
+                "changed": done.changed,
+                "removed": [int(version) for version in done.removed],
+            }
+        )
+    elif done.changed:
+        before = "" if done.previous is None else f" instead of version {done.previous}"
+        console().print(f"version {done.version} of {done.collection} serves{before}")
+    else:
+        console().print(f"version {done.version} of {done.collection} serves already")

@@ -1,0 +1,24 @@
+"""The options that the verbs around TorchServe share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from model_store.keys import KeyFile
+
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="PATH", help="TorchServe's key_file.json, or the folder that holds it."),
+]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Worker processes; one serves all models.")]
+
+
+def key_file(token_file: Path | None) -> KeyFile | None:
+    """Return where the keys stand, or None where TorchServe runs without them."""
+    from model_store.keys import KeyFile
+
+    return None if token_file is None else KeyFile(token_file)
