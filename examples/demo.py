@@ -1,0 +1,125 @@
+"""`make demo`: the article's regression, from a table of 22 islands to a prediction over HTTP, on this machine.
+
+Each step is a verb of the command line, called as a function. What is written goes to the folder `gridline-demo` of
+the working directory; Ray and TorchServe are stopped however the demo ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+
+from jobs.champions import Challenger
+from jobs.cli.output import console
+from jobs.cli.tables import print_outcome
+from jobs.config import load_config
+from jobs.data import read_datasets
+from jobs.errors import DONE, INTERRUPTED, JobError, NoConvergenceError
+from jobs.plots import loss_curves, regression_plot
+from jobs.prediction import EndpointModels, Question, predict_values
+from jobs.progress import Progress
+from jobs.run import run_job
+from model_store.archive import Archive
+from model_store.archives import export_archive
+from model_store.errors import StoreError
+from model_store.inference import Inference
+from model_store.keys import KeyFile
+from model_store.ledger import Ledger, open_ledger
+from model_store.ports import with_free
+from model_store.server_errors import ServerError
+from model_store.serving import serving
+from model_store.torchserve import Ports, ServerSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "examples" / "plants.yaml"
+DATASET = "plant_richness"
+OUT = Path("gridline-demo")
+AREA = 3
+
+
+def main() -> int:
+    """Run the demo and return its exit code: 0, 130 where it is interrupted, else that of what failed."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # what Ray does by itself, but with a warning
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # its cache is built at the first picture
+    started = time.monotonic()
+    try:
+        _demo()
+    except KeyboardInterrupt:
+        print("gridline: interrupted: Ray and TorchServe are stopped", file=sys.stderr)
+        return INTERRUPTED
+    except (JobError, StoreError, ServerError) as exc:
+        print(f"gridline: {exc}", file=sys.stderr)
+        return exc.exit_code
+    _say(f"Ray and TorchServe are stopped; all of it took {time.monotonic() - started:.0f} s")
+    return DONE
+
+
+def _demo() -> None:
+    store = OUT / "store"
+    shutil.rmtree(store, ignore_errors=True)  # of the last demo: this one starts anew
+    ledger = open_ledger(str(store))
+    _say(f"1. train: {CONFIG.relative_to(ROOT)}, every learning rate at once, on a Ray of this machine")
+    challenger = _train(ledger)
+    _say("2. draw")
+    _draw(challenger)
+    _say("3. package")
+    archive = export_archive(ledger, "plants", None, OUT)
+    print(f"archive of version {archive.version}: {archive.path}")
+    _say("4. serve")
+    _predict(archive)
+
+
+def _train(ledger: Ledger) -> Challenger:
+    """Train the grid and commit the best model; print the grid and the champion as the store has it."""
+    outcome = run_job(load_config(CONFIG), ROOT, ledger, address="local", progress=Progress(quiet=True))
+    print_outcome(console(), outcome)
+    [dataset] = outcome.datasets
+    if dataset.challenger is None:
+        raise NoConvergenceError(f"dataset '{dataset.name}': {dataset.reason}")
+    linear = ledger.champion(outcome.collection, DATASET).linear()
+    print(f"champion, an nn.Linear(1, 1): weight {linear.weight.item():.6f}, bias {linear.bias.item():.6f}")
+    return dataset.challenger
+
+
+def _draw(challenger: Challenger) -> None:
+    [dataset] = read_datasets(load_config(CONFIG), ROOT)
+    pictures = {
+        "regression": regression_plot(dataset, challenger.trained, challenger.point),
+        "loss_curves": loss_curves(challenger.trained, challenger.point),
+    }
+    for name, png in pictures.items():
+        path = OUT / f"{name}.png"
+        path.write_bytes(png)
+        print(f"{name.replace('_', ' ')}: {path}")
+
+
+def _predict(archive: Archive) -> None:
+    """Serve the archive on free ports of the loopback interface, ask for one prediction, and stop the server."""
+    with tempfile.TemporaryDirectory(prefix="gridline-demo-") as folder:
+        settings = ServerSettings(Path(folder).resolve(), ports=with_free(Ports(0, 0, 0, 0, 0)))
+        with serving(archive, settings), Inference(settings.inference_url, KeyFile(settings.key_file)) as endpoint:
+            print(f"POST {settings.inference_url}/predictions/{archive.collection}")
+            models = EndpointModels(endpoint, archive.collection, None)
+            answer = predict_values(models, Question(), [f"area={AREA}"])
+    print(f"prediction at area {AREA}: {answer['predictions'][0]:.3f}")
+
+
+def _say(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
