@@ -1,0 +1,104 @@
+"""What the engines are held to: the loop that a user would write, one learning rate at a time; and certified fits."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jobs.trials import Hyperparameters
+
+NIST = Path(__file__).parent / "data" / "nist"
+
+
+@dataclass(frozen=True)
+class LoopRun:
+    """A plain loop's weights after each of `epochs_e` (the bias last), their mean squared error, and its divergence."""
+
+    weight_ep: Tensor
+    mse_e: Tensor
+    diverged_at: int
+
+
+def plain_loop(
+    x_nd: Tensor,
+    y_n: Tensor,
+    epochs_e: Sequence[int],
+    learning_rate: float,
+    *,
+    bias: bool = True,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    **sgd: Any,
+) -> LoopRun:
+    """Return full-batch nn.Linear, MSELoss and SGD; it stops at the first loss that is not finite."""
+    torch.manual_seed(seed)
+    model = nn.Linear(x_nd.shape[1], 1, bias=bias).to(dtype)
+    optimizer = torch.optim.SGD(model.parameters(), learning_rate, **sgd)
+    x_nd, y_n1 = x_nd.to(dtype), y_n.to(dtype)[:, None]
+    loss_function = nn.MSELoss()
+    weights, errors = [], []
+    for epoch in range(1, epochs_e[-1] + 1):
+        optimizer.zero_grad()
+        loss = loss_function(model(x_nd), y_n1)
+        if not torch.isfinite(loss):
+            return LoopRun(torch.stack(weights) if weights else torch.empty(0), torch.tensor(errors), epoch)
+        loss.backward()
+        optimizer.step()
+        if epoch in epochs_e:
+            weights.append(flat(model))
+            errors.append(loss_function(model(x_nd), y_n1).item())
+    return LoopRun(torch.stack(weights), torch.tensor(errors, dtype=torch.float64), 0)
+
+
+def flat(model: nn.Linear) -> Tensor:
+    """Return the weights of a model of one output, the bias last, float64."""
+    bias = [] if model.bias is None else [model.bias.detach()]
+    return torch.cat([model.weight.detach()[0], *bias]).double()
+
+
+def grid(learning_rates: Sequence[float], **columns: Any) -> Hyperparameters:
+    """Return a grid of one dataset; a hyperparameter that is not given has its neutral value."""
+    g = len(learning_rates)
+
+    def column(name: str, neutral: float) -> Tensor:
+        return torch.as_tensor(columns.get(name, neutral), dtype=torch.float64).expand(g).clone()
+
+    return Hyperparameters(
+        learning_rate_mg=torch.tensor([list(learning_rates)], dtype=torch.float64),
+        momentum_g=column("momentum", 0.0),
+        nesterov_g=column("nesterov", 0.0).bool(),
+        weight_decay_g=column("weight_decay", 0.0),
+        huber_delta_g=column("huber_delta", 1.0),
+        quantile_g=column("quantile", 0.5),
+    )
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A data set of NIST's Statistical Reference Datasets, its certified coefficients in the order of the columns."""
+
+    x_nd: Tensor
+    y_n: Tensor
+    coefficient_p: Tensor
+
+
+def certified(name: str) -> Certified:
+    """Return `norris` or `longley`; the intercept is the last coefficient, as the engines have it."""
+    entry = json.loads((NIST / "certified.json").read_text())[name]
+    with (NIST / entry["file"]).open() as file:
+        rows = list(csv.DictReader(file))
+
+    def column(key: str) -> list[float]:
+        return [float(row[key]) for row in rows]
+
+    x_nd = torch.tensor([column(key) for key in entry["features"]], dtype=torch.float64).T
+    names = [*entry["features"], "intercept"]
+    coefficient_p = torch.tensor([entry["coefficients"][key] for key in names], dtype=torch.float64)
+    return Certified(x_nd, torch.tensor(column(entry["target"]), dtype=torch.float64), coefficient_p)
