@@ -24,6 +24,7 @@ from jobs.moments import Moments, scaling_of
 from jobs.trials import Hyperparameters
 
 MAX_EPOCHS = 10**9
+NUM_AUTOMATIC_RATES = 12
 Outlook = Literal["converges", "diverges", "not converged", "unknown"]
 
 
@@ -106,7 +107,7 @@ def certify(
     return Certificate(**{**certificate.__dict__, "advice": advice})
 
 
-def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = 12) -> torch.Tensor:
+def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = NUM_AUTOMATIC_RATES) -> torch.Tensor:
     """Return learning rates around the stability limit of each dataset, rising, (m, number) float64.
 
     They are log-spaced from a thousandth of the limit 2/λmax to 0.95 of it. For full-batch gradient descent the

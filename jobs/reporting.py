@@ -36,13 +36,18 @@ class DatasetOutcome:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What became of a job. `version` is the collection's newest after it; None where nothing was ever committed."""
+    """What became of a job. `version` is the collection's newest after it; None where nothing was ever committed.
+
+    `computed` and `reused` are the numbers of trials that were trained now, and that were stored.
+    """
 
     run_id: str
     collection: str
     version: int | None
     committed: bool
     datasets: tuple[DatasetOutcome, ...]
+    computed: int = 0
+    reused: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -59,6 +64,8 @@ class JobOutcome:
             "collection": self.collection,
             "version": self.version,
             "committed": self.committed,
+            "computed": self.computed,
+            "reused": self.reused,
             "datasets": [_dataset_document(dataset) for dataset in self.datasets],
         }
 

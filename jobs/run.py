@@ -5,22 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.blocks import make_blocks
 from jobs.champions import Challenger, Policy, challenger_of, offer
-from jobs.cluster import Cluster, Outcome, Task, connect
 from jobs.config import JobConfig
 from jobs.data import read_datasets
+from jobs.execution import Trained, train
 from jobs.planning import Recipe, make_recipe
 from jobs.progress import Progress
 from jobs.reporting import DatasetOutcome, JobOutcome, trials_parquet
 from jobs.sources.dataset import Dataset
-from jobs.training import TrainedDataset, train_block
+from jobs.training import TrainedDataset
+from jobs.trial_library import TrialLibrary
 from jobs.verification import verify
 from model_store.ledger import Ledger
 
@@ -47,17 +47,19 @@ def run_job(
     progress.say(f"{len(datasets)} datasets, {recipe.reason}")
     run_id = run_id or default_run_id(config)
     with _claimed(ledger, run_id, dry_run=dry_run):
-        trained, failed = train(
-            datasets, recipe, address=address, max_failures=config.training.max_failures, progress=progress
+        library = TrialLibrary(ledger, config.name, run_id, read_only=dry_run)
+        trained = train(
+            datasets, recipe, library, address=address, max_failures=config.training.max_failures, progress=progress
         )
-        challengers = [c for t in trained if (c := challenger_of(t, policy_of(config, t.name))) is not None]
-        outcomes = _outcomes(datasets, trained, failed, challengers)
+        challengers = [c for t in trained.datasets if (c := challenger_of(t, policy_of(config, t.name))) is not None]
+        outcomes = _outcomes(datasets, trained, challengers)
         if config.training.verify:
             outcomes = _verified(outcomes, datasets, recipe)
         if dry_run:
-            return JobOutcome(run_id, config.name, None, False, outcomes)
-        _keep_run(ledger, run_id, config, trained)
-        return _commit(ledger, config, run_id, challengers, outcomes)
+            return JobOutcome(run_id, config.name, None, False, outcomes, trained.computed, trained.reused)
+        _keep_run(ledger, run_id, config, trained.datasets)
+        outcome = _commit(ledger, config, run_id, challengers, outcomes)
+        return replace(outcome, computed=trained.computed, reused=trained.reused)
 
 
 def default_run_id(config: JobConfig) -> str:
@@ -72,34 +74,6 @@ def policy_of(config: JobConfig, dataset: str) -> Policy:
     return Policy(config.metric_of(spec), config.mode, config.select.promote, config.select.min_improvement)
 
 
-def train(
-    datasets: Sequence[Dataset], recipe: Recipe, *, address: str | None, max_failures: int, progress: Progress
-) -> tuple[list[TrainedDataset], dict[str, str]]:
-    """Train the datasets on Ray; return them in order, and the reasons of those that failed."""
-    blocks = make_blocks(datasets)
-    progress.say("joining the cluster")
-    trained: dict[str, TrainedDataset] = {}
-    failed: dict[str, str] = {}
-    with connect(address) as cluster, progress.counting("datasets trained", len(datasets)) as advance:
-        for outcome in cluster.run(_tasks(cluster, blocks, recipe), max_failures):
-            if outcome.error is not None:
-                failed |= dict.fromkeys(blocks[outcome.key], _reason(outcome))
-                continue
-            for dataset in outcome.value:
-                trained[dataset.name] = dataset
-                advance(dataset.name)
-    return [trained[dataset.name] for dataset in datasets if dataset.name in trained], failed
-
-
-def _tasks(cluster: Cluster, blocks: Mapping[str, Mapping[str, Dataset]], recipe: Recipe) -> list[Task]:
-    shared = cluster.put(recipe)
-    return [Task(key, train_block, (cluster.put(tuple(block.values())), shared)) for key, block in blocks.items()]
-
-
-def _reason(outcome: Outcome) -> str:
-    return " ".join(str(outcome.error).split())
-
-
 @contextmanager
 def _claimed(ledger: Ledger, run_id: str, *, dry_run: bool) -> Iterator[None]:
     if dry_run:
@@ -111,17 +85,16 @@ def _claimed(ledger: Ledger, run_id: str, *, dry_run: bool) -> Iterator[None]:
 
 def _outcomes(
     datasets: Sequence[Dataset],
-    trained: Sequence[TrainedDataset],
-    failed: Mapping[str, str],
+    trained: Trained,
     challengers: Sequence[Challenger],
 ) -> tuple[DatasetOutcome, ...]:
-    by_name = {t.name: t for t in trained}
+    by_name = {t.name: t for t in trained.datasets}
     offered = {c.trained.name: c for c in challengers}
     outcomes = []
     for dataset in datasets:
         name = dataset.name
-        if name in failed:
-            outcomes.append(DatasetOutcome(name, "failed", reason=failed[name]))
+        if name in trained.failed:
+            outcomes.append(DatasetOutcome(name, "failed", reason=trained.failed[name]))
         elif name in offered:
             outcomes.append(DatasetOutcome(name, "not committed", by_name[name], offered[name]))
         else:

@@ -1,0 +1,105 @@
+"""Training what is not stored: block by block on Ray, each block kept as soon as it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jobs.blocks import make_blocks
+from jobs.cluster import Cluster, Outcome, Task, connect
+from jobs.planning import Recipe
+from jobs.progress import Advance, Progress
+from jobs.resuming import Work, finished, keyed, remaining
+from jobs.sources.dataset import Dataset
+from jobs.training import TrainedDataset, train_block
+from jobs.trial_library import TrialLibrary
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The datasets at every grid point, in order; the reasons of those that failed; what was computed and what reused.
+
+    `computed` and `reused` count trials; those of failed datasets are in neither.
+    """
+
+    datasets: tuple[TrainedDataset, ...]
+    failed: Mapping[str, str]
+    computed: int
+    reused: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Datasets that one Ray task trains together, by name, and the grid points that none of them has stored."""
+
+    recipe: Recipe
+    work: Mapping[str, Work]
+
+
+def train(
+    datasets: Sequence[Dataset],
+    recipe: Recipe,
+    library: TrialLibrary,
+    *,
+    address: str | None,
+    max_failures: int,
+    progress: Progress,
+) -> Trained:
+    """Return the datasets trained; only what is not in the library is computed, and without that Ray is not started."""
+    work = remaining(datasets, recipe, library)
+    trained = {each.dataset.name: finished(each, None) for each in work if each.missing is None}
+    failed: dict[str, str] = {}
+    blocks = _blocks(work)
+    if blocks:
+        progress.say("joining the cluster")
+        with connect(address) as cluster, progress.counting("datasets trained", len(work) - len(trained)) as advance:
+            for outcome in cluster.run(_tasks(cluster, blocks), max_failures):
+                block = blocks[outcome.key]
+                if outcome.error is not None:
+                    failed |= dict.fromkeys(block.work, _reason(outcome))
+                else:
+                    trained |= _keep(block, outcome, library, advance)
+    done = [each for each in work if each.dataset.name in trained]
+    reused = sum(each.num_stored for each in done)
+    computed = sum(len(each.keys) for each in done) - reused
+    return Trained(tuple(trained[each.dataset.name] for each in done), failed, computed, reused)
+
+
+def _blocks(work: Sequence[Work]) -> dict[str, Block]:
+    """Return the blocks by key: datasets that lack the same grid points may share one."""
+    alike: dict[tuple[object, ...], list[Work]] = {}
+    for each in work:
+        if each.missing is not None:
+            points = each.missing.hyperparameters
+            rows = (points.learning_rate_mg[0], points.momentum_g, points.weight_decay_g, points.nesterov_g)
+            others = (points.huber_delta_g, points.quantile_g)
+            alike.setdefault(tuple(str(row.tolist()) for row in (*rows, *others)), []).append(each)
+    blocks = {}
+    for group in alike.values():
+        by_name = {each.dataset.name: each for each in group}
+        recipe = group[0].missing or group[0].recipe
+        for key, datasets in make_blocks([each.dataset for each in group]).items():
+            blocks[key] = Block(recipe, {name: by_name[name] for name in datasets})
+    return blocks
+
+
+def _tasks(cluster: Cluster, blocks: Mapping[str, Block]) -> list[Task]:
+    recipes: dict[int, object] = {}
+    tasks = []
+    for key, block in blocks.items():
+        if id(block.recipe) not in recipes:
+            recipes[id(block.recipe)] = cluster.put(block.recipe)
+        datasets = cluster.put(tuple(each.dataset for each in block.work.values()))
+        tasks.append(Task(key, train_block, (datasets, recipes[id(block.recipe)])))
+    return tasks
+
+
+def _keep(block: Block, outcome: Outcome, library: TrialLibrary, advance: Advance) -> dict[str, TrainedDataset]:
+    library.keep([keyed(block.work[trained.name], trained) for trained in outcome.value])
+    for trained in outcome.value:
+        advance(trained.name)
+    return {trained.name: finished(block.work[trained.name], trained) for trained in outcome.value}
+
+
+def _reason(outcome: Outcome) -> str:
+    return " ".join(str(outcome.error).split())
