@@ -4,6 +4,7 @@ from .columns import Columns, Fragment, Text, Wanted
 from .dataset import Dataset, encode_columns, features_of, fragments_of, naming, read_dataset, wanted_columns
 from .fitting import Fit, Seen, fit, merge, see
 from .fragments import find_fragments
+from .pruning import prune
 from .reading import iterate, prefetched, read_columns
 from .row_keys import row_keys
 
@@ -24,6 +25,7 @@ __all__ = [
     "merge",
     "naming",
     "prefetched",
+    "prune",
     "read_columns",
     "read_dataset",
     "row_keys",

@@ -71,8 +71,8 @@ def read_dataset(config: DatasetConfig, *, bias: bool, folder: Path, s3: S3Setti
         fold_n = _folds(config, parts)
         trains_n = _trains(fold_n, sum(part.num_rows for part in parts))
         fitted = _fit(features, parts, trains_n, config.target, bias)
-        x_nd = _encode_all(fitted, parts, s3)
         y_n = np.concatenate([part.numbers[config.target] for part in parts]).astype(np.float64)
+        x_nd = _encode_all(fitted, parts, s3)
         everything = bool(trains_n.all())
         check_table(fitted.card, x_nd if everything else x_nd[trains_n], y_n[trains_n])
         return Dataset(
@@ -143,7 +143,7 @@ def naming(dataset: str) -> Iterator[None]:
         raise type(exc)(f"dataset {dataset!r}: {exc}") from exc
 
 
-def _read(config: DatasetConfig, features: Sequence[Feature], folder: Path, s3: S3Settings) -> Sequence[Columns]:
+def _read(config: DatasetConfig, features: Sequence[Feature], folder: Path, s3: S3Settings) -> list[Columns]:
     fragments = fragments_of(config, folder, s3)
     parts = []
     for part in read_columns(fragments, wanted_columns(features, config.target), s3):
@@ -180,10 +180,12 @@ def _fit(
     return fit(features, seen, target=target, bias=bias)
 
 
-def _encode_all(fitted: Fit, parts: Sequence[Columns], s3: S3Settings) -> Floats:
+def _encode_all(fitted: Fit, parts: list[Columns], s3: S3Settings) -> Floats:
+    """Return all encoded rows; `parts` is emptied on the way, so that their memory is free for them."""
     x_nd = np.empty((sum(part.num_rows for part in parts), len(fitted.card.columns)))
     row = 0
-    for part in parts:
+    while parts:
+        part = parts.pop(0)
         for start in range(0, part.num_rows, ROWS_AT_ONCE):
             block = part.slice(start, start + ROWS_AT_ONCE)
             x_nd[row : row + block.num_rows] = encode_columns(fitted, block, s3)

@@ -49,6 +49,7 @@ def see(columns: Columns, features: Sequence[Feature], trains_n: NDArray[np.bool
     nan = np.full(len(features), np.nan)
     count_k, sum_k, min_k, max_k = np.zeros(len(features)), np.zeros(len(features)), nan, nan.copy()
     levels: list[frozenset[str]] = []
+    everything = bool(trains_n.all())
     for k, feature in enumerate(features):
         if feature.kind == "categorical":
             text = columns.texts[feature.name]
@@ -56,8 +57,11 @@ def see(columns: Columns, features: Sequence[Feature], trains_n: NDArray[np.bool
             levels.append(frozenset(text.levels[code_n[code_n >= 0]]))
             continue
         levels.append(frozenset())
-        raw_n = columns.numbers[feature.name][trains_n].astype(np.float64)
-        raw_n = raw_n[~np.isnan(raw_n)]
+        raw_n = columns.numbers[feature.name]
+        raw_n = raw_n if everything else raw_n[trains_n]
+        raw_n = raw_n.astype(np.float64, copy=False)
+        if (nan_n := np.isnan(raw_n)).any():
+            raw_n = raw_n[~nan_n]
         if len(raw_n):
             count_k[k], sum_k[k], min_k[k], max_k[k] = len(raw_n), raw_n.sum(), raw_n.min(), raw_n.max()
     return Seen(count_k, sum_k, min_k, max_k, tuple(levels))

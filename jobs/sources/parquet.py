@@ -15,9 +15,11 @@ from jobs.errors import DataError
 from model_store.s3_settings import S3Settings
 
 from .columns import Array, Columns, Fragment, Wanted, check_names, to_columns
-from .filesystems import open_filesystem, reading
+from .filesystems import S3_PREFIX, open_filesystem, reading
 
 BUFFER_BYTES = 1 << 20
+# Over a network, the columns of a row group are fetched at once, in few requests, if they are no larger than this.
+AT_ONCE_BYTES = 1 << 28
 
 
 def row_groups(location: str, s3: S3Settings) -> tuple[tuple[int, int], ...]:
@@ -33,6 +35,22 @@ def column_names(location: str, s3: S3Settings) -> tuple[str, ...]:
         return tuple(file.schema_arrow.names)
 
 
+def column_ranges(location: str, name: str, s3: S3Settings) -> tuple[tuple[Any, Any] | None, ...]:
+    """Return the lowest and highest value of a column in each row group; None where text or numbers are not noted."""
+    with _opened(location, s3) as file:
+        names = [file.metadata.schema.column(at).path for at in range(file.metadata.num_columns)]
+        at = names.index(name) if name in names else None
+        groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+        return tuple(None if at is None else _range(group.column(at).statistics) for group in groups)
+
+
+def _range(statistics: Any) -> tuple[Any, Any] | None:
+    if statistics is None or not statistics.has_min_max or isinstance(statistics.min, bool):
+        return None
+    known = isinstance(statistics.min, str | int)
+    return (statistics.min, statistics.max) if known else None
+
+
 def read_row_groups(
     fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None = None
 ) -> Iterator[Columns]:
@@ -41,7 +59,7 @@ def read_row_groups(
     Only the columns that are wanted are read. Raises DataError where one is missing or of another kind.
     """
     location = fragments[0].location
-    with _opened(location, s3) as file:
+    with _opened(location, s3, max(fragment.size_bytes for fragment in fragments)) as file:
         schema = file.schema_arrow
         check_names(location, schema.names, wanted)
         for column in wanted:
@@ -61,11 +79,12 @@ def _batches(file: Any, fragment: Fragment, names: Sequence[str], batch_rows: in
 
 
 @contextmanager
-def _opened(location: str, s3: S3Settings) -> Iterator[Any]:
+def _opened(location: str, s3: S3Settings, largest_bytes: int = 0) -> Iterator[Any]:
     filesystem, path = open_filesystem(location, s3)
+    at_once = location.startswith(S3_PREFIX) and largest_bytes <= AT_ONCE_BYTES
     with reading(location, s3), filesystem.open_input_file(path) as stream:
         try:
-            yield pq.ParquetFile(stream, buffer_size=BUFFER_BYTES)
+            yield pq.ParquetFile(stream, buffer_size=0 if at_once else BUFFER_BYTES, pre_buffer=at_once)
         except pa.ArrowException as exc:
             reason = " ".join(str(exc).split())
             raise DataError(f"{location}: the file is not parquet, or is damaged: {reason}. Write it again") from exc

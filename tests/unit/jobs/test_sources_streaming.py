@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import DataError
-from jobs.sources import Columns, Wanted, find_fragments, iterate, prefetched, read_columns
+from jobs.sources import Columns, Wanted, find_fragments, iterate, prefetched, prune, read_columns
 from jobs.sources import delimited as delimited_files
+from jobs.sources import parquet as parquet_files
 from model_store.s3_settings import S3Settings
 
 S3 = S3Settings()
@@ -96,6 +98,55 @@ def test_streaming_reads_no_column_that_is_not_wanted(tmp_path: Path) -> None:
     write(tmp_path, 60)
     (part, *_) = blocks(tmp_path, "t.parquet", 10)
     assert "unused" not in part.numbers | part.texts
+
+
+@pytest.mark.parametrize("source", ["t.csv", "t.parquet"])
+def test_streaming_holds_a_few_blocks_whatever_the_size_of_the_file(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited_files, "BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(parquet_files, "BUFFER_BYTES", 10_000)
+    num_rows = 600_000
+    table = pa.table({"x": np.arange(num_rows) / 7, "site": ["a"] * num_rows, "y": np.arange(num_rows)})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=num_rows, use_dictionary=False)
+    if source == "t.csv":
+        arrow_csv.write_csv(table, tmp_path / "t.csv")
+    before, highest, rows = pa.total_allocated_bytes(), 0, 0
+    fragments = find_fragments([source], file_format="auto", delimiter=None, folder=tmp_path, s3=S3)
+    size = fragments[0].size_bytes if source == "t.csv" else (tmp_path / source).stat().st_size
+    for part in iterate(fragments, (Wanted("x"), Wanted("y")), S3, batch_rows=5_000):
+        highest = max(highest, pa.total_allocated_bytes() - before)
+        rows += part.num_rows
+    assert rows == num_rows
+    assert highest < size / 3
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "row_groups"),
+    [
+        ("number", ["5"], [0]),
+        ("number", ["12", "31"], [1, 3]),
+        ("number", ["x", "99"], []),
+        ("text", ["t15"], [1]),
+        ("text", ["t99", ""], []),
+        ("real", ["5"], [0, 1, 2, 3]),
+        ("none", ["5"], [0, 1, 2, 3]),
+    ],
+)
+def test_prune_leaves_row_groups_that_may_hold_a_value(
+    column: str, values: list[str], row_groups: list[int], tmp_path: Path
+) -> None:
+    rows = range(10, 50)
+    columns = {"number": [row - 10 for row in rows], "text": [f"t{row - 10:02}" for row in rows], "real": [0.5] * 40}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=10)
+    fragments = find_fragments(["t.parquet"], file_format="auto", delimiter=None, folder=tmp_path, s3=S3)
+    assert [fragment.row_group for fragment in prune(fragments, column, values, S3)] == row_groups
+
+
+def test_prune_keeps_delimited_files(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    fragments = find_fragments(["t.csv"], file_format="auto", delimiter=None, folder=tmp_path, s3=S3)
+    assert prune(fragments, "x", ["9"], S3) == fragments
 
 
 def test_prefetched_gives_every_item_in_order() -> None:
