@@ -113,7 +113,7 @@ def _shape_problem(card: ModelCard, tensors: Mapping[str, Tensor]) -> str | None
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key: tensor.detach().to("cpu", torch.float64).contiguous() for key, tensor in tensors.items()}
+    return {key: tensor.detach().to("cpu", torch.float64, copy=True).contiguous() for key, tensor in tensors.items()}
 
 
 def _kind(tensor: Tensor) -> str:

@@ -25,10 +25,11 @@ import safetensors.torch, torch
 
 def load(dataset, folder=pathlib.Path(__file__).parent):
     entry = json.loads((folder / "index.json").read_text())[dataset]
-    state = {k: v[entry["row"]:entry["row"] + 1] for k, v in safetensors.torch.load_file(folder /
-    entry["file"]).items()} linear = torch.nn.Linear(state["weight"].shape[1], 1, bias="bias" in state,
-    dtype=torch.float64) linear.load_state_dict(state) return linear  # its input: the encoded columns, in the order of
-    the model card
+    tensors = safetensors.torch.load_file(folder / entry["file"])
+    state = {name: tensor[entry["row"]:entry["row"] + 1] for name, tensor in tensors.items()}
+    linear = torch.nn.Linear(state["weight"].shape[1], 1, bias="bias" in state, dtype=torch.float64)
+    linear.load_state_dict(state)
+    return linear  # its input: the encoded columns, in the order of the model card
 
 if __name__ == "__main__":
     print(load(sys.argv[1]).state_dict())

@@ -25,6 +25,7 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from .errors import MissingObjectError, StoreError, StoreRefusedError, StoreUnreachableError
 from .objects import ObjectInfo
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 PAGE = 1000
+BROKEN_CONNECTION = (HTTPClientError, IncompleteReadError, ResponseStreamingError, ResponseParserError, HTTPError)
 _session_lock = Lock()
 
 
@@ -85,22 +87,16 @@ class S3Objects:
         self._call(key, attempt)
 
     def create(self, key: str, data: bytes) -> bool:
-        def attempt() -> bool:
-            try:
-                self._put(key, data, {"IfNoneMatch": "*"})
-            except ClientError as exc:
-                if _code(exc) not in CONDITION_FAILED:
-                    raise
-                return self._holds(key, data)
-            return True
-
         try:
-            return self._call(key, attempt)
+            while not self._call(key, lambda: self._put_if_absent(key, data)):
+                with suppress(MissingObjectError):  # it was removed since the condition failed: try again
+                    return self.read(key) == data
         except StoreUnreachableError:
             with suppress(StoreError):  # the last attempt may have landed
                 if self.read(key) == data:
                     return True
             raise
+        return True
 
     def put(self, key: str, data: bytes) -> None:
         self._call(key, lambda: self._put(key, data, {}))
@@ -146,6 +142,15 @@ class S3Objects:
         where = {"Bucket": self._bucket, "Key": self._prefix + key}
         self._noted(self._client.put_object(Body=data, ContentMD5=digest, **where, **condition))  # type: ignore[arg-type]
 
+    def _put_if_absent(self, key: str, data: bytes) -> bool:
+        try:
+            self._put(key, data, {"IfNoneMatch": "*"})
+        except ClientError as exc:
+            if _code(exc) in CONDITION_FAILED:
+                return False
+            raise
+        return True
+
     def _page(self, prefix: str, **arguments: Any) -> Any:
         arguments |= {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
         return self._call(prefix, lambda: self._noted(self._client.list_objects_v2(**arguments)))
@@ -153,15 +158,6 @@ class S3Objects:
     def _noted(self, answer: Any) -> Any:
         self._clock.note(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
         return answer
-
-    def _holds(self, key: str, data: bytes) -> bool:
-        """Return whether the object holds `data`; the condition said that there is one."""
-        try:
-            return bool(self._get(key, {})["Body"].read() == data)
-        except ClientError as exc:
-            if _code(exc) in MISSING_KEY:
-                raise TransientError("the object vanished between a conditional put and reading it back") from exc
-            raise
 
     def _call(self, key: str, attempt: Callable[[], Answer]) -> Answer:
         policy = self._settings.retry
@@ -186,7 +182,7 @@ class S3Objects:
             yield
         except ClientError as exc:
             raise self._from_answer(key, exc) from exc
-        except (HTTPClientError, IncompleteReadError, ResponseStreamingError, ResponseParserError) as exc:
+        except BROKEN_CONNECTION as exc:
             if isinstance(exc, SSLError):
                 raise self._refused(key, f"TLS failed: {exc}: check the endpoint and AWS_CA_BUNDLE") from exc
             raise TransientError(self._settings.redact(" ".join(str(exc).split()))) from exc

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .blobs import BlobRef, read_blob, read_blobs
-from .champion_columns import row_blobs, row_problem
+from .champion_columns import COLUMNS, row_blobs, row_problem
 from .errors import CorruptObjectError, NewerFormatError, UnknownDatasetError
 from .names import numbered, version_prefix
 from .objects import ObjectStore
@@ -170,10 +170,10 @@ def parse_version(objects: ObjectStore, collection: str, number: int, data: byte
 
 
 def _from_body(objects: ObjectStore, body: Mapping[str, Any]) -> Version:
-    rows = tuple(body["rows"])
-    for row in rows:
+    for row in body["rows"]:
         if problem := row_problem(row):
             raise ValueError(f"in a row, {problem}")
+    rows = tuple({column.name: row.get(column.name) for column in COLUMNS} for row in body["rows"])
     if body["action"] not in get_args(Action):
         raise ValueError(f"action {body['action']!r}")
     parts = tuple(

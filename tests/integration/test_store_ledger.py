@@ -128,10 +128,12 @@ def test_large_collection_stands_in_parts(ledger: Ledger, monkeypatch: pytest.Mo
 def test_large_collection_rewrites_only_the_part_that_changed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model_store.champion_table.PART_ROWS", 100)
     first = commit(ledger, "many", {f"d{number:03d}": float(number) for number in range(300)})
-    second = commit(ledger, "many", {"d150": -1.0, "d1505": 4.0})
-    assert first is not None and second is not None
-    same = [old.blob == new.blob for old, new in zip(first.parts, second.parts, strict=False)]
-    assert same.count(False) == 1 and second.num_datasets == 301
+    second = commit(ledger, "many", {"d150": -1.0})
+    third = commit(ledger, "many", {"d1505": 4.0})
+    assert first is not None and second is not None and third is not None
+    assert len({part.blob for part in second.parts} - {part.blob for part in first.parts}) == 1
+    assert [part.num_rows for part in third.parts] == [100, 50, 51, 100]
+    assert len({part.blob for part in third.parts} - {part.blob for part in second.parts}) == 2
     assert ledger.champion("many", "d150").coefficients["intercept"] == -1.0
 
 
@@ -166,11 +168,12 @@ def test_export_needs_no_gridline(ledger: Ledger, tmp_path: Path) -> None:
     code = (
         "import sys, torch\nfrom load import load\n"
         "print([load(name)(torch.ones(1, 1, dtype=torch.float64)).item() for name in 'abc'])\n"
-        "assert not {'handler', 'model_store'} & set(sys.modules)"
+        "assert not {'handler', 'model_store'} & set(sys.modules), 'gridline was loaded'"
     )
     output = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "all", capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=tmp_path / "all", capture_output=True, text=True, check=False
     )
+    assert output.returncode == 0, output.stderr
     assert json.loads(output.stdout) == [1.5, 2.5, 3.5]
 
 
@@ -196,7 +199,7 @@ def test_what_is_not_there_is_named(ledger: Ledger) -> None:
         ledger.version("houses")
     with pytest.raises(UnknownCollectionError):
         ledger.verify("houses")
-    with pytest.raises(InvalidNameError, match="collection '../x' is not a name"):
+    with pytest.raises(InvalidNameError, match=r"collection '\.\./x' is not a name"):
         ledger.version("../x")
 
 

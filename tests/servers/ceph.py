@@ -5,6 +5,7 @@ Needs Debian's `radosgw ceph-mon ceph-osd`; runs without systemd and without roo
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 import socket
@@ -178,8 +179,15 @@ def _is_open(port: int) -> bool:
 def _free_ports(count: int) -> int:
     """Return the first of `count` ports in a row that nothing listens on."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = int(probe.getsockname()[1])
-        if first + count < 65_536 and not any(_is_open(port) for port in range(first, first + count)):
+        first = random.randrange(10_000, 30_000)  # below those that the kernel gives to clients
+        if all(_is_free(port) for port in range(first, first + count)):
             return first
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from model_store.s3_settings import S3Settings
 from tests.servers import ceph
 from tests.servers.fault_proxy import FaultProxy, Faults, fault_proxy
 
+ROOT = Path(__file__).parents[2]
 ACCESS_KEY_ID = "gridline-tests"
 SECRET_ACCESS_KEY = "not-a-secret-of-anything"
 FAST_RETRY = RetryPolicy(attempts=40, deadline_s=60.0, base_s=0.002, cap_s=0.05, first_contact_attempts=40)
@@ -76,8 +76,8 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         port = probe.getsockname()[1]
     output = tmp_path_factory.mktemp("moto") / "output"
     with output.open("wb") as file:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"PYTHONWARNINGS": "ignore"})
+        command = [sys.executable, "-m", "tests.servers.moto_app", str(port)]
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT)
     try:
         deadline = time.monotonic() + 60
         while not _is_open(port):
