@@ -21,7 +21,8 @@ def descent(curvature_tp: Tensor, learning_rate_t: Tensor, steps_te: Tensor) -> 
     rate_t1p = learning_rate_t[:, None, None] * curvature_t1p
     # log1p and expm1 keep the digits of slow directions; past ηλ = 1 the factor is negative and its sign alternates.
     log_factor_t1p = torch.where(rate_t1p < 1, torch.log1p(-rate_t1p.clamp(max=1.0)), torch.log((rate_t1p - 1).abs()))
-    exponent_tep = steps_te1 * log_factor_t1p
+    # At ηλ = 1 the logarithm is -inf, of which no step would make NaN.
+    exponent_tep = steps_te1 * log_factor_t1p.clamp(min=torch.finfo(torch.float64).min)
     sign_te1 = 1 - 2 * torch.remainder(steps_te1, 2)
     shrunk_tep = torch.where(rate_t1p < 1, torch.expm1(exponent_tep), sign_te1 * torch.exp(exponent_tep) - 1)
     flat_te1 = steps_te1 * learning_rate_t[:, None, None]
