@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from jobs.trials import Hyperparameters
 
 NIST = Path(__file__).parent / "data" / "nist"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,16 @@ def grid(learning_rates: Sequence[float], **columns: Any) -> Hyperparameters:
         huber_delta_g=column("huber_delta", 1.0),
         quantile_g=column("quantile", 0.5),
     )
+
+
+def article(*features: str) -> tuple[Tensor, Tensor]:
+    """Return the features of the article's 22 islands, and the target."""
+    with (EXAMPLES / "data" / "plant_richness.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    columns = torch.tensor(
+        [[float(row[name]) for row in rows] for name in (*features, "ntv_rich")], dtype=torch.float64
+    )
+    return columns[:-1].T.contiguous(), columns[-1]
 
 
 @dataclass(frozen=True)
