@@ -7,7 +7,6 @@ the working directory; Ray and TorchServe are stopped however the demo ends.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import signal
 import sys
@@ -42,14 +41,15 @@ CONFIG = ROOT / "examples" / "plants.yaml"
 DATASET = "plant_richness"
 OUT = Path("gridline-demo")
 AREA = 3
+TALKATIVE = ("ray._private.authentication", "matplotlib.font_manager")  # say at each first use what is as it should be
 
 
 def main() -> int:
     """Run the demo and return its exit code: 0, 130 where it is interrupted, else that of what failed."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # what Ray does by itself, but with a warning
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # its cache is built at the first picture
+    for library in TALKATIVE:
+        logging.getLogger(library).setLevel(logging.ERROR)
     started = time.monotonic()
     try:
         _demo()
