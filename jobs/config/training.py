@@ -87,6 +87,12 @@ def _batch_size(value: Any) -> Any:
     return value
 
 
+def _use_gpu(value: Any) -> Any:
+    if value != "auto" and not isinstance(value, bool):
+        raise refused("is none of auto, true and false: write one of them")
+    return value
+
+
 class TrainingConfig(BaseModel):
     """How every grid point is trained, and with what. A hyperparameter that the grid lists is not set here."""
 
@@ -128,7 +134,7 @@ class TrainingConfig(BaseModel):
     """What trains a block; `auto` leaves it to the planner."""
     num_workers: Count = 1
     """The DDP ranks of a block."""
-    use_gpu: Literal["auto", True, False] = "auto"
+    use_gpu: Annotated[bool | Literal["auto"], BeforeValidator(_use_gpu)] = "auto"
     """Whether a block trains on CUDA; `auto`: where the cluster has GPUs and the work is worth one."""
     gpus_per_block: Positive = 1.0
     """The GPUs that a rank asks Ray for; less than 1 to share one."""

@@ -26,6 +26,7 @@ Format = Literal["auto", "csv", "tsv", "parquet"]
 
 SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"}
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+MAGIC = re.compile(r"[*?[]")
 FOOTERS_AT_ONCE = 16
 
 
@@ -73,41 +74,34 @@ def _format_of(location: str) -> str:
 
 def _files(source: str, folder: Path, s3: S3Settings) -> list[tuple[str, int]]:
     """Return location and size of each file that one source names."""
-    for location in _candidates(source, folder):
-        filesystem, path = open_filesystem(location, s3)
-        with reading(location, s3):
-            found = _matching(filesystem, path)
+    beside = f"{folder.as_posix()}/"
+    roots = ("",) if "://" in source or Path(source).is_absolute() else (beside, "")
+    for root in roots:
+        filesystem, path = open_filesystem(source, s3)
+        with reading(source, s3):
+            found = _matching(filesystem, root, path)
         if found:
-            prefix = S3_PREFIX if location.startswith(S3_PREFIX) else ""
+            prefix = S3_PREFIX if source.startswith(S3_PREFIX) else ""
             return [(prefix + path, size_bytes) for path, size_bytes in found]
-    kind = "no file matches the pattern" if re.search(r"[*?[]", source) else "no such file, and no folder with files"
-    places = "" if "://" in source else f" (looked in {str(folder) or '.'} and in the working directory)"
+    kind = "no file matches the pattern" if MAGIC.search(source) else "no such file, and no folder with files"
+    places = f" (looked in {folder} and in the working directory)" if len(roots) > 1 else ""
     raise DataError(f"{source}: {kind}{places}: check 'source'")
 
 
-def _candidates(source: str, folder: Path) -> list[str]:
-    if "://" in source or Path(source).is_absolute():
-        return [source]
-    return [str(folder / source), source]
-
-
-def _matching(filesystem: Any, path: str) -> list[tuple[str, int]]:
-    """Return path and size of the file at `path`, of those in the folder there, or of those that match it."""
-    info = filesystem.get_file_info(path)
+def _matching(filesystem: Any, root: str, path: str) -> list[tuple[str, int]]:
+    """Return path and size of the file at `path` below `root`, of those in the folder there, or of those that match."""
+    info = filesystem.get_file_info(root + path)
     if info.type == fs.FileType.File:
-        return [(path, info.size)]
+        return [(info.path, info.size)]
     if info.type == fs.FileType.Directory:
-        return _below(filesystem, path)
-    magic = re.search(r"[*?[]", path)
+        return _below(filesystem, info.path)
+    magic = MAGIC.search(path)
     if magic is None:
         return []
-    root = path[: magic.start()].rpartition("/")[0]
-    matches = re.compile(_pattern(path))
-    return [file for file in _below(filesystem, root or ".") if matches.fullmatch(_plain(file[0]))]
-
-
-def _plain(path: str) -> str:
-    return path.removeprefix("./")
+    folder = root + path[: magic.start()].rpartition("/")[0]
+    matches = re.compile(re.escape(root.removeprefix("./")) + _pattern(path.removeprefix("./")))
+    files = _below(filesystem, folder.rstrip("/") or ("/" if folder else "."))
+    return [file for file in files if matches.fullmatch(file[0].removeprefix("./"))]
 
 
 def _below(filesystem: Any, root: str) -> list[tuple[str, int]]:
@@ -124,9 +118,9 @@ def _hidden(path: str) -> bool:
 
 
 def _pattern(path: str) -> str:
-    """Return the regular expression of a pattern: `*` and `?` stop at a slash, `**/` is any number of folders."""
-    pieces = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", _plain(path))
-    special = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    """Return the regular expression of a pattern: `*` and `?` stop at a slash, `**` does not."""
+    special = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", path)
     return "".join(
         special.get(piece) or (piece.replace("[!", "[^", 1) if piece.startswith("[") else re.escape(piece))
         for piece in pieces

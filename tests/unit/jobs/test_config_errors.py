@@ -72,6 +72,7 @@ CASES = {
     "not a number": (EPOCHS, "weight_decay: .nan", "training.weight_decay: nan is not a finite number"),
     "infinite": (EPOCHS, "weight_decay: .inf", "training.weight_decay: inf is not a finite number"),
     "unknown optimizer": (EPOCHS, "optimizer: lbfgs", "training.optimizer: 'lbfgs' is not one of its values: write"),
+    "gpu perhaps": (EPOCHS, "use_gpu: 1", "training.use_gpu: 1 is none of auto, true and false: write one of them"),
     "batch of none": (EPOCHS, "batch_size: 0", "training.batch_size: 0 is neither 'full' nor a whole number"),
     "batch misspelt": (EPOCHS, "batch_size: ful", "training.batch_size: 'ful' is neither 'full' nor"),
     "momentum of one": (EPOCHS, "momentum: 1", "training.momentum: 1 is not below 1"),

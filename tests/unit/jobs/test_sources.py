@@ -166,7 +166,15 @@ def test_sources_many_files_are_one_table_in_the_order_of_their_paths(tmp_path: 
         (tmp_path / name).write_text("\n".join([lines[0], *rows]))
     (tmp_path / "whole.tsv").write_text(CSV.replace(",", "\t"))
     whole = read(tmp_path, "whole.tsv")
-    for source in ("**/*.csv", ["c.csv", "b", "a.csv"], ["?.csv", "b/*.csv"], ["[a-c].csv", "b/[!3].csv"]):
+    for source in (
+        "**/*.csv",
+        "**.csv",
+        "./**/*.csv",
+        str(tmp_path / "**/*.csv"),
+        ["c.csv", "b", "a.csv"],
+        ["?.csv", "b/*.csv"],
+        ["[a-c].csv", "b/[!3].csv"],
+    ):
         dataset = read(tmp_path, source)
         assert dataset.y_n.tolist() == Y
         assert dataset.fingerprint == whole.fingerprint
@@ -185,6 +193,22 @@ def test_sources_folder_leaves_hidden_files_out(tmp_path: Path) -> None:
     (tmp_path / "data" / "_SUCCESS").write_text("")
     (tmp_path / "data" / ".t.csv.crc").write_text("x")
     assert read(tmp_path, "data").num_rows == 4
+
+
+def test_sources_folder_whose_name_is_a_pattern_is_taken_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "[a]*").mkdir()
+    (tmp_path / "[a]*" / "t.csv").write_text(CSV)
+    assert read(tmp_path / "[a]*", "*.csv").num_rows == 4
+
+
+@pytest.mark.parametrize("source", ["*.csv", "./*.csv", "t.csv", "../here/*.csv", "."])
+def test_sources_are_relative_to_the_working_directory(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "t.csv").write_text(CSV)
+    monkeypatch.chdir(tmp_path / "here")
+    assert read(Path(), source).num_rows == 4
 
 
 def test_sources_file_whose_name_is_a_pattern_is_taken_by_its_name(tmp_path: Path) -> None:
