@@ -172,7 +172,7 @@ def scaling_of(moments: Moments, bias: bool) -> Scaling:
 def mse(moments: Moments, weight_mgp: Tensor, bias: bool) -> Tensor:
     """Return the mean squared error of weights (m, …, p) over the rows of their dataset, of shape (m, …).
 
-    Computed around the means: Σ((y - ȳ) - w·(x - x̄))² / n + (ȳ - w·x̄ - b)².
+    Computed around the means: Σ((y - ȳ) - w·(x - x̄))² / n + (ȳ - w·x̄ - b)². Over no rows it is finite, and means nothing.
     """
     d = moments.num_columns
     shape = (moments.num_datasets, *[1] * (weight_mgp.ndim - 2))
@@ -184,4 +184,4 @@ def mse(moments: Moments, weight_mgp: Tensor, bias: bool) -> Tensor:
     if bias:
         at_mean = at_mean + weight_mgp[..., d]
     offset = moments.y_mean_m.reshape(shape) - at_mean
-    return (centred / moments.num_rows_m.reshape(shape)).clamp(min=0.0) + offset.square()
+    return (centred / moments.num_rows_m.clamp(min=1).reshape(shape)).clamp(min=0.0) + offset.square()

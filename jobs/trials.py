@@ -75,6 +75,15 @@ class BlockResult:
     val_curve_mge: Tensor
     wall_s: float
 
+    def last_epoch_only(self) -> BlockResult:
+        """Return the same with curves that hold the last epoch alone."""
+        return replace(
+            self,
+            epochs_e=self.epochs_e[-1:],
+            train_curve_mge=self.train_curve_mge[:, :, -1:],
+            val_curve_mge=self.val_curve_mge[:, :, -1:],
+        )
+
     def status(self, dataset: int, point: int) -> Status:
         """Return the status of one trial."""
         if self.diverged_at_mg[dataset, point] > 0:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,8 @@ from jobs.engines.curves import best_epoch_index, converged_by_gap
 from jobs.engines.descent import prepare
 from jobs.engines.divergence import divergence_epoch, earlier
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
-from jobs.moments import Moments, mse
+from jobs.engines.spectrum import hessian
+from jobs.moments import Moments, mse, scaling_of
 from jobs.trials import BlockResult, Hyperparameters
 
 MAX_ELEMENTS = 4_000_000  # of a temporary (m, g, e, p): 32 MB
@@ -31,27 +32,76 @@ def train(
     held_out: Sequence[Moments],
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
+    *,
+    want_curves: bool = True,
 ) -> BlockResult:
     """Return the trials of every dataset at every grid point.
 
     `moments` are of all rows. `held_out` is empty (no validation), one part (trained on the rest of the rows), or the
     folds (each is scored by a model of the other rows, the scores pooled; the kept weights are of all rows).
+    Without `want_curves` the curves hold the last epoch alone; where the loss can't rise, nothing else is computed.
     """
     started = time.perf_counter()
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations)
+    if want_curves or held_out:
+        chunk = _train_all(moments, held_out, hyperparameters, settings, epochs_e)
+    else:
+        chunk = _train_by_need(moments, hyperparameters, settings, epochs_e)
+    result = _result(chunk, epochs_e, time.perf_counter() - started)
+    return result if want_curves else result.last_epoch_only()
+
+
+def _train_by_need(
+    moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings, epochs_e: Tensor
+) -> _Chunk:
+    """Train with the last epoch alone where the loss falls with every epoch, and with all evaluated ones elsewhere."""
+    steady_g = _falls_steadily(moments, hyperparameters, settings)
+    order_g = torch.cat([steady_g.nonzero()[:, 0], (~steady_g).nonzero()[:, 0]])
+    num_steady = int(steady_g.sum())
+    parts = []
+    for index_g, evaluated_e in ((order_g[:num_steady], epochs_e[-1:]), (order_g[num_steady:], epochs_e)):
+        if len(index_g):
+            part = _train_all(moments, (), hyperparameters.take(index_g), settings, evaluated_e)
+            parts.append(part.last_epoch_only())
+    return _join(parts, dim=1).points(order_g.argsort())
+
+
+def _falls_steadily(moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Tensor:
+    """Return at which grid points the training loss falls with every epoch, for every dataset, (g,) bool.
+
+    That is so without momentum and weight decay, below the stability limit; the last epoch is then the best.
+    """
+    trained = scaling_of(moments, settings.bias).apply(moments) if settings.normalize else moments
+    # The trace bounds the largest eigenvalue from above.
+    trace_m1 = hessian(trained, settings.bias).diagonal(dim1=1, dim2=2).sum(1)[:, None]
+    plain_g = (hyperparameters.momentum_g == 0) & (hyperparameters.weight_decay_g == 0)
+    steady_g: Tensor = plain_g & (hyperparameters.learning_rate_mg * trace_m1 < 2).all(0)
+    return steady_g
+
+
+def _train_all(
+    moments: Moments,
+    held_out: Sequence[Moments],
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    epochs_e: Tensor,
+) -> _Chunk:
+    """Train in chunks of datasets whose temporaries stay small."""
     per_dataset = hyperparameters.num_points * len(epochs_e) * (moments.num_columns + 1)
     step = max(1, MAX_ELEMENTS // per_dataset)
-    parts = [
-        _train_chunk(
-            moments.take(slice(start, start + step)),
-            [part.take(slice(start, start + step)) for part in held_out],
-            hyperparameters.datasets(start, start + step),
-            settings,
-            epochs_e,
-        )
-        for start in range(0, moments.num_datasets, step)
-    ]
-    return _join(parts, epochs_e, time.perf_counter() - started)
+    return _join(
+        [
+            _train_chunk(
+                moments.take(slice(start, start + step)),
+                [part.take(slice(start, start + step)) for part in held_out],
+                hyperparameters.datasets(start, start + step),
+                settings,
+                epochs_e,
+            )
+            for start in range(0, moments.num_datasets, step)
+        ],
+        dim=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -65,6 +115,16 @@ class _Chunk:
     r2_mg: Tensor
     train_curve_mge: Tensor
     val_curve_mge: Tensor
+
+    def points(self, index_g: Tensor) -> _Chunk:
+        """Return the grid points at `index_g`, in that order."""
+        return _Chunk(**{field.name: getattr(self, field.name)[:, index_g] for field in fields(self)})
+
+    def last_epoch_only(self) -> _Chunk:
+        """Return the same with curves that hold the last epoch alone."""
+        return replace(
+            self, train_curve_mge=self.train_curve_mge[:, :, -1:], val_curve_mge=self.val_curve_mge[:, :, -1:]
+        )
 
 
 def _train_chunk(
@@ -126,23 +186,18 @@ def _cross_validate(
     return squares_mge / moments.num_rows_m[:, None, None], diverged_at_mg
 
 
-def _join(parts: Sequence[_Chunk], epochs_e: Tensor, wall_s: float) -> BlockResult:
-    def column(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts])
+def _join(parts: Sequence[_Chunk], dim: int) -> _Chunk:
+    return _Chunk(
+        **{field.name: torch.cat([getattr(part, field.name) for part in parts], dim=dim) for field in fields(_Chunk)}
+    )
 
+
+def _result(chunk: _Chunk, epochs_e: Tensor, wall_s: float) -> BlockResult:
     return BlockResult(
         engine="closed_form",
         epochs_e=epochs_e,
-        weight_mgp=column("weight_mgp"),
-        epoch_mg=column("epoch_mg"),
-        converged_mg=column("converged_mg"),
-        diverged_at_mg=column("diverged_at_mg"),
-        train_mse_mg=column("train_mse_mg"),
-        val_mse_mg=column("val_mse_mg"),
-        train_loss_mg=column("train_mse_mg"),
-        val_loss_mg=column("val_mse_mg"),
-        r2_mg=column("r2_mg"),
-        train_curve_mge=column("train_curve_mge"),
-        val_curve_mge=column("val_curve_mge"),
+        train_loss_mg=chunk.train_mse_mg,
+        val_loss_mg=chunk.val_mse_mg,
         wall_s=wall_s,
+        **{field.name: getattr(chunk, field.name) for field in fields(_Chunk)},
     )

@@ -5,7 +5,7 @@ Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,20 @@ class Descent:
     gradient_mp: Tensor  # in the eigenbasis; 0 along directions that the data do not determine
     hyperparameters: Hyperparameters
     bias: bool
+
+    def take(self, index_m: Tensor, index_g: Tensor) -> Descent:
+        """Return the datasets at `index_m` with the grid points at `index_g`."""
+        hyper = self.hyperparameters.take(index_g)
+        scaling = self.scaling
+        return Descent(
+            moments=self.moments.take(index_m),
+            scaling=Scaling(scaling.offset_md[index_m], scaling.scale_md[index_m]) if scaling else None,
+            spectrum=Spectrum(self.spectrum.eigenvalue_mp[index_m], self.spectrum.eigenvector_mpp[index_m]),
+            start_p=self.start_p,
+            gradient_mp=self.gradient_mp[index_m],
+            hyperparameters=replace(hyper, learning_rate_mg=hyper.learning_rate_mg[index_m]),
+            bias=self.bias,
+        )
 
     def displacement(self, steps_mge: Tensor) -> Tensor:
         """Return the displacement from the start along each eigenvector, (m, g, e, p)."""

@@ -27,17 +27,25 @@ def divergence_epoch(descent: Descent, epochs: int) -> Tensor:
     The sum of squares along a diverging direction only grows, so the first epoch is found by bisection.
     """
     shape = descent.hyperparameters.learning_rate_mg.shape
+    epoch_mg = torch.zeros(shape, dtype=torch.int64)
+    diverged_mg = _overflows(descent, torch.full(shape, epochs, dtype=torch.int64))
+    if bool(diverged_mg.any()):
+        index_m, index_g = diverged_mg.any(1).nonzero()[:, 0], diverged_mg.any(0).nonzero()[:, 0]
+        found_mg = _bisect(descent.take(index_m, index_g), epochs)
+        epoch_mg[index_m[:, None], index_g] = torch.where(diverged_mg[index_m[:, None], index_g], found_mg, 0)
+    return epoch_mg
+
+
+def _bisect(descent: Descent, epochs: int) -> Tensor:
+    shape = descent.hyperparameters.learning_rate_mg.shape
     upper_mg = torch.full(shape, epochs, dtype=torch.int64)
-    diverged_mg = _overflows(descent, upper_mg)
-    if not bool(diverged_mg.any()):
-        return torch.zeros(shape, dtype=torch.int64)
     lower_mg = torch.full(shape, -1, dtype=torch.int64)
     while bool(((upper_mg - lower_mg) > 1).any()):
         middle_mg = (lower_mg + upper_mg + 1) // 2
         over_mg = _overflows(descent, middle_mg)
         upper_mg = torch.where(over_mg, middle_mg, upper_mg)
         lower_mg = torch.where(over_mg, lower_mg, middle_mg)
-    return torch.where(diverged_mg, (upper_mg + 1).clamp(max=epochs), 0)
+    return (upper_mg + 1).clamp(max=epochs)
 
 
 def _overflows(descent: Descent, steps_mg: Tensor) -> Tensor:
