@@ -21,6 +21,8 @@ from .filesystems import open_filesystem, reading
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "none")
 TRUTHS = ("true", "True", "TRUE", "false", "False", "FALSE")
 
+csv.field_size_limit(1 << 30)  # a long cell of another column is no reason to stop looking
+
 
 @dataclass(frozen=True)
 class Row:

@@ -125,7 +125,7 @@ def _read_text(
                 yield to_columns(fragment, row + table.num_rows - rest.num_rows, rest, wanted, _floats)
             row += table.num_rows
     except pa.ArrowInvalid as exc:
-        reason = " ".join(str(exc).split())
+        reason = " ".join(str(exc).split()).rstrip(".")
         unknown = DataError(f"{fragment.location}: the file can't be read: {reason}. Correct it")
         raise first_bad_cell(fragment, wanted, s3) or unknown from exc
 

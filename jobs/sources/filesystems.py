@@ -40,7 +40,7 @@ def reading(location: str, s3: S3Settings) -> Iterator[None]:
     except PermissionError as exc:
         raise DataError(f"{location}: the file may not be read: check its permissions") from exc
     except OSError as exc:
-        reason = " ".join(s3.redact(str(exc)).split())
+        reason = " ".join(s3.redact(str(exc)).split()).rstrip(".")
         if any(sign in reason for sign in UNREACHABLE):
             raise SourceError(f"{location}: S3 can't be reached: {reason}. Check AWS_ENDPOINT_URL") from exc
         raise DataError(f"{location}: the file can't be read: {reason}. Replace it, or check 'format'") from exc

@@ -98,7 +98,9 @@ def fit(features: Sequence[Feature], seen: Seen, *, target: str, bias: bool) -> 
 def _with_levels(feature: Feature, levels: frozenset[str]) -> Feature:
     if feature.kind == "categorical" and len(levels) < 2:
         shown = ", ".join(map(repr, levels)) or "none"
-        raise DataError(f"column {feature.name!r} has one level in the rows that train, {shown}: remove it")
+        raise DataError(
+            f"column {feature.name!r} has one level in the rows that train, {shown}: remove it from 'features'"
+        )
     return replace(feature, levels=tuple(sorted(levels)))
 
 

@@ -86,7 +86,7 @@ def _opened(location: str, s3: S3Settings, largest_bytes: int = 0) -> Iterator[A
         try:
             yield pq.ParquetFile(stream, buffer_size=0 if at_once else BUFFER_BYTES, pre_buffer=at_once)
         except pa.ArrowException as exc:
-            reason = " ".join(str(exc).split())
+            reason = " ".join(str(exc).split()).rstrip(".")
             raise DataError(f"{location}: the file is not parquet, or is damaged: {reason}. Write it again") from exc
 
 
@@ -95,12 +95,12 @@ def _check_type(location: str, column: Wanted, found: Any) -> None:
     shared = types.is_integer(value_type) or types.is_boolean(value_type) or types.is_null(value_type)
     if column.kind == "number":
         known = types.is_floating(value_type) or types.is_decimal(value_type)
-        remedy = "store it as numbers, or set 'kind: categorical' if it holds categories"
+        what, remedy = "numbers", "store it as numbers, or set 'kind: categorical' if it holds categories"
     else:
         known = types.is_string(value_type) or types.is_large_string(value_type) or types.is_string_view(value_type)
-        remedy = "store it as text or whole numbers"
+        what, remedy = "text", "store it as text or whole numbers"
     if not (shared or known):
-        raise DataError(f"{location}: column {column.name!r} is of type {found}, which is not {column.kind}s: {remedy}")
+        raise DataError(f"{location}: column {column.name!r} is of type {found}, which is not {what}: {remedy}")
 
 
 def _numbers(column: Any) -> Array:

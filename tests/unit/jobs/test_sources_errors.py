@@ -92,6 +92,11 @@ CSV = {
         "2 rows train, and there are 3 weights: add rows",
     ),
     "constant target": (GOOD, b"area,rooms,price\n50,2,9\n60,3,9\n80,4,9\n", "the target 'price' is 9 in every row"),
+    "long cell before": (
+        GOOD,
+        b'area,rooms,price,note\n50,2,100,"' + b"a" * 200_000 + b'"\n60,x,130,b\n',
+        "t.csv:3: column 'rooms': 'x' is not a number",
+    ),
     "constant column": (
         GOOD,
         b"area,rooms,price\n50,2,1\n60,2,2\n80,2,3\n",
@@ -140,6 +145,7 @@ PARQUET = {
     "infinite": ({"price": [1.0, 2.0, 3.0, float("inf")]}, "t.parquet: row 4: column 'price': inf is infinite"),
     "text": ({"rooms": ["2", "3", "3", "5"]}, "t.parquet: column 'rooms' is of type string, which is not numbers: sto"),
     "time": ({"rooms": [datetime(2026, 1, day) for day in (1, 2, 3, 4)]}, "column 'rooms' is of type timestamp["),
+    "bytes": ({"rooms": [b"2", b"3", b"3", b"5"]}, "column 'rooms' is of type binary, which is not numbers"),
     "list": ({"rooms": [[1], [2], [3], [4]]}, "t.parquet: column 'rooms' is of type list<"),
     "missing column": ({"rooms": None, "bathrooms": [1, 2, 3, 4]}, "column 'rooms' is missing; found 'area', 'price',"),
     "no rows": ({"area": [], "rooms": [], "price": []}, "t.parquet: the table is empty: it has columns and no rows"),
@@ -169,6 +175,23 @@ def test_sources_damaged_pages_of_parquet_are_named(tmp_path: Path) -> None:
     data[4:60] = b"\xff" * 56
     path.write_bytes(data)
     assert refusal(tmp_path, "t.parquet").startswith("t.parquet: ")
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        (["a", "a", "a", "a"], "column 'rooms' has one level in the rows that train, 'a': remove it from 'features'"),
+        (
+            ["a", None, "b", "a"],
+            "t.parquet: row 2: column 'rooms': None is missing: fill it, with a category of its own",
+        ),
+        (["a", "", "b", "a"], "t.parquet: row 2: column 'rooms': None is missing"),
+        ([0.5, 1.5, 2.5, 3.5], "t.parquet: column 'rooms' is of type double, which is not text: store it as text"),
+    ],
+)
+def test_sources_bad_categories_are_named(levels: list[Any], expected: str, tmp_path: Path) -> None:
+    features = ["area", {"name": "rooms", "kind": "categorical"}]
+    assert refusal(tmp_path, parquet(tmp_path, rooms=levels), features=features).startswith(expected)
 
 
 @pytest.mark.parametrize(
