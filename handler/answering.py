@@ -19,7 +19,7 @@ from .instances import Columns
 from .payload import Query, Request, parse
 from .pieces import Piece, pieces_of
 from .responses import Scored
-from .scoring import Floats, ServedStack
+from .scoring import Floats, Models, ServedStack
 
 OK = 200
 
@@ -37,6 +37,11 @@ class Answer:
 
 def answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
     """Return one answer for each request, in their order."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by its result
+        return _answer(fleet, requests)
+
+
+def _answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
     answers: dict[int, Answer] = {}
     queries: dict[int, Query] = {}
     pieces: list[Piece] = []
@@ -60,7 +65,7 @@ def answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
 
 
 def _success(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Answer:
-    num_extrapolations = sum(int(part.outside_nk.any(axis=1).sum()) for part in scored)
+    num_extrapolations = sum(int(part.outside_nk.any(axis=1).sum()) for part in scored if part.outside_nk.any())
     return Answer(OK, responses.body(fleet, query, scored), len(query.instances), num_extrapolations)
 
 
@@ -98,49 +103,64 @@ class PieceError(Exception):
 
 def _score(stack: ServedStack, pieces: Sequence[Piece]) -> list[Scored]:
     """Return the scores of these pieces. Raises PieceError for the first that can't be encoded, or overflows."""
-    whole = pieces[0] if len(pieces) == 1 else None
-    model_n = whole.model_n if whole else np.concatenate([piece.model_n for piece in pieces])
-    columns = whole.columns if whole else _stacked(pieces)
-    starts = np.cumsum([0, *(len(piece.model_n) for piece in pieces)])
-    fill_nk = stack.statistics.fill_mk[model_n] if stack.statistics is not None else None
+    columns, models = _joined(pieces)
+    fill = None if stack.statistics is None or not stack.card.fills else stack.statistics.fill_mk[models]
     try:
-        x_nd = encode(stack.card, columns, fill_nk)
+        x_nd = encode(stack.card, columns, fill)
     except EncodingError as exc:
-        piece = pieces[int(np.searchsorted(starts, exc.row, side="right")) - 1]
-        row = exc.row - int(starts[pieces.index(piece)])
-        named = EncodingError(
-            f"instance {piece.positions[row]}: {exc}", feature=exc.feature, row=exc.row, value=exc.value
-        )
-        raise PieceError(piece.request, named) from exc
-    prediction_n = scoring.predict(stack, model_n, x_nd)
+        raise _piece_error(pieces, exc) from exc
+    prediction_n = scoring.predict(stack, models, x_nd)
     raw_nk = _raw(stack, columns)
-    outside_nk = scoring.outside_range(stack, model_n, raw_nk)
-    parts = []
-    for piece, start in zip(pieces, starts.tolist(), strict=False):
-        rows = slice(start, start + len(piece.model_n))
-        part = Scored(piece, x_nd[rows], raw_nk[rows], prediction_n[rows], outside_nk[rows])
-        _refuse_overflow(part)
-        parts.append(part)
+    outside_nk = scoring.outside_range(stack, models, raw_nk)
+    if len(pieces) == 1:
+        return [_finite(Scored(pieces[0], x_nd, raw_nk, prediction_n, outside_nk))]
+    parts, start = [], 0
+    for piece in pieces:
+        rows = slice(start, start + len(piece.positions))
+        parts.append(_finite(Scored(piece, x_nd[rows], raw_nk[rows], prediction_n[rows], outside_nk[rows])))
+        start = rows.stop
     return parts
 
 
-def _refuse_overflow(part: Scored) -> None:
+def _joined(pieces: Sequence[Piece]) -> tuple[Columns, Models]:
+    """Return the columns of all pieces as one, and the model of each row."""
+    if len(pieces) == 1:
+        return pieces[0].columns, pieces[0].models
+    columns = {name: np.concatenate([piece.columns[name] for piece in pieces]) for name in pieces[0].columns}
+    models = [np.broadcast_to(np.asarray(piece.models, np.intp), len(piece.positions)) for piece in pieces]
+    return columns, np.concatenate(models)
+
+
+def _piece_error(pieces: Sequence[Piece], error: EncodingError) -> PieceError:
+    """Return the error with the instance of the request that it is about."""
+    row = error.row
+    for piece in pieces:
+        if row < len(piece.positions):
+            break
+        row -= len(piece.positions)
+    message = f"instance {piece.positions[row]}: {error}"
+    return PieceError(
+        piece.request, EncodingError(message, feature=error.feature, row=piece.positions[row], value=error.value)
+    )
+
+
+def _finite(part: Scored) -> Scored:
+    """Return the scores. Raises PieceError if a prediction overflowed."""
     finite = np.isfinite(part.prediction_n)
     if not finite.all():
         position = part.piece.positions[int(np.argmin(finite))]
         error = PayloadError(f"instance {position}: its prediction is beyond float64: give smaller values")
         raise PieceError(part.piece.request, error)
-
-
-def _stacked(pieces: Sequence[Piece]) -> Columns:
-    return {name: np.concatenate([piece.columns[name] for piece in pieces]) for name in pieces[0].columns}
+    return part
 
 
 def _raw(stack: ServedStack, columns: Columns) -> Floats:
     """Return the raw values, of shape (n, k); NaN for categorical features."""
-    num_rows = len(next(iter(columns.values())))
-    raw_nk = np.full((num_rows, len(stack.card.features)), np.nan)
-    for k, feature in enumerate(stack.card.features):
+    features = stack.card.features
+    if len(features) == 1 and features[0].kind == "numeric":
+        return columns[features[0].name][:, None]  # type: ignore[return-value]  # numeric columns are float64
+    raw_nk = np.full((len(next(iter(columns.values()))), len(features)), np.nan)
+    for k, feature in enumerate(features):
         if feature.kind == "numeric":
             raw_nk[:, k] = columns[feature.name]
     return raw_nk

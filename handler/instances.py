@@ -33,6 +33,8 @@ class Rows:
 
     def datasets(self) -> list[object] | None:
         """Return what each instance says its dataset is, None where it says nothing; None if no instance does."""
+        if not isinstance(self.values[0], dict):
+            return None
         named = [value.get(DATASET) if isinstance(value, dict) else None for value in self.values]
         return named if any(name is not None for name in named) else None
 

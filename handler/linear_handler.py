@@ -41,7 +41,8 @@ class LinearHandler:
         torch.set_num_threads(1)
         logging.getLogger().setLevel(os.environ.get(QUIET, "INFO"))  # two lines a request, unless it says WARNING
         self.fleet = fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER)
-        self.metrics = WorkerMetrics.of(context.metrics)
+        self.metrics = WorkerMetrics(context.model_name)
+        self.metrics.start()
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Return one body for each request, in their order, and set the status of each.

@@ -84,6 +84,11 @@ class ModelCard:
         """The number d of encoded columns."""
         return sum(feature.num_columns(self.bias) for feature in self.features)
 
+    @cached_property
+    def fills(self) -> bool:
+        """Whether a missing value of some feature is filled."""
+        return any(feature.missing == "mean" for feature in self.features)
+
     def to_json(self) -> str:
         """Return the card as JSON; equal cards give equal text."""
         return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True, ensure_ascii=False)

@@ -108,7 +108,7 @@ def _of_instances(document: Mapping[str, object], request: Request) -> Query:
     instances = document["instances"]
     if not isinstance(instances, list):
         raise PayloadError(f"'instances' is {kind(instances)}: give a list, with one list or object for each instance")
-    options = {**_parameters(document), **{key: document[key] for key in OPTIONS if key in document}}
+    options = {**_parameters(document), **document} if "parameters" in document else document
     return _with_options(Rows(instances), "instances", options, document, request)
 
 
@@ -145,8 +145,8 @@ def _parameters(document: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _refuse_unknown(document: Mapping[str, object], known: frozenset[str]) -> None:
-    unknown = [key for key in document if key not in known]
-    if unknown:
+    if not document.keys() <= known:
+        unknown = [key for key in document if key not in known]
         raise PayloadError(f"key {shown(unknown[0])} is not known: the keys are {sorted(known)}")
 
 

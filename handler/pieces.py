@@ -11,18 +11,18 @@ from .errors import PayloadError
 from .fleet import Fleet, Place
 from .instances import DATASET, Columns, Instances, columns_of
 from .payload import Query
-from .scoring import Positions
+from .scoring import Models
 from .wording import kind
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Instances of one request, by their positions in it, that one stack answers; `model_n` are their models."""
+    """Instances of one request, by their positions in it, that one stack answers; `models` are theirs, or the one."""
 
     request: int
     stack: int
     positions: Sequence[int]
-    model_n: Positions
+    models: Models
     columns: Columns
     datasets: Sequence[str]
 
@@ -36,9 +36,9 @@ def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
     num_rows = len(query.instances)
     if isinstance(names, str):
         place = fleet.place(fleet.position(names))
-        model_n = np.full(num_rows, place.row, np.intp)
-        columns = _columns(fleet, query, query.instances, place, range(num_rows))
-        return [Piece(request, place.stack, range(num_rows), model_n, columns, (names,) * num_rows)]
+        everywhere = range(num_rows)
+        columns = _columns(fleet, query, query.instances, place, everywhere)
+        return [Piece(request, place.stack, everywhere, place.row, columns, (names,) * num_rows)]
     places = _places(fleet, names)
     pieces = []
     for stack in sorted({place.stack for place in places}):
@@ -46,8 +46,8 @@ def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
         whole = len(positions) == num_rows
         instances = query.instances if whole else query.instances.take(positions)
         columns = _columns(fleet, query, instances, places[positions[0]], positions)
-        model_n = np.array([places[position].row for position in positions], np.intp)
-        pieces.append(Piece(request, stack, positions, model_n, columns, [names[at] for at in positions]))
+        models = np.array([places[position].row for position in positions], np.intp)
+        pieces.append(Piece(request, stack, positions, models, columns, [names[at] for at in positions]))
     return pieces
 
 

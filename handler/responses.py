@@ -40,7 +40,7 @@ class Scored:
 def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
     """Return the body for a query whose pieces were scored.
 
-    Raises PayloadError for an interval or an explanation that the model has no statistics for.
+    Raises PayloadError for an interval or an explanation that the model has no statistics for, or that overflows.
     """
     answer: Json = {
         "predictions": _in_order(query, scored, (part.prediction_n.tolist() for part in scored)),
@@ -54,7 +54,10 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
         answer["explanations"] = _in_order(query, scored, (_explanations(fleet, part) for part in scored))
     if query.protocol == "inputs":
         answer = _as_outputs(query, answer)
-    return to_json(answer)
+    try:
+        return to_json(answer)
+    except ValueError as exc:  # the predictions are finite, so it is a bound or a contribution
+        raise PayloadError("an interval or an explanation is beyond float64: give smaller values") from exc
 
 
 def error_body(error: HandlerError) -> bytes:
@@ -88,7 +91,7 @@ def _dataset(scored: Sequence[Scored]) -> str | list[str]:
 
 def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: float) -> Json:
     found = [
-        scoring.intervals(fleet.stacks[part.piece.stack], part.piece.model_n, part.x_nd, part.prediction_n, level)
+        scoring.intervals(fleet.stacks[part.piece.stack], part.piece.models, part.x_nd, part.prediction_n, level)
         for part in scored
     ]
     for part, bounds in zip(scored, found, strict=True):
@@ -117,7 +120,7 @@ def _extrapolations(fleet: Fleet, part: Scored) -> list[list[Json]]:
 
 def _extrapolation(stack: ServedStack, part: Scored, row: int, k: int) -> Json:
     assert stack.statistics is not None  # noqa: S101 - a value is outside a range only where there is one
-    model = part.piece.model_n[row]
+    model = part.piece.models if isinstance(part.piece.models, int) else part.piece.models[row]
     return {
         "feature": stack.card.features[k].name,
         "value": float(part.raw_nk[row, k]),
@@ -129,7 +132,7 @@ def _extrapolation(stack: ServedStack, part: Scored, row: int, k: int) -> Json:
 def _explanations(fleet: Fleet, part: Scored) -> list[Json]:
     """Return, for each instance, the prediction of the mean training row and what each feature adds to it."""
     stack = fleet.stacks[part.piece.stack]
-    explained = scoring.explain(stack, part.piece.model_n, part.x_nd, part.prediction_n)
+    explained = scoring.explain(stack, part.piece.models, part.x_nd, part.prediction_n)
     if explained is None:
         raise PayloadError("the model was trained without statistics, so there is no mean row to explain against")
     contribution_nk = _by_feature(stack, explained.contribution_nd)

