@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,67 +24,45 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from jobs.checkpoint_stream import Saved, Value, stream
 from jobs.errors import ClusterError
+from jobs.program import own_packages, sigterm_kept
+from jobs.room import Node, shortage
+from jobs.tasks import Attempt, Outcome, Patience, Task
 
 logger = logging.getLogger(__name__)
 
 LOST = (WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
 PART_RETRIES = 3
 IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: a slot never idles, and memory is bounded
+POLL_S = 0.5
+NODE_LOSS_S = 5.0  # what a node that restarts is given, before it is said that no node has room
 
-
-@dataclass(frozen=True)
-class Task:
-    """A plain function to run, by a key that names it in messages; `arguments` may hold what `Cluster.put` returned.
-
-    With `num_parts` the function returns a summary and then that many parts, which stay in the cluster for other tasks.
-    """
-
-    key: str
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    num_cpus: float = 1.0
-    num_gpus: float = 0.0
-    num_parts: int = 0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a task came to: its value, or the error that ended it; `failures` are the losses on the way.
-
-    Of a task with parts, `value` is the summary and `parts` the references to the parts.
-    """
-
-    key: str
-    value: Any = None
-    parts: tuple[Any, ...] = ()
-    error: Exception | None = None
-    failures: tuple[str, ...] = ()
-
-
-@dataclass
-class _Attempt:
-    task: Task
-    failures: list[str] = field(default_factory=list)
-    references: list[Any] = field(default_factory=list)
+OnSaved = Callable[[Saved], None]
 
 
 @ray.remote(max_retries=0)
 def _call(function: Callable[..., Any], num_threads: int, *arguments: Any) -> Any:
-    import torch
-
-    torch.set_num_threads(max(1, num_threads))
+    _use_threads(num_threads)
     return function(*arguments)
 
 
-def _resources() -> dict[str, float]:
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return resources
+@ray.remote(max_retries=0, num_returns="streaming")
+def _stream(function: Callable[..., Any], num_threads: int, saved: dict[str, bytes], *arguments: Any) -> Iterator[Any]:
+    _use_threads(num_threads)
+    yield from stream(function, arguments, saved)
 
 
-def _nodes() -> list[dict[str, Any]]:
+def _use_threads(number: int) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, number))
+
+
+def _nodes() -> list[Node]:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return nodes
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
 
 
 @dataclass(frozen=True)
@@ -95,73 +74,143 @@ class Cluster:
     @property
     def resources(self) -> dict[str, float]:
         """The CPUs and GPUs of all nodes."""
-        return {name: amount for name, amount in _resources().items() if name in ("CPU", "GPU")}
+        nodes = _nodes()
+        return {"CPU": sum(node.num_cpus for node in nodes), "GPU": sum(node.num_gpus for node in nodes)}
 
     def put(self, value: Any) -> Any:
         """Return a reference to a value that tasks read without a copy; put what several tasks share once."""
         return ray.put(value)
 
-    def run(self, tasks: Sequence[Task], max_failures: int = 0) -> Iterator[Outcome]:
-        """Yield what each task came to, as they end. Raises ClusterError if one can never fit the cluster."""
-        for task in tasks:
-            self._require_room(task)
-        waiting = [_Attempt(task) for task in reversed(tasks)]
-        slots = max(1, int(self.resources.get("CPU", 1)))
-        running: dict[Any, _Attempt] = {}
+    def run(
+        self, tasks: Sequence[Task], patience: Patience | None = None, on_saved: OnSaved | None = None
+    ) -> Iterator[Outcome]:
+        """Yield what each task came to, as they end; `on_saved` gets what tasks save on their way.
+
+        Raises ClusterError if one can never fit the cluster, or after `patience.timeout_s`. Whoever stops listening, by
+        an error or an interrupt, has the rest cancelled.
+        """
+        run = _Run(self.address, patience or Patience(), on_saved or (lambda _: None))
+        run.require_room(tasks)
+        run.waiting = [Attempt(task, saved=dict(task.saved)) for task in reversed(tasks)]
         try:
-            while waiting or running:
-                while waiting and len(running) < IN_FLIGHT_PER_SLOT * slots:
-                    attempt = waiting.pop()
-                    attempt.references = self._submit(attempt.task)
-                    running[attempt.references[0]] = attempt
-                (ready,), _ = ray.wait(list(running), num_returns=1)
-                attempt = running.pop(ready)
-                outcome = _outcome(ready, attempt, max_failures)
-                if outcome is None:
-                    waiting.append(attempt)
-                else:
-                    yield outcome
+            yield from run.outcomes()
+        except RayError as exc:
+            raise ClusterError(f"the cluster at '{self.address}' failed: {_line(exc)}; run again to go on") from exc
         finally:
-            for reference in running:
+            for reference in run.running:
                 ray.cancel(reference, force=True)
 
-    def _submit(self, task: Task) -> list[Any]:
-        options = {"num_cpus": task.num_cpus, "num_gpus": task.num_gpus, "name": task.key}
-        if task.num_parts:
-            # Ray makes a lost part again by itself: only it knows, when another task asks for the part.
-            options |= {"num_returns": 1 + task.num_parts, "max_retries": PART_RETRIES}
-        references = _call.options(**options).remote(task.function, int(task.num_cpus), *task.arguments)
-        return references if task.num_parts else [references]
 
-    def _require_room(self, task: Task) -> None:
-        largest = {
-            name: max((node["Resources"].get(name, 0.0) for node in _nodes() if node["Alive"]), default=0.0)
-            for name in ("CPU", "GPU")
-        }
-        for name, wanted in (("CPU", task.num_cpus), ("GPU", task.num_gpus)):
-            if wanted > largest[name]:
-                raise ClusterError(
-                    f"block '{task.key}' needs {wanted:g} {name}s on one node; the largest node of the cluster at "
-                    f"{self.address} has {largest[name]:g}: ask for less, or join a larger cluster by --address"
-                )
+@dataclass
+class _Run:
+    """Tasks that wait and tasks that run, by the reference (or the stream) that Ray gave for each."""
 
+    address: str
+    patience: Patience
+    on_saved: OnSaved
+    waiting: list[Attempt] = field(default_factory=list)
+    running: dict[Any, Attempt] = field(default_factory=dict)
+    started_at: float = field(default_factory=time.monotonic)
 
-def _outcome(reference: Any, attempt: _Attempt, max_failures: int) -> Outcome | None:
-    """Return what a finished task came to, or None if it is to be tried again."""
-    try:
-        parts = tuple(attempt.references[1:])
-        return Outcome(attempt.task.key, value=ray.get(reference), parts=parts, failures=tuple(attempt.failures))
-    except RayTaskError as exc:
-        cause = exc.cause if isinstance(exc.cause, Exception) else exc
-        return Outcome(attempt.task.key, error=cause, failures=tuple(attempt.failures))
-    except LOST as exc:
-        reason = " ".join(str(exc).split())
-        attempt.failures.append(f"{type(exc).__name__}: {reason[:300]}")
-        logger.warning("block %s lost its worker (%s); failure %d", attempt.task.key, reason, len(attempt.failures))
-        if len(attempt.failures) <= max_failures:
+    def require_room(self, tasks: Sequence[Task]) -> None:
+        """Wait, as long as patience has it, until every task fits some node. Raises ClusterError."""
+        deadline = time.monotonic() + self.patience.wait_for_resources_s
+        while (short := next(filter(None, (shortage(task, _nodes()) for task in tasks)), None)) is not None:
+            if time.monotonic() >= deadline:
+                raise ClusterError(f"{short} at '{self.address}'; {self.patience.remedy}")
+            logger.info("%s: waiting for the cluster to grow", short)
+            time.sleep(POLL_S)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield the outcomes, keeping as many tasks in flight as there are slots."""
+        while self.waiting or self.running:
+            self._submit_some()
+            ready, _ = ray.wait(list(self.running), num_returns=1, timeout=POLL_S)
+            for reference in ready:
+                if (outcome := self._collect(reference)) is not None:
+                    yield outcome
+            if not ready:
+                yield from self._homeless()
+            self._give_up_in_time()
+
+    def _submit_some(self) -> None:
+        if not self.waiting:
+            return
+        slots = max(1, int(sum(node.num_cpus for node in _nodes())))
+        while self.waiting and len(self.running) < IN_FLIGHT_PER_SLOT * slots:
+            attempt = self.waiting.pop()
+            self.running[_submit(attempt)] = attempt
+
+    def _collect(self, reference: Any) -> Outcome | None:
+        """Return what a task came to; None if it goes on, or is to be tried again."""
+        attempt = self.running[reference]
+        try:
+            item = ray.get(next(reference) if attempt.task.saves else reference)
+        except RayTaskError as exc:
+            del self.running[reference]
+            cause = exc.cause if isinstance(exc.cause, Exception) else exc
+            return self._lost(attempt, cause) if isinstance(cause, MemoryError) else attempt.failed(cause)
+        except LOST as exc:
+            del self.running[reference]
+            return self._lost(attempt, exc)
+        if isinstance(item, Saved):
+            attempt.saved[item.name] = item.data
+            self.on_saved(item)
             return None
-        message = f"block '{attempt.task.key}' failed {len(attempt.failures)} times; the last: {attempt.failures[-1]}"
-        return Outcome(attempt.task.key, error=ClusterError(message), failures=tuple(attempt.failures))
+        del self.running[reference]
+        return attempt.ended(item.value if isinstance(item, Value) else item)
+
+    def _lost(self, attempt: Attempt, error: Exception) -> Outcome | None:
+        outcome = attempt.lost(error, self.patience.max_failures)
+        if outcome is None:
+            self.waiting.append(attempt)
+        return outcome
+
+    def _homeless(self) -> Iterator[Outcome]:
+        """Yield an error for each task for which no node has had room for too long, as nodes were lost."""
+        nodes, now = _nodes(), time.monotonic()
+        for reference, attempt in list(self.running.items()):
+            short = shortage(attempt.task, nodes)
+            if short is None:
+                attempt.homeless_since = None
+                continue
+            attempt.homeless_since = attempt.homeless_since or now
+            if now - attempt.homeless_since > max(NODE_LOSS_S, self.patience.wait_for_resources_s):
+                del self.running[reference]
+                ray.cancel(reference, force=True)
+                lost = "; ".join(["nodes were lost", *attempt.failures[-1:]])
+                yield attempt.failed(ClusterError(f"{short} at '{self.address}'; {lost}; {self.patience.remedy}"))
+
+    def _give_up_in_time(self) -> None:
+        limit_s = self.patience.timeout_s
+        if limit_s is not None and time.monotonic() - self.started_at > limit_s and (self.waiting or self.running):
+            unfinished = len(self.waiting) + len(self.running)
+            raise ClusterError(
+                f"the cluster at '{self.address}' did not end {unfinished} blocks in timeout_s = {limit_s:g} s; what "
+                "is finished is kept: run again to go on, or set a larger 'training.timeout_s'"
+            )
+
+
+def _submit(attempt: Attempt) -> Any:
+    """Start a task; one that was lost goes to the node with most room, as its own may be the reason."""
+    task = attempt.task
+    options: dict[str, Any] = {"num_cpus": task.num_cpus, "num_gpus": task.num_gpus, "name": task.key}
+    if attempt.failures:
+        options["scheduling_strategy"] = "SPREAD"
+    if task.saves:
+        return _stream.options(**options).remote(task.function, int(task.num_cpus), attempt.saved, *task.arguments)
+    if task.num_parts:
+        # Ray makes a lost part again by itself: only it knows, when another task asks for the part.
+        options |= {"num_returns": 1 + task.num_parts, "max_retries": PART_RETRIES}
+    references = _call.options(**options).remote(task.function, int(task.num_cpus), *task.arguments)
+    if not task.num_parts:
+        return references
+    attempt.parts = tuple(references[1:])
+    return references[0]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 @contextmanager
@@ -174,23 +223,17 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
     options: dict[str, Any] = {"address": target, "logging_level": logging.WARNING, "log_to_driver": False}
     if target == "local":
         options["include_dashboard"] = False
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it says that there is a token
     elif "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-        options["runtime_env"] = {"py_modules": _own_packages()}
-    try:
-        ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError, RayError) as exc:
-        reason = " ".join(str(exc).split())
-        raise ClusterError(f"no Ray cluster at '{target}': {reason}. Set --address, or 'local' for one here") from exc
+        options["runtime_env"] = {"py_modules": own_packages()}
+    with sigterm_kept():  # ray.init sets one that ends the program by another exit code
+        try:
+            ray.init(**options)
+        except (ConnectionError, ValueError, RuntimeError, RayError) as exc:
+            raise ClusterError(
+                f"no Ray cluster at '{target}': {_line(exc)}. Set --address, or 'local' for one here"
+            ) from exc
     try:
         yield Cluster(target)
     finally:
         ray.shutdown()
-
-
-def _own_packages() -> list[str]:
-    """Return the folders of this program's packages: a cluster that was not made for it gets them along."""
-    import handler
-    import jobs
-    import model_store
-
-    return [os.path.dirname(package.__file__) for package in (handler, jobs, model_store) if package.__file__]  # noqa: PTH120

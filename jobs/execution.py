@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.blocks import make_blocks
-from jobs.cluster import Cluster, Outcome, Task, connect
+from jobs.cluster import Cluster, connect
 from jobs.planning import Recipe
 from jobs.progress import Advance, Progress
 from jobs.resuming import Work, finished, keyed, remaining
 from jobs.sources.dataset import Dataset
+from jobs.tasks import Outcome, Patience, Task
 from jobs.training import TrainedDataset, train_block
 from jobs.trial_library import TrialLibrary
 
@@ -42,7 +43,7 @@ def train(
     library: TrialLibrary,
     *,
     address: str | None,
-    max_failures: int,
+    patience: Patience,
     progress: Progress,
 ) -> Trained:
     """Return the datasets trained; only what is not in the library is computed, and without that Ray is not started."""
@@ -53,7 +54,7 @@ def train(
     if blocks:
         progress.say("joining the cluster")
         with connect(address) as cluster, progress.counting("datasets trained", len(work) - len(trained)) as advance:
-            for outcome in cluster.run(_tasks(cluster, blocks), max_failures):
+            for outcome in cluster.run(_tasks(cluster, blocks), patience):
                 block = blocks[outcome.key]
                 if outcome.error is not None:
                     failed |= dict.fromkeys(block.work, _reason(outcome))

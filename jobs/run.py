@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobs.champions import Challenger, Policy, challenger_of, offer
-from jobs.config import JobConfig
+from jobs.config import JobConfig, TrainingConfig
 from jobs.data import read_datasets
 from jobs.execution import Trained, train
 from jobs.planning import Recipe, make_recipe
 from jobs.progress import Progress
 from jobs.reporting import DatasetOutcome, JobOutcome, trials_parquet
 from jobs.sources.dataset import Dataset
+from jobs.tasks import Patience
 from jobs.training import TrainedDataset
 from jobs.trial_library import TrialLibrary
 from jobs.verification import verify
@@ -49,7 +50,7 @@ def run_job(
     with _claimed(ledger, run_id, dry_run=dry_run):
         library = TrialLibrary(ledger, config.name, run_id, read_only=dry_run)
         trained = train(
-            datasets, recipe, library, address=address, max_failures=config.training.max_failures, progress=progress
+            datasets, recipe, library, address=address, patience=patience_of(config.training), progress=progress
         )
         challengers = [c for t in trained.datasets if (c := challenger_of(t, policy_of(config, t.name))) is not None]
         outcomes = _outcomes(datasets, trained, challengers)
@@ -66,6 +67,11 @@ def default_run_id(config: JobConfig) -> str:
     """Return the run id of a job that was not given one: the same job has the same, so that it goes on where it was."""
     digest = hashlib.sha256(config.resolved().encode()).hexdigest()
     return f"{config.name}-{digest[:12]}"
+
+
+def patience_of(training: TrainingConfig) -> Patience:
+    """Return how long a cluster is waited for, and how often a lost block is started again."""
+    return Patience(training.max_failures, training.wait_for_resources_s, training.timeout_s)
 
 
 def policy_of(config: JobConfig, dataset: str) -> Policy:

@@ -159,8 +159,8 @@ class TrainingConfig(BaseModel):
     """How often a block that lost its worker is started again."""
     checkpoint_every_s: Positive = 60.0
     """Seconds between the checkpoints from which a lost block goes on."""
-    wait_for_resources_s: NotNegative = 300.0
-    """Seconds to wait for a cluster that lacks what a block needs."""
+    wait_for_resources_s: NotNegative = 0.0
+    """Seconds to wait for a cluster that lacks what a block needs to grow; 0 for an error at once."""
     placement: Literal["pack", "spread"] = "pack"
     """Whether the ranks of a block go to few nodes or to many."""
     timeout_s: Positive | None = None
