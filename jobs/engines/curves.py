@@ -16,16 +16,15 @@ PLATEAU_TOLERANCE = 1e-3  # relative change over the last evaluation, where no l
 
 
 def best_epoch_index(curve_mge: Tensor, keep: Literal["best", "last"]) -> Tensor:
-    """Return the index of the epoch to keep, (m, g): the smallest finite loss, or the last.
+    """Return the index of the epoch to keep, (m, g): the smallest finite loss, or the last that is finite.
 
     Losses that differ by rounding count as equal, and the later epoch is kept: it is closer to the limit.
     """
-    m, g, e = curve_mge.shape
+    position_e = torch.arange(curve_mge.shape[2])
     if keep == "last":
-        return torch.full((m, g), e - 1, dtype=torch.int64)
+        return torch.where(curve_mge.isfinite(), position_e, 0).amax(2)
     finite_mge = torch.where(curve_mge.isfinite(), curve_mge, torch.inf)
     best_mg1 = finite_mge.amin(2, keepdim=True)
-    position_e = torch.arange(e)
     return torch.where(finite_mge <= best_mg1 * (1 + ROUNDING), position_e, -1).amax(2)
 
 

@@ -1,10 +1,11 @@
 """The minibatch engine: any optimiser and loss, mini or full batch, every grid point in one wide linear layer.
 
-The gradient of a linear model needs no graph: residual = X W + b - y, gradient = Xᵀ residual. One pair of matrix
-products a step serves every learning rate. A grid point that diverges, or stops early, leaves the stack; the others go
-on, and nothing about them changes.
+The gradient of a linear model needs no graph: with z = [x 1 y], residual = z [W; b; -1], gradient = zᵀ residual. One
+pair of matrix products a step serves every learning rate. A grid point that diverges, or stops early, leaves the stack;
+the others go on, and nothing about them changes.
 
-Shapes: n rows · b rows of a batch · d columns · g grid points · e evaluated epochs · p weights (the bias last).
+Shapes: n rows · c rows of a piece of a batch · d columns · g grid points · e evaluated epochs · p weights (the bias
+last) · q = p + 1 columns of z.
 """
 
 from __future__ import annotations
@@ -14,35 +15,50 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jobs.engines.batches import Samples, batches
-from jobs.engines.evaluation import Evaluator, residual
+from jobs.engines.batches import Samples, plan_epoch
+from jobs.engines.evaluation import Evaluator
+from jobs.engines.loading import LOAD_ROWS, PIECE_ROWS, Loaded, Loader, worth_keeping
 from jobs.engines.losses import Loss
 from jobs.engines.rowwise_optimizers import RowwiseOptimizer, rowwise_optimizer
 from jobs.engines.schedules import learning_rate_factor
 from jobs.engines.settings import TrainingSettings, evaluated_epochs, initial_weights
+from jobs.engines.threads import num_threads
 from jobs.engines.tracking import Tracker
 from jobs.trials import Hyperparameters
 
-CHUNK_ROWS = 4096  # a batch is worked off in chunks whose residuals stay in cache
+ONE_THREAD_FLOPS = 2e7  # of a product: below, a second thread costs more than it takes
 
 
 @dataclass
 class Stack:
-    """The grid points still in training: `live_g` are their places in the grid."""
+    """The grid points still in training: `live_g` are their places in the grid.
+
+    `weight_qg` holds the weights above a row of -1, which takes the target from the prediction.
+    """
 
     live_g: Tensor
-    weight_pg: Tensor
+    weight_qg: Tensor
     optimizer: RowwiseOptimizer
     loss: Loss
     learning_rate_g: Tensor
 
+    def __post_init__(self) -> None:
+        self.gradient_qg = torch.empty_like(self.weight_qg)
+        self.residual_cg = self.weight_qg.new_empty(PIECE_ROWS, len(self.live_g))
+
+    @property
+    def weight_pg(self) -> Tensor:
+        """The weights, the bias last; a view."""
+        return self.weight_qg[:-1]
+
     def take(self, keep_g: Tensor) -> None:
         """Go on with the grid points at `keep_g` (places among those still in training)."""
         self.live_g = self.live_g[keep_g]
-        self.weight_pg = self.weight_pg[:, keep_g].contiguous()
+        self.weight_qg = self.weight_qg[:, keep_g].contiguous()
         self.optimizer.take(keep_g)
         self.loss = self.loss.take(keep_g)
         self.learning_rate_g = self.learning_rate_g[keep_g]
+        self.__post_init__()
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,7 @@ class Fit:
     stopped_g: Tensor
     train_curve_ge: Tensor
     val_curve_ge: Tensor
+    val_mse_curve_ge: Tensor
 
 
 def fit(
@@ -66,18 +83,22 @@ def fit(
     settings: TrainingSettings,
     *,
     kept_index_g: Tensor | None = None,
+    val_mse_evaluator: Evaluator | None = None,
 ) -> Fit:
     """Return the grid trained on the samples (one dataset).
 
     Each evaluated epoch is scored on the training rows, and on the validation rows where there are any; the best epoch
     by the latter, else by the former, is kept, or the one at `kept_index_g` where it is given.
+    `val_mse_evaluator` gives the squared error of each evaluated epoch beside a loss that is another.
     """
-    stack = start(samples.x_nd.shape[1], hyperparameters, settings, samples.x_nd.device)
+    stack = start(samples.num_columns, hyperparameters, settings, samples.x_nd.device)
+    kept = worth_keeping(samples, settings.torch_dtype, settings.epochs)
+    loader = Loader(samples, settings.torch_dtype, bias=settings.bias, kept=kept)
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations).tolist()
     tracker = Tracker.start(hyperparameters.num_points, len(epochs_e), stack.weight_pg.shape[0], settings, kept_index_g)
     evaluation = 0
     for epoch in range(1, settings.epochs + 1):
-        total_g = run_epoch(samples, stack, settings, epoch)
+        total_g = run_epoch(loader, stack, settings, epoch)
         if not bool(torch.isfinite(total_g.sum())):
             finite_g = torch.isfinite(total_g)
             tracker.diverged(stack.live_g[~finite_g], epoch)
@@ -85,6 +106,9 @@ def fit(
         if epoch == epochs_e[evaluation]:
             train_g = train_evaluator.loss(stack.weight_pg, stack.loss)
             val_g = val_evaluator.loss(stack.weight_pg, stack.loss) if val_evaluator else None
+            if val_mse_evaluator is not None:
+                val_mse_g = val_mse_evaluator.loss(stack.weight_pg, stack.loss)
+                tracker.val_mse_curve_ge[stack.live_g, evaluation] = val_mse_g
             going_g = tracker.record(evaluation, stack.live_g, stack.weight_pg, train_g, val_g)
             if not bool(going_g.all()):
                 stack.take(going_g.nonzero()[:, 0])
@@ -99,6 +123,7 @@ def fit(
         stopped_g=tracker.stopped_g,
         train_curve_ge=tracker.train_curve_ge,
         val_curve_ge=tracker.val_curve_ge,
+        val_mse_curve_ge=tracker.val_mse_curve_ge,
     )
 
 
@@ -109,44 +134,39 @@ def start(
     g = hyperparameters.num_points
     hyperparameters = hyperparameters.to(device, settings.torch_dtype)
     weight_p = initial_weights(num_columns, settings.bias, settings.seed).to(settings.torch_dtype).to(device)
+    weight_q = torch.cat([weight_p, weight_p.new_full((1,), -1.0)])
     return Stack(
         live_g=torch.arange(g),
-        weight_pg=weight_p[:, None].repeat(1, g),
+        weight_qg=weight_q[:, None].repeat(1, g),
         optimizer=rowwise_optimizer(settings, hyperparameters),
         loss=Loss(settings.loss, hyperparameters.huber_delta_g, hyperparameters.quantile_g),
         learning_rate_g=hyperparameters.learning_rate_mg[0],
     )
 
 
-def run_epoch(samples: Samples, stack: Stack, settings: TrainingSettings, epoch: int) -> Tensor:
+def run_epoch(loader: Loader, stack: Stack, settings: TrainingSettings, epoch: int) -> Tensor:
     """Take the steps of an epoch (from 1); return the loss summed over its last batch, before its step, (g,)."""
     learning_rate_g = stack.learning_rate_g * learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
-    gradient_pg = torch.empty_like(stack.weight_pg)
-    n = samples.num_rows
-    num_batches = 1 if settings.batch_size is None else -(-n // settings.batch_size)
+    plan = plan_epoch(loader.samples, settings.batch_size, settings.seed, epoch)
+    last = plan.bounds[-2]
     total_g = torch.zeros_like(stack.learning_rate_g)
-    for number, batch in enumerate(batches(samples, settings.batch_size, settings.seed, epoch), start=1):
-        total_g = batch_gradient(batch, stack, gradient_pg, want_total=number == num_batches)
-        gradient_pg.mul_(stack.loss.derivative_scale / batch.num_rows)
-        stack.optimizer.step(stack.weight_pg, gradient_pg, learning_rate_g)
+    small = 2 * min(PIECE_ROWS, max(plan.batch_rows)) * stack.weight_qg.numel() < ONE_THREAD_FLOPS
+    ahead = small and loader.samples.num_rows > LOAD_ROWS and torch.get_num_threads() > 1
+    with num_threads(1 if small else torch.get_num_threads()):
+        for loaded in loader.epoch(plan, ahead=ahead):
+            residual_cg = add_gradient(loaded, stack)
+            if loaded.piece.begin >= last:
+                total_g += stack.loss.total(residual_cg)
+            if loaded.piece.closes:
+                stack.optimizer.step(stack.weight_pg, stack.gradient_qg[:-1], learning_rate_g)
     return total_g
 
 
-def batch_gradient(batch: Samples, stack: Stack, gradient_pg: Tensor, want_total: bool) -> Tensor:
-    """Write the gradient of the summed loss over `derivative_scale` into `gradient_pg`; return the sum if wanted."""
-    d = batch.x_nd.shape[1]
-    total_g = torch.zeros_like(stack.learning_rate_g)
-    for begin in range(0, batch.num_rows, CHUNK_ROWS):
-        x_cd, y_c = batch.x_nd[begin : begin + CHUNK_ROWS], batch.y_n[begin : begin + CHUNK_ROWS]
-        residual_cg = residual(x_cd, y_c, stack.weight_pg)
-        if want_total:
-            total_g = total_g + stack.loss.total(residual_cg)
-        slope_cg = stack.loss.derivative(residual_cg)
-        if begin == 0:
-            torch.mm(x_cd.T, slope_cg, out=gradient_pg[:d])
-        else:
-            gradient_pg[:d].addmm_(x_cd.T, slope_cg)
-        if gradient_pg.shape[0] > d:
-            column_g = slope_cg.sum(0)
-            gradient_pg[d] = column_g if begin == 0 else gradient_pg[d] + column_g
-    return total_g
+def add_gradient(loaded: Loaded, stack: Stack) -> Tensor:
+    """Add a piece's share to the gradient of the batch's mean loss; return the residuals, (c, g)."""
+    z_cq, scale = loaded.z_cq, stack.loss.derivative_scale / loaded.piece.batch_rows
+    residual_cg = torch.mm(z_cq, stack.weight_qg, out=stack.residual_cg[: len(z_cq)])
+    gradient_qg, slope_cg = stack.gradient_qg, stack.loss.derivative(residual_cg)
+    beta = 0 if loaded.piece.opens else 1
+    torch.addmm(gradient_qg, z_cq.T, slope_cg, beta=beta, alpha=scale, out=gradient_qg)
+    return residual_cg

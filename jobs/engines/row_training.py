@@ -6,6 +6,7 @@ Shapes: m = 1 dataset · g grid points · e evaluated epochs · p weights.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,33 +27,27 @@ def train(rows: Rows, hyperparameters: Hyperparameters, settings: TrainingSettin
     started = time.perf_counter()
     moments, parts = rows.moments()
     kept = moments.without(parts[0]) if len(parts) == 1 else moments
-    pooled_ge = fold_diverged_g = wanted_g = None
-    if len(parts) > 1:
-        pooled_ge, fold_diverged_g = _cross_validate(rows, moments, parts, hyperparameters, settings)
-        wanted_g = best_epoch_index(pooled_ge[None], settings.keep)[0]
+    pooled = _cross_validate(rows, moments, parts, hyperparameters, settings) if len(parts) > 1 else None
     scaling = scaling_of(kept, settings.bias) if settings.normalize else None
     held_out = 0 if len(parts) == 1 else None
     result = fit(
-        rows.samples(settings.torch_dtype, scaling, without=held_out),
+        rows.samples(scaling, without=held_out),
         _evaluator(rows, kept, scaling, settings, without=held_out),
         _held_out_evaluator(rows, parts[0], scaling, settings, 0) if len(parts) == 1 else None,
         hyperparameters,
         settings,
-        kept_index_g=wanted_g,
+        kept_index_g=best_epoch_index(pooled.loss_ge[None], settings.keep)[0] if pooled else None,
     )
-    diverged_at_g = result.diverged_at_g if fold_diverged_g is None else earlier(result.diverged_at_g, fold_diverged_g)
-    val_curve_ge = result.val_curve_ge if pooled_ge is None else pooled_ge
-    return _block(
-        result,
-        kept,
-        parts,
-        scaling,
-        hyperparameters,
-        settings,
-        diverged_at_g,
-        val_curve_ge,
-        time.perf_counter() - started,
-    )
+    return _block(result, kept, parts, pooled, scaling, hyperparameters, settings, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """What cross-validation says: losses and squared errors pooled over the folds; the first divergence of any fold."""
+
+    loss_ge: Tensor
+    mse_ge: Tensor
+    diverged_at_g: Tensor
 
 
 def _cross_validate(
@@ -61,25 +56,27 @@ def _cross_validate(
     parts: tuple[Moments, ...],
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
-) -> tuple[Tensor, Tensor]:
-    """Return the pooled validation curve (g, e) and the first divergence of any fold (g,)."""
-    total_ge: Tensor | None = None
-    diverged_at_g = torch.zeros(hyperparameters.num_points, dtype=torch.int64)
+) -> _Pooled:
+    """Return how models of the other folds score on each."""
+    g, e = hyperparameters.num_points, len(evaluated_epochs(settings.epochs, settings.num_evaluations))
+    loss_ge, mse_ge = torch.zeros(g, e, dtype=torch.float64), torch.zeros(g, e, dtype=torch.float64)
+    diverged_at_g = torch.zeros(g, dtype=torch.int64)
     for number, part in enumerate(parts):
         trained = moments.without(part)
         scaling = scaling_of(trained, settings.bias) if settings.normalize else None
         result = fit(
-            rows.samples(settings.torch_dtype, scaling, without=number),
+            rows.samples(scaling, without=number),
             _evaluator(rows, trained, scaling, settings, without=number),
             _held_out_evaluator(rows, part, scaling, settings, number),
             hyperparameters,
             settings,
+            val_mse_evaluator=MomentsEvaluator(scaling.apply(part) if scaling else part),
         )
-        loss_ge = result.val_curve_ge * part.num_rows_m[0]
-        total_ge = loss_ge if total_ge is None else total_ge + loss_ge
+        share = part.num_rows_m[0] / moments.num_rows_m[0]
+        loss_ge += result.val_curve_ge * share
+        mse_ge += result.val_mse_curve_ge * share
         diverged_at_g = earlier(diverged_at_g, result.diverged_at_g)
-    assert total_ge is not None  # noqa: S101 - the caller has folds
-    return total_ge / moments.num_rows_m[0], diverged_at_g
+    return _Pooled(loss_ge, mse_ge, diverged_at_g)
 
 
 def _evaluator(
@@ -87,7 +84,7 @@ def _evaluator(
 ) -> Evaluator:
     if settings.loss == "mse":
         return MomentsEvaluator(scaling.apply(moments) if scaling else moments)
-    return SamplesEvaluator(rows.samples(settings.torch_dtype, scaling, without=without))
+    return SamplesEvaluator(rows.samples(scaling, without=without))
 
 
 def _held_out_evaluator(
@@ -95,20 +92,21 @@ def _held_out_evaluator(
 ) -> Evaluator:
     if settings.loss == "mse":
         return MomentsEvaluator(scaling.apply(moments) if scaling else moments)
-    return SamplesEvaluator(rows.held_out(settings.torch_dtype, scaling, part))
+    return SamplesEvaluator(rows.held_out(scaling, part))
 
 
 def _block(
     result: Fit,
     kept: Moments,
     parts: tuple[Moments, ...],
+    pooled: _Pooled | None,
     scaling: Scaling | None,
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
-    diverged_at_g: Tensor,
-    val_curve_ge: Tensor,
     wall_s: float,
 ) -> BlockResult:
+    diverged_at_g = earlier(result.diverged_at_g, pooled.diverged_at_g) if pooled else result.diverged_at_g
+    val_curve_ge = pooled.loss_ge if pooled else result.val_curve_ge
     weight_mgp = result.weight_pg.T[None].masked_fill((diverged_at_g > 0)[None, :, None], torch.nan)
     if scaling is not None:
         weight_mgp = scaling.fold_back(weight_mgp, settings.bias)
@@ -116,11 +114,10 @@ def _block(
     # With folds the score of the kept model is the pooled one, as in scikit-learn's searches.
     at_g1 = result.kept_index_g[:, None]
     val_loss_mg = val_curve_ge.gather(1, at_g1).T
-    val_mse_mg = (
-        mse(parts[0], weight_mgp, settings.bias) if len(parts) == 1 else torch.full_like(val_loss_mg, torch.nan)
-    )
-    if len(parts) > 1 and settings.loss == "mse":
-        val_mse_mg = val_loss_mg
+    if pooled:
+        val_mse_mg = pooled.mse_ge.gather(1, at_g1).T
+    else:
+        val_mse_mg = mse(parts[0], weight_mgp, settings.bias) if parts else torch.full_like(val_loss_mg, torch.nan)
     return BlockResult(
         engine="minibatch",
         epochs_e=evaluated_epochs(settings.epochs, settings.num_evaluations),

@@ -28,6 +28,7 @@ class Tracker:
     anchor_g: Tensor
     train_curve_ge: Tensor
     val_curve_ge: Tensor
+    val_mse_curve_ge: Tensor
     keep_last: bool
     early_stopping: EarlyStopping | None
     wanted_index_g: Tensor | None
@@ -46,6 +47,7 @@ class Tracker:
             anchor_g=torch.full((g,), torch.inf, dtype=torch.float64),
             train_curve_ge=torch.full((g, e), torch.nan, dtype=torch.float64),
             val_curve_ge=torch.full((g, e), torch.nan, dtype=torch.float64),
+            val_mse_curve_ge=torch.full((g, e), torch.nan, dtype=torch.float64),
             keep_last=settings.keep == "last",
             early_stopping=settings.early_stopping if wanted_index_g is None else None,
             wanted_index_g=wanted_index_g,
