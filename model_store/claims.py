@@ -24,6 +24,7 @@ from .objects import ObjectInfo, ObjectStore
 from .process_identity import ProcessIdentity, is_dead, this_process
 
 LEASE_S = 60.0
+CLOCK_MARGIN_S = 2.0  # times of S3 may have whole seconds: a taker waits that much longer than a holder trusts its lease
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Holder:
     @property
     def is_live(self) -> bool:
         """Whether the claim is held: not released, not older than its lease, and not that of a process known dead."""
-        return not self.released and self.age_s <= self.lease_s and not is_dead(self.process)
+        return not self.released and self.age_s <= self.lease_s + CLOCK_MARGIN_S and not is_dead(self.process)
 
 
 def holder_of(objects: ObjectStore, prefix: str) -> Holder | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .blobs import BlobRef
 from .claims import Claim, Holder, holder_of, take_claim
-from .errors import MissingObjectError, UnknownCollectionError
+from .errors import InvalidNameError, MissingObjectError, UnknownCollectionError
 from .history import History
 from .kept import keep_from, oldest_kept
 from .names import BLOBS, GC_CLAIM, RUN_CLAIMS, RUNS, VERSIONS
@@ -72,10 +72,10 @@ def collect(
     A blob of a dropped version goes when it is 10 minutes old, one that was never committed after a day, during which
     a killed run can go on. `grace_s` replaces both; 0 is safe beside claimed runs and readers, not beside writers
     that claim nothing.
-    Raises RunClaimedError while another gc runs, UnknownCollectionError, ValueError for `keep` < 1.
+    Raises RunClaimedError while another gc runs, UnknownCollectionError, and InvalidNameError for `keep` < 1.
     """
     if keep < 1:
-        raise ValueError(f"keep={keep}: the newest version is always kept, so give 1 or more")
+        raise InvalidNameError(f"keep={keep}: the newest version is always kept, so give 1 or more")
     with contextlib.ExitStack() as stack:
         claim = None if dry_run else stack.enter_context(take_claim(objects, GC_CLAIM, f"gc of {objects.uri}"))
         head = History(objects, collection).head()

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+import botocore.exceptions
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -39,7 +40,14 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 PAGE = 1000
-BROKEN_CONNECTION = (HTTPClientError, IncompleteReadError, ResponseStreamingError, ResponseParserError, HTTPError)
+BROKEN_CONNECTION = (
+    botocore.exceptions.ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseStreamingError,
+    ResponseParserError,
+    HTTPError,
+)
 _session_lock = Lock()
 
 

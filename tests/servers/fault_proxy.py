@@ -9,6 +9,7 @@
     delay         the answer comes late
     409 412 500 503    this answer, and the server gets nothing
     500_after     the server gets the request, and the answer is 500
+    "403 Code"    any status with any code, and the server gets nothing
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class _Relay(BaseHTTPRequestHandler):
         fault = self.owner.judge(self.command, self.path, dict(self.headers.items()))
         if fault == "cut_request":
             self._reset()
-        elif fault in ("409", "412", "500", "503"):
+        elif fault is not None and fault[0].isdigit() and fault != "500_after":
             self._refuse(fault)
         else:
             self._forward(body, fault)
@@ -192,7 +193,8 @@ class _Relay(BaseHTTPRequestHandler):
             self._reset()
 
     def _refuse(self, fault: str) -> None:
-        text = f"<?xml version='1.0'?><Error><Code>{CODES[fault]}</Code><Message>on purpose</Message></Error>"
+        code = CODES.get(fault) or fault[4:]
+        text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>on purpose</Message></Error>"
         self._send(int(fault[:3]), [("Content-Type", "application/xml")], text.encode(), cut=False)
 
     def _reset(self) -> None:
