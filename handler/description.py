@@ -22,16 +22,16 @@ Json = dict[str, Any]
 
 def describe(fleet: Fleet) -> Json:
     """Return the description of a collection: the first datasets, and in full where there is only one."""
-    num_shown = min(len(fleet), DATASETS_SHOWN)
+    num_shown = min(fleet.num_datasets, DATASETS_SHOWN)
     shown = [fleet.index.names[position] for position in range(num_shown)]
     return {
         "collection": fleet.collection,
         "version": fleet.version,
-        "num_datasets": len(fleet),
+        "num_datasets": fleet.num_datasets,
         "datasets": shown,
         "models": [_model(stack.card) for stack in fleet.stacks[:DATASETS_SHOWN]],
         "example": example(fleet),
-    } | (describe_dataset(fleet, shown[0]) if len(fleet) == 1 else {})
+    } | (describe_dataset(fleet, shown[0]) if fleet.num_datasets == 1 else {})
 
 
 def describe_dataset(fleet: Fleet, dataset: str) -> Json:

@@ -5,7 +5,7 @@ Shapes: n rows · k raw features · d encoded columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -53,34 +53,37 @@ def encode(card: ModelCard, columns: Mapping[str, NDArray[np.generic]], fill_k: 
     for it, infinite, not a number, outside the domain of the feature's transform, or a level that training did not
     see where the card says that this is an error.
     """
-    absent = [name for name in card.feature_names if name not in columns]
-    if absent:
-        reason = (
-            f"feature {absent[0]!r} is missing; found {sorted(columns)}, and the model takes {list(card.feature_names)}"
-        )
-        raise EncodingError(reason, feature=absent[0], row=0, value=None)
-    num_rows = min((len(columns[name]) for name in card.feature_names), default=0)
+    names = card.feature_names
+    absent = next((name for name in names if name not in columns), None)
+    if absent is not None:
+        reason = f"feature {absent!r} is missing; found {sorted(columns)}, and the model takes {list(names)}"
+        raise EncodingError(reason, feature=absent, row=0, value=None)
+    arrays = [columns[name] for name in names]
+    num_rows = len(arrays[0]) if arrays else 0
     x_nd = np.empty((num_rows, card.num_columns))
+    if num_rows <= ROWS_PER_BLOCK:
+        _encode_block(card, arrays, fill_k, 0, x_nd)
+        return x_nd
     for start in range(0, num_rows, ROWS_PER_BLOCK):
         block = slice(start, start + ROWS_PER_BLOCK)
         fill = fill_k[block] if fill_k is not None and fill_k.ndim == 2 else fill_k
-        _encode_block(card, {name: columns[name][block] for name in card.feature_names}, fill, start, x_nd[block])
+        _encode_block(card, [array[block] for array in arrays], fill, start, x_nd[block])
     return x_nd
 
 
 def _encode_block(
-    card: ModelCard, columns: Mapping[str, NDArray[np.generic]], fill: Floats | None, start: int, x_nd: Floats
+    card: ModelCard, arrays: Sequence[NDArray[np.generic]], fill: Floats | None, start: int, x_nd: Floats
 ) -> None:
     """Write the encoded columns into `x_nd`; `start` is the row of the whole at which the block begins."""
     column = 0
-    for k, feature in enumerate(card.features):
+    for k, (feature, values) in enumerate(zip(card.features, arrays, strict=True)):
         if feature.kind == "numeric":
             fill_n = None if fill is None or feature.missing != "mean" else fill[..., k]
-            x_nd[:, column] = _encode_numbers(feature, columns[feature.name], fill_n, start)
+            x_nd[:, column] = _encode_numbers(feature, values, fill_n, start)
             column += 1
         else:
             width = feature.num_columns(card.bias)
-            _write_levels(feature, columns[feature.name], start, x_nd[:, column : column + width])
+            _write_levels(feature, values, start, x_nd[:, column : column + width])
             column += width
 
 

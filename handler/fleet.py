@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,16 +65,23 @@ class Fleet:
     stacks: tuple[ServedStack, ...]
     facts: FactTable = field(default_factory=FactTable)
 
-    def __len__(self) -> int:
+    @cached_property
+    def num_datasets(self) -> int:
+        """How many datasets there are."""
         return len(self.index)
+
+    @cached_property
+    def first(self) -> str:
+        """The name of the first dataset; of the only one, often."""
+        return self.index.names[0]
 
     def position(self, dataset: str, where: str = "") -> int:
         """Return the position of a dataset. Raises UnknownDatasetError; `where` begins its message."""
-        position = self.index.find(dataset)
+        position = 0 if dataset == self.first else self.index.find(dataset)
         if position < 0:
             raise UnknownDatasetError(
                 f"{where}dataset {shown(dataset)} is not in version {self.version} of collection {self.collection!r}, "
-                f"which holds {len(self)}, such as {shown(self.index.names[0])}"
+                f"which holds {self.num_datasets}, such as {shown(self.first)}"
             )
         return position
 
@@ -83,9 +91,9 @@ class Fleet:
 
     def only(self) -> str:
         """Return the name of the only dataset. Raises PayloadError if there are several."""
-        if len(self) != 1:
+        if self.num_datasets != 1:
             raise PayloadError(
-                f"the request names no dataset, and collection {self.collection!r} holds {len(self)}: "
-                f'add "dataset", such as {shown(self.index.names[0])}'
+                f"the request names no dataset, and collection {self.collection!r} holds {self.num_datasets}: "
+                f'add "dataset", such as {shown(self.first)}'
             )
-        return self.index.names[0]
+        return self.first

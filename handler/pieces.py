@@ -53,7 +53,7 @@ def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
 
 def _columns(fleet: Fleet, query: Query, instances: Instances, place: Place, positions: Sequence[int]) -> Columns:
     card = fleet.stacks[place.stack].card
-    skip_dataset = query.dataset is None and not (len(fleet) == 1 and DATASET in card.feature_names)
+    skip_dataset = query.dataset is None and not (fleet.num_datasets == 1 and DATASET in card.feature_names)
     return columns_of(instances, card, positions, skip_dataset)
 
 
@@ -70,7 +70,7 @@ def _names(fleet: Fleet, query: Query) -> str | Sequence[str]:
     """Return the dataset of all instances, or that of each. Raises PayloadError where an instance names none."""
     if query.dataset is not None:
         return query.dataset
-    if len(fleet) == 1 and DATASET in fleet.stacks[0].card.feature_names:
+    if fleet.num_datasets == 1 and DATASET in fleet.stacks[0].card.feature_names:
         return fleet.only()
     said = query.instances.datasets()
     if said is None:
