@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.blocks import make_blocks
 from jobs.cluster import Cluster, connect
 from jobs.planning import Recipe
-from jobs.progress import Advance, Progress
+from jobs.progress import Progress
 from jobs.resuming import Work, finished, keyed, remaining
 from jobs.sources.dataset import Dataset
 from jobs.tasks import Outcome, Patience, Task
@@ -50,16 +50,15 @@ def train(
     work = remaining(datasets, recipe, library)
     trained = {each.dataset.name: finished(each, None) for each in work if each.missing is None}
     failed: dict[str, str] = {}
-    blocks = _blocks(work)
-    if blocks:
+    if len(trained) < len(work):
         progress.say("joining the cluster")
         with connect(address) as cluster, progress.counting("datasets trained", len(work) - len(trained)) as advance:
-            for outcome in cluster.run(_tasks(cluster, blocks), patience):
-                block = blocks[outcome.key]
-                if outcome.error is not None:
-                    failed |= dict.fromkeys(block.work, _reason(outcome))
+            for name, result in _train_blocks(cluster, _blocks(work), library, patience):
+                advance(name)
+                if isinstance(result, TrainedDataset):
+                    trained[name] = result
                 else:
-                    trained |= _keep(block, outcome, library, advance)
+                    failed[name] = result
     done = [each for each in work if each.dataset.name in trained]
     reused = sum(each.num_stored for each in done)
     computed = sum(len(each.keys) for each in done) - reused
@@ -95,11 +94,22 @@ def _tasks(cluster: Cluster, blocks: Mapping[str, Block]) -> list[Task]:
     return tasks
 
 
-def _keep(block: Block, outcome: Outcome, library: TrialLibrary, advance: Advance) -> dict[str, TrainedDataset]:
-    library.keep([keyed(block.work[trained.name], trained) for trained in outcome.value])
-    for trained in outcome.value:
-        advance(trained.name)
-    return {trained.name: finished(block.work[trained.name], trained) for trained in outcome.value}
+def _train_blocks(
+    cluster: Cluster, blocks: Mapping[str, Block], library: TrialLibrary, patience: Patience
+) -> Iterator[tuple[str, TrainedDataset | str]]:
+    """Yield each dataset trained, or why it failed; of a block that fails, each dataset is tried alone."""
+    alone: dict[str, Block] = {}
+    for outcome in cluster.run(_tasks(cluster, blocks), patience):
+        block = blocks[outcome.key]
+        if outcome.error is None:
+            library.keep([keyed(block.work[trained.name], trained) for trained in outcome.value])
+            yield from ((trained.name, finished(block.work[trained.name], trained)) for trained in outcome.value)
+        elif len(block.work) == 1:
+            yield outcome.key, _reason(outcome)
+        else:
+            alone |= {name: Block(block.recipe, {name: work}) for name, work in block.work.items()}
+    if alone:
+        yield from _train_blocks(cluster, alone, library, patience)
 
 
 def _reason(outcome: Outcome) -> str:

@@ -1,0 +1,72 @@
+"""A cluster without Ray: tasks run in this process, one after the other; what is lost, and when, is up to the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from jobs.checkpoint_stream import Saved, stream
+from jobs.tasks import Attempt, Outcome, Patience, Task
+
+
+@dataclass
+class InlineCluster:
+    """`before` is called ahead of each task with its number, from 1, and may raise what a cluster would."""
+
+    before: Callable[[int], None] = lambda number: None
+    num_joined: int = 0
+    num_tasks: int = 0
+    lost: tuple[type[Exception], ...] = ()
+    keys: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def connect(self, address: str | None = None) -> Iterator[InlineCluster]:
+        """Stand in for `jobs.cluster.connect`."""
+        self.num_joined += 1
+        yield self
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        patience: Patience | None = None,
+        on_saved: Callable[[Saved], None] = lambda saved: None,
+    ) -> Iterator[Outcome]:
+        for task in tasks:
+            yield self._tried(Attempt(task, saved=dict(task.saved)), patience or Patience(), on_saved)
+
+    def _tried(self, attempt: Attempt, patience: Patience, on_saved: Callable[[Saved], None]) -> Outcome:
+        while True:
+            try:
+                return attempt.ended(self._run(attempt, on_saved))
+            except self.lost as exc:
+                if (outcome := attempt.lost(exc, patience.max_failures)) is not None:
+                    return outcome
+            except ValueError as exc:
+                return attempt.failed(exc)
+
+    def _run(self, attempt: Attempt, on_saved: Callable[[Saved], None]) -> Any:
+        self.num_tasks += 1
+        self.keys.append(attempt.task.key)
+        self.before(self.num_tasks)
+        if not attempt.task.saves:
+            return attempt.task.function(*attempt.task.arguments)
+        for item in stream(attempt.task.function, attempt.task.arguments, attempt.saved):
+            if isinstance(item, Saved):
+                attempt.saved[item.name] = item.data
+                on_saved(item)
+        return item.value
+
+
+@pytest.fixture
+def inline_cluster(monkeypatch: pytest.MonkeyPatch) -> InlineCluster:
+    """The cluster that jobs of this test train on."""
+    cluster = InlineCluster()
+    monkeypatch.setattr("jobs.execution.connect", cluster.connect)
+    return cluster
