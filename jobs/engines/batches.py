@@ -1,27 +1,74 @@
-"""Which rows make a batch: seeded, the same for every row of the grid, and for every grid.
+"""Which rows make a batch: seeded, the same for every row of the grid, for every grid, and for any number of ranks.
 
-Shapes: n rows · d columns · b rows of a batch.
+Shapes: n rows here (of all ranks: `num_total`) · d columns · b batches of an epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from jobs.moments import Scaling
+
 
 @dataclass(frozen=True)
 class Samples:
-    """The rows that an engine steps over: `x_nd` and `y_n`, in the units and precision of training."""
+    """The rows that an engine steps over, as they are: they are chosen, scaled and converted when they are loaded.
+
+    `rows_n` are the places of the rows in `x_nd` and `y_n` (None: all of them). Where ranks share the rows of a
+    dataset, these are the rows from `offset` on of `total` (None: there are no others).
+    """
 
     x_nd: Tensor
     y_n: Tensor
+    rows_n: Tensor | None = None
+    scaling: Scaling | None = None
+    offset: int = 0
+    total: int | None = None
 
     @property
     def num_rows(self) -> int:
-        return self.x_nd.shape[0]
+        return len(self.x_nd if self.rows_n is None else self.rows_n)
+
+    @property
+    def num_columns(self) -> int:
+        return self.x_nd.shape[1]
+
+    @property
+    def num_total(self) -> int:
+        """The rows of all ranks."""
+        return self.num_rows if self.total is None else self.total
+
+    def take(self, places: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Return the columns and the target of the rows at some places, scaled, in the precision that they have."""
+        if self.rows_n is not None:
+            places = self.rows_n[places]
+        if isinstance(places, slice):
+            x_cd, y_c = self.x_nd[places], self.y_n[places]
+        else:
+            x_cd, y_c = self.x_nd.index_select(0, places), self.y_n.index_select(0, places)
+        if self.scaling is not None:
+            x_cd = (x_cd - self.scaling.offset_md[0]) / self.scaling.scale_md[0]
+        return x_cd, y_c
+
+    def converted(self, dtype: torch.dtype) -> Samples:
+        """Return a copy of the rows, scaled, in a precision."""
+        x_nd, y_n = self.take(slice(None))
+        return Samples(x_nd.to(dtype), y_n.to(dtype), offset=self.offset, total=self.total)
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """The batches of an epoch: batch i is `order_n[bounds[i]:bounds[i + 1]]` here, and `batch_rows[i]` on all ranks.
+
+    `order_n` is None where the rows come as they stand.
+    """
+
+    order_n: Tensor | None
+    bounds: tuple[int, ...]
+    batch_rows: tuple[int, ...]
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int) -> Tensor:
@@ -30,13 +77,19 @@ def epoch_order(num_rows: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(num_rows, generator=generator, dtype=torch.int32)
 
 
-def batches(samples: Samples, batch_size: int | None, seed: int, epoch: int) -> Iterator[Samples]:
-    """Yield the batches of an epoch, every row in exactly one, the last maybe smaller; a full batch is not shuffled."""
-    n = samples.num_rows
-    if batch_size is None or batch_size >= n:
-        yield samples
-        return
-    order_n = epoch_order(n, seed, epoch)
-    for begin in range(0, n, batch_size):
-        rows_b = order_n[begin : begin + batch_size]
-        yield Samples(samples.x_nd.index_select(0, rows_b), samples.y_n.index_select(0, rows_b))
+def plan_epoch(samples: Samples, batch_size: int | None, seed: int, epoch: int) -> EpochPlan:
+    """Return the batches of an epoch, every row in exactly one, the last maybe smaller; a full batch is not shuffled.
+
+    Each rank has those rows of a batch that it holds: maybe none.
+    """
+    n, total = samples.num_rows, samples.num_total
+    if batch_size is None or batch_size >= total:
+        return EpochPlan(None, (0, n), (total,))
+    starts = range(0, total, batch_size)
+    batch_rows = tuple(min(batch_size, total - start) for start in starts)
+    order_n = epoch_order(total, seed, epoch)
+    if n == total:
+        return EpochPlan(order_n, (*starts, n), batch_rows)
+    place_n = ((order_n >= samples.offset) & (order_n < samples.offset + n)).nonzero()[:, 0]
+    bounds_b = torch.searchsorted(place_n, torch.tensor([*starts, total]))
+    return EpochPlan(order_n[place_n] - samples.offset, tuple(bounds_b.tolist()), batch_rows)

@@ -1,6 +1,6 @@
 """How a stack of models is scored between epochs: by cross-products for squared error, else by a pass over the rows.
 
-Shapes: n rows · d columns · g grid points · p weights (d, and the bias last where there is one).
+Shapes: c rows of a piece · g grid points · p weights (d, and the bias last where there is one) · q = p + 1.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from jobs.engines.batches import Samples
+from jobs.engines.batches import EpochPlan, Samples
+from jobs.engines.loading import Loader
 from jobs.engines.losses import Loss
 from jobs.moments import Moments, mse
-
-CHUNK_ROWS = 8192
 
 
 class Evaluator(Protocol):
@@ -38,22 +37,15 @@ class MomentsEvaluator:
 
 @dataclass(frozen=True)
 class SamplesEvaluator:
-    """Any loss by a pass over the rows, in chunks; each chunk is summed in float32, the chunks in float64."""
+    """Any loss by a pass over the rows, in pieces: a piece is summed in the precision of training, all in float64."""
 
     samples: Samples
 
     def loss(self, weight_pg: Tensor, loss: Loss) -> Tensor:
+        n = self.samples.num_rows
+        loader = Loader(self.samples, weight_pg.dtype, bias=weight_pg.shape[0] > self.samples.num_columns)
+        weight_qg = torch.cat([weight_pg, weight_pg.new_full((1, weight_pg.shape[1]), -1.0)])
         total_g = torch.zeros(weight_pg.shape[1], dtype=torch.float64)
-        for begin in range(0, self.samples.num_rows, CHUNK_ROWS):
-            x_cd = self.samples.x_nd[begin : begin + CHUNK_ROWS]
-            y_c = self.samples.y_n[begin : begin + CHUNK_ROWS]
-            total_g += loss.total(residual(x_cd, y_c, weight_pg)).double().cpu()
-        return total_g / self.samples.num_rows
-
-
-def residual(x_bd: Tensor, y_b: Tensor, weight_pg: Tensor) -> Tensor:
-    """Return prediction minus target, (b, g)."""
-    d = x_bd.shape[1]
-    if weight_pg.shape[0] > d:
-        return torch.addmm(weight_pg[d:], x_bd, weight_pg[:d]).sub_(y_b[:, None])
-    return torch.mm(x_bd, weight_pg).sub_(y_b[:, None])
+        for loaded in loader.epoch(EpochPlan(None, (0, n), (n,))):
+            total_g += loss.total(loaded.z_cq @ weight_qg).double().cpu()
+        return total_g / n

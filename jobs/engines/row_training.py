@@ -31,7 +31,7 @@ def train(rows: Rows, hyperparameters: Hyperparameters, settings: TrainingSettin
     scaling = scaling_of(kept, settings.bias) if settings.normalize else None
     held_out = 0 if len(parts) == 1 else None
     result = fit(
-        rows.samples(scaling, without=held_out),
+        rows.training(scaling, without=held_out),
         _evaluator(rows, kept, scaling, settings, without=held_out),
         _held_out_evaluator(rows, parts[0], scaling, settings, 0) if len(parts) == 1 else None,
         hyperparameters,
@@ -65,7 +65,7 @@ def _cross_validate(
         trained = moments.without(part)
         scaling = scaling_of(trained, settings.bias) if settings.normalize else None
         result = fit(
-            rows.samples(scaling, without=number),
+            rows.training(scaling, without=number),
             _evaluator(rows, trained, scaling, settings, without=number),
             _held_out_evaluator(rows, part, scaling, settings, number),
             hyperparameters,
@@ -84,7 +84,7 @@ def _evaluator(
 ) -> Evaluator:
     if settings.loss == "mse":
         return MomentsEvaluator(scaling.apply(moments) if scaling else moments)
-    return SamplesEvaluator(rows.samples(scaling, without=without))
+    return SamplesEvaluator(rows.training(scaling, without=without))
 
 
 def _held_out_evaluator(

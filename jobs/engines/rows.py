@@ -6,6 +6,7 @@ Shapes: n rows · d encoded columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -28,27 +29,28 @@ class Rows:
     num_parts: int = 0
 
     def moments(self) -> tuple[Moments, tuple[Moments, ...]]:
-        """Return the moments of all rows, and those of each part held out."""
-        parts = tuple(self._moments(part) for part in range(self.num_parts))
+        """Return the moments of all rows, and those of each part held out; computed once."""
+        return self._moments
+
+    @cached_property
+    def _moments(self) -> tuple[Moments, tuple[Moments, ...]]:
+        parts = tuple(moments_of(self.x_nd, self.y_n, self._in(part)) for part in range(self.num_parts))
         return moments_of(self.x_nd, self.y_n), parts
 
-    def _moments(self, part: int) -> Moments:
-        assert self.part_n is not None  # noqa: S101 - there are parts
-        index = (self.part_n == part).nonzero()[:, 0]
-        return moments_of(self.x_nd[index], self.y_n[index])
+    def training(self, scaling: Scaling | None, *, without: int | None) -> Samples:
+        """Return the rows outside part `without` (None: all rows), to be scaled."""
+        if without is None or self.part_n is None:
+            return Samples(self.x_nd, self.y_n, scaling=scaling)
+        return Samples(self.x_nd, self.y_n, (self.part_n != without).nonzero()[:, 0], scaling)
+
+    def held_out(self, scaling: Scaling | None, part: int) -> Samples:
+        """Return the rows of a part, to be scaled."""
+        return Samples(self.x_nd, self.y_n, self._in(part), scaling)
 
     def samples(self, dtype: torch.dtype, scaling: Scaling | None, *, without: int | None) -> Samples:
-        """Return the rows outside part `without` (None: all rows), scaled, in the precision of training."""
-        return self._samples(dtype, scaling, None if without is None else self.part_n != without)
+        """Return the rows outside part `without` as a copy, chosen, scaled, and in the precision of training."""
+        return self.training(scaling, without=without).converted(dtype)
 
-    def held_out(self, dtype: torch.dtype, scaling: Scaling | None, part: int) -> Samples:
-        """Return the rows of a part, scaled, in the precision of training."""
-        return self._samples(dtype, scaling, self.part_n == part)
-
-    def _samples(self, dtype: torch.dtype, scaling: Scaling | None, mask_n: object) -> Samples:
-        x_nd, y_n = self.x_nd, self.y_n
-        if isinstance(mask_n, Tensor):
-            x_nd, y_n = x_nd[mask_n], y_n[mask_n]
-        if scaling is not None:
-            x_nd = (x_nd - scaling.offset_md[0]) / scaling.scale_md[0]
-        return Samples(x_nd.to(dtype).contiguous(), y_n.to(dtype).contiguous())
+    def _in(self, part: int) -> Tensor:
+        assert self.part_n is not None  # noqa: S101 - there are parts
+        return (self.part_n == part).nonzero()[:, 0]

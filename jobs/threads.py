@@ -1,0 +1,46 @@
+"""How many threads work, and each operation of torch may use.
+
+The products of minibatches, and of columns this few, are too small to be shared by threads: instead several run beside
+each other, one thread to each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@contextmanager
+def num_threads(wanted: int) -> Iterator[None]:
+    """Run the block with `wanted` threads to an operation; afterwards there are as many as before."""
+    before = torch.get_num_threads()
+    if wanted == before:
+        yield
+        return
+    torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def workers(number: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Run the block with a pool of threads beside it; operations use one thread each, in the pool and in the block."""
+    with num_threads(1), ThreadPoolExecutor(number, name, torch.set_num_threads, (1,)) as pool:
+        yield pool
+
+
+def side_by_side(function: Callable[[T], R], values: Iterable[T], number: int, name: str) -> list[R]:
+    """Return the function's value for each, in order, computed by a number of threads."""
+    if number <= 1:
+        return [function(value) for value in values]
+    with workers(number, name) as pool:
+        return list(pool.map(function, values))
