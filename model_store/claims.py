@@ -24,7 +24,7 @@ from .objects import ObjectInfo, ObjectStore
 from .process_identity import ProcessIdentity, is_dead, this_process
 
 LEASE_S = 60.0
-CLOCK_MARGIN_S = 2.0  # times of S3 may have whole seconds: a taker waits that much longer than a holder trusts its lease
+CLOCK_MARGIN_S = 2.0  # times of S3 may have whole seconds: a taker waits so much longer than a holder trusts it
 
 log = logging.getLogger(__name__)
 
