@@ -126,7 +126,7 @@ class _Rows:
 
 
 def _product(rows: _Rows, shift_r: Tensor, start: int, stop: int) -> Tensor:
-    """Return zᵀz of z = [x y 1] around the shift, over the rows from `start` to `stop`: the row of the ones has the sums."""
+    """Return zᵀz of z = [x y 1] around the shift, of the rows from `start` to `stop`: the ones have the sums."""
     r = len(shift_r)
     product_rr = torch.zeros(r, r, dtype=torch.float64)
     buffer_cr = torch.zeros(min(stop - start, CHUNK_ROWS), r, dtype=torch.float64)
@@ -210,7 +210,7 @@ def scaling_of(moments: Moments, bias: bool) -> Scaling:
 def mse(moments: Moments, weight_mgp: Tensor, bias: bool) -> Tensor:
     """Return the mean squared error of weights (m, …, p) over the rows of their dataset, of shape (m, …).
 
-    Computed around the means: Σ((y - ȳ) - w·(x - x̄))² / n + (ȳ - w·x̄ - b)². Over no rows it is finite, and means nothing.
+    Computed around the means: Σ((y - ȳ) - w·(x - x̄))² / n + (ȳ - w·x̄ - b)². Over no rows it is 0 or more.
     """
     d = moments.num_columns
     shape = (moments.num_datasets, *[1] * (weight_mgp.ndim - 2))
