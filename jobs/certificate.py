@@ -57,7 +57,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Certificate:
-    """λmin, λmax, their ratio, the stability limit 2/λmax, the best rate 2/(λmax + λmin); a verdict for each grid point.
+    """λmin, λmax, their ratio, the stability limit 2/λmax, the best rate 2/(λmax + λmin); a verdict for each point.
 
     `condition_number_normalized` is that of the same features scaled to mean 0 and variance 1.
     """

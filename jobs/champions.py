@@ -10,28 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from handler.model_card import ModelCard
 from handler.stack import Stack, Statistics
+from jobs.commits import commit_better
 from jobs.moments import Moments, mse
-from jobs.selection import Basis, Comparison, Mode, best_trial, compare
+from jobs.selection import Basis, Comparison, Policy, best_trial, compare
 from jobs.training import TrainedDataset, inverse_cross_product
-from model_store.champion_table import rows_to_table, table_to_rows
+from model_store.champion_table import rows_to_table
 from model_store.checkpoints import write_checkpoint, write_statistics
 from model_store.ledger import Ledger
-from model_store.versions import Draft, Version
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What a job compares trials by, and when a challenger is promoted."""
-
-    metric: str
-    mode: Mode
-    promote: str = "better"
-    min_improvement: float = 0.0
+from model_store.versions import Version
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ class Challenger:
             known = replace(
                 known,
                 inverse_cross_product_mpp=inverse_cross_product(trained.trained, card.bias),
-                residual_variance_m=_residual_variance(trained.trained, weight_mp, card),
+                residual_variance_m=residual_variance(trained.trained, weight_mp, card.bias),
             )
         return Stack(card, weight_mp[:, :d], weight_mp[:, d] if card.bias else None, known)
 
@@ -86,10 +79,10 @@ def point_values(trained: TrainedDataset, point: int) -> dict[str, float | bool]
     }
 
 
-def _residual_variance(moments: Moments, weight_mp: Tensor, card: ModelCard) -> Tensor:
+def residual_variance(moments: Moments, weight_mp: Tensor, bias: bool) -> Tensor:
     """Return the residual sum of squares over n - p, (m,); NaN where there are no more rows than weights."""
     freedom_m = moments.num_rows_m - weight_mp.shape[1]
-    squares_m = mse(moments, weight_mp[:, None], card.bias)[:, 0] * moments.num_rows_m
+    squares_m = mse(moments, weight_mp[:, None], bias)[:, 0] * moments.num_rows_m
     return torch.where(freedom_m > 0, squares_m / freedom_m.clamp(min=1), torch.nan)
 
 
@@ -98,6 +91,61 @@ def challenger_of(trained: TrainedDataset, policy: Policy) -> Challenger | None:
     score_g = trained.result.metric(policy.metric)[0]
     point = best_trial(score_g, trained.hyperparameters.learning_rate_mg[0], policy.mode)
     return None if point is None else Challenger(trained, point, policy, score_g[point].item())
+
+
+@dataclass(frozen=True)
+class ComparisonList:
+    """The comparisons of a batch held in memory."""
+
+    comparisons: tuple[Comparison, ...]
+
+    def __len__(self) -> int:
+        return len(self.comparisons)
+
+    def __getitem__(self, place: int, /) -> Comparison:
+        return self.comparisons[place]
+
+    def promoted(self) -> np.ndarray:
+        return np.array([comparison.promoted for comparison in self.comparisons], dtype=bool)
+
+    def json(self) -> pa.Array:
+        return pa.array(
+            [json.dumps(asdict(comparison), sort_keys=True) for comparison in self.comparisons], pa.string()
+        )
+
+
+@dataclass(frozen=True)
+class ChallengerBatch:
+    """The challengers of datasets held in memory, each a checkpoint of its own."""
+
+    ledger: Ledger
+    challengers: tuple[Challenger, ...]
+    table: pa.Table
+
+    @classmethod
+    def store(
+        cls, ledger: Ledger, challengers: Sequence[Challenger], *, run_id: str, trained_at: str, statistics: bool
+    ) -> ChallengerBatch:
+        """Write the checkpoints, and return the challengers ready to be offered."""
+        ordered = sorted(challengers, key=lambda challenger: challenger.trained.name)  # as the champion table is
+        rows = [_row(ledger, c, run_id, trained_at, statistics) for c in ordered]
+        return cls(ledger, tuple(ordered), rows_to_table(rows))
+
+    def decide(self, head: Version | None, champions: pa.Table) -> ComparisonList:
+        """Return how each challenger stands against the champion of its dataset."""
+        of_these = champions.filter(pc.is_in(champions["dataset"], value_set=self.table["dataset"].combine_chunks()))
+        standing = {row["dataset"]: row for row in of_these.to_pylist()}
+        rows = self.table.to_pylist()
+        return ComparisonList(
+            tuple(
+                _against(self.ledger, challenger, row, standing.get(row["dataset"]), head)
+                for challenger, row in zip(self.challengers, rows, strict=True)
+            )
+        )
+
+    def rows(self) -> pa.Table:
+        """Return the rows of the challengers for the champion table."""
+        return self.table
 
 
 def offer(
@@ -109,30 +157,10 @@ def offer(
     trained_at: str,
     statistics: bool,
 ) -> tuple[Version | None, dict[str, Comparison]]:
-    """Commit the challengers that are better than the champions; return the new version, if any, and each comparison.
-
-    The comparison is made against the very version that the commit follows.
-    """
-    rows = {c.trained.name: _row(ledger, c, run_id, trained_at, statistics) for c in challengers}
-    comparisons: dict[str, Comparison] = {}
-
-    def propose(head: Version | None) -> Draft | None:
-        champions = {row["dataset"]: row for row in table_to_rows(head.table())} if head else {}
-        comparisons.clear()
-        for challenger in challengers:
-            name = challenger.trained.name
-            comparisons[name] = _against(ledger, challenger, rows[name], champions.get(name), head)
-        promoted = {
-            name: rows[name] | {"comparison": json.dumps(asdict(comparison), sort_keys=True)}
-            for name, comparison in comparisons.items()
-            if comparison.promoted
-        }
-        if not promoted:
-            return None
-        table = rows_to_table((champions | promoted).values())
-        return Draft(table, run_id, "train", f"{len(promoted)} promoted, {len(comparisons) - len(promoted)} kept")
-
-    return ledger.transact(collection, propose), comparisons
+    """Commit the challengers that are better than the champions; return the new version, if any, and comparisons."""
+    batch = ChallengerBatch.store(ledger, challengers, run_id=run_id, trained_at=trained_at, statistics=statistics)
+    version, (comparisons,) = commit_better(ledger, collection, [batch], run_id)
+    return version, {c.trained.name: comparisons[place] for place, c in enumerate(batch.challengers)}
 
 
 def _row(ledger: Ledger, challenger: Challenger, run_id: str, trained_at: str, statistics: bool) -> dict[str, Any]:
@@ -185,7 +213,7 @@ def _against(
         score,
         basis=basis,  # type: ignore[arg-type]
         mode=policy.mode,
-        promote=policy.promote,  # type: ignore[arg-type]
+        promote=policy.promote,
         min_improvement=policy.min_improvement,
     )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.config import JobConfig
+from jobs.config import DatasetConfig, JobConfig
 from jobs.sources.dataset import Dataset, read_dataset
 from model_store.s3_settings import S3Settings
 
 
-def read_datasets(config: JobConfig, base: Path) -> list[Dataset]:
-    """Return the datasets of a job. Raises DataError at the first that can't be regressed on."""
+def read_datasets(config: JobConfig, base: Path, wanted: Sequence[DatasetConfig] | None = None) -> list[Dataset]:
+    """Return the datasets of a job, or those wanted. Raises DataError at the first that can't be regressed on."""
     s3 = S3Settings.from_environment(os.environ)
-    return [read_dataset(d, bias=config.training.bias, folder=base, s3=s3) for d in config.datasets]
+    specs = config.datasets if wanted is None else wanted
+    return [read_dataset(spec, bias=config.training.bias, folder=base, s3=s3) for spec in specs]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.reporting import finite
+from jobs.documents import finite
 from model_store.champion_columns import COLUMNS
 from model_store.champion_table import table_to_rows
 from model_store.ledger import Ledger

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
+from jobs.selection import Policy
+from jobs.tasks import Patience
 from jobs.trials import EngineName, Hyperparameters
 
 if TYPE_CHECKING:
@@ -132,3 +134,14 @@ def with_rates(hyperparameters: Hyperparameters, rate_mr: torch.Tensor) -> Hyper
         huber_delta_g=hyperparameters.huber_delta_g.repeat(num_rates),
         quantile_g=hyperparameters.quantile_g.repeat(num_rates),
     )
+
+
+def patience_of(training: TrainingConfig) -> Patience:
+    """Return how long a cluster is waited for, and how often a lost block is started again."""
+    return Patience(training.max_failures, training.wait_for_resources_s, training.timeout_s)
+
+
+def policy_of(config: JobConfig, dataset: str) -> Policy:
+    """Return what the trials of a dataset of the configuration are compared by."""
+    (spec,) = [d for d in config.datasets if d.name == dataset]
+    return Policy(config.metric_of(spec), config.mode, config.select.promote, config.select.min_improvement)

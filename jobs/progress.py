@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 Advance = Callable[[str], None]
+Measure = Callable[[int, int], None]
+Show = Callable[[int, str], None]
 LINE_EVERY_S = 5.0
 
 
@@ -28,34 +30,64 @@ class Progress:
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Advance]:
         """Count to a total: call what is given with the name of each thing done."""
-        if self.quiet:
-            yield lambda _: None
-        elif self.stream.isatty():
-            with self._bar(what, total) as advance:
-                yield advance
-        else:
-            yield self._lines(what, total)
+        done = 0
+        started = time.monotonic()
+        with self._showing(what, total) as show:
+
+            def advance(name: str) -> None:
+                nonlocal done
+                done += 1
+                left_s = (time.monotonic() - started) / done * (total - done)
+                show(done, f"{done} of {total} {what} (last: {name}), {left_s:.0f} s left")
+
+            yield advance
 
     @contextmanager
-    def _bar(self, what: str, total: int) -> Iterator[Advance]:
+    def measuring(self, what: str, total_bytes: int) -> Iterator[Measure]:
+        """Measure bytes to a total, and rows: call what is given with those of each thing done."""
+        done_bytes = done_rows = 0
+        started = time.monotonic()
+        with self._showing(what, total_bytes) as show:
+
+            def measure(size_bytes: int, num_rows: int) -> None:
+                nonlocal done_bytes, done_rows
+                done_bytes, done_rows = done_bytes + size_bytes, done_rows + num_rows
+                elapsed_s = max(time.monotonic() - started, 1e-9)
+                left_s = elapsed_s / max(done_bytes, 1) * (total_bytes - done_bytes)
+                mib = f"{done_bytes / 2**20:.1f} of {total_bytes / 2**20:.1f} MiB"
+                rate = f"{done_rows / elapsed_s:.0f} rows/s"
+                show(done_bytes, f"{what}: {done_rows} rows, {mib}, {rate}, {left_s:.0f} s left")
+
+            yield measure
+
+    @contextmanager
+    def _showing(self, what: str, total: int) -> Iterator[Show]:
+        """Give a function that shows how far one is, of a total, and the line that says so."""
+        if self.quiet:
+            yield lambda done, line: None
+        elif self.stream.isatty():
+            with self._bar(what, total) as show:
+                yield show
+        else:
+            yield self._lines(total)
+
+    @contextmanager
+    def _bar(self, what: str, total: int) -> Iterator[Show]:
         from rich.console import Console
         from rich.progress import Progress as Bar
 
         with Bar(console=Console(file=self.stream), transient=True) as bar:
             task = bar.add_task(what, total=total)
-            yield lambda _: bar.advance(task)
+            yield lambda done, line: bar.update(task, completed=done, description=line)
 
-    def _lines(self, what: str, total: int) -> Advance:
-        done = 0
-        started = said = time.monotonic()
+    def _lines(self, total: int) -> Show:
+        """Print a line every few seconds, and the last."""
+        said = time.monotonic()
 
-        def advance(name: str) -> None:
-            nonlocal done, said
-            done += 1
-            now = time.monotonic()
-            if done == total or now - said >= LINE_EVERY_S:
-                said = now
-                left_s = (now - started) / done * (total - done)
-                self.say(f"{done} of {total} {what} (last: {name}), {left_s:.0f} s left")
+        def show(done: int, line: str) -> None:
+            nonlocal said
+            if done >= total or time.monotonic() - said >= LINE_EVERY_S:
+                said = time.monotonic()
+                self.say(line)
 
-        return advance
+        return show

@@ -6,17 +6,20 @@ Shapes: m = 1 dataset · g grid points · e evaluated epochs.
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.champions import Challenger, point_values
+from jobs.documents import comparison_document, finite
 from jobs.selection import Comparison
 from jobs.training import TrainedDataset
+
+if TYPE_CHECKING:
+    from jobs.fleet.outcome import FleetOutcome
 
 DatasetStatus = Literal["promoted", "kept", "not committed", "no convergence", "failed"]
 
@@ -48,17 +51,23 @@ class JobOutcome:
     datasets: tuple[DatasetOutcome, ...]
     computed: int = 0
     reused: int = 0
+    fleets: tuple[FleetOutcome, ...] = ()
 
     @property
     def exit_code(self) -> int:
         """0, or 3 where no trial of some dataset converged, or 5 where some datasets failed otherwise."""
         statuses = {dataset.status for dataset in self.datasets}
-        if "failed" in statuses:
+        if "failed" in statuses or any(fleet.failures for fleet in self.fleets):
             return 5
-        return 3 if "no convergence" in statuses else 0
+        unconverged = "no convergence" in statuses or any(fleet.unconverged for fleet in self.fleets)
+        return 3 if unconverged else 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of `train --json`."""
+        return self.summary() | {"datasets": list(self.documents())}
+
+    def summary(self) -> dict[str, Any]:
+        """Return the document without its datasets."""
         return {
             "run_id": self.run_id,
             "collection": self.collection,
@@ -66,8 +75,13 @@ class JobOutcome:
             "committed": self.committed,
             "computed": self.computed,
             "reused": self.reused,
-            "datasets": [_dataset_document(dataset) for dataset in self.datasets],
         }
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """Yield the document of each dataset, one at a time: a fleet may have a million."""
+        yield from map(_dataset_document, self.datasets)
+        for fleet in self.fleets:
+            yield from fleet.documents()
 
 
 def _dataset_document(outcome: DatasetOutcome) -> dict[str, Any]:
@@ -82,12 +96,7 @@ def _dataset_document(outcome: DatasetOutcome) -> dict[str, Any]:
     if outcome.reason is not None:
         document["reason"] = outcome.reason
     if outcome.comparison is not None:
-        document["comparison"] = {
-            "basis": outcome.comparison.basis,
-            "champion_score": finite(outcome.comparison.champion_score),
-            "challenger_score": outcome.comparison.challenger_score,
-            "reason": outcome.comparison.reason,
-        }
+        document["comparison"] = comparison_document(outcome.comparison)
     if outcome.verification is not None:
         document["verification"] = dict(outcome.verification)
     return document
@@ -95,11 +104,6 @@ def _dataset_document(outcome: DatasetOutcome) -> dict[str, Any]:
 
 def _points(trained: TrainedDataset) -> range:
     return range(trained.hyperparameters.num_points)
-
-
-def finite(value: float | None) -> float | None:
-    """Return the number, or None where JSON has none for it."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def trial_document(trained: TrainedDataset, point: int) -> dict[str, Any]:

@@ -11,15 +11,17 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.champions import Challenger, Policy, challenger_of, offer
-from jobs.config import JobConfig, TrainingConfig
+from jobs.champions import Challenger, ChallengerBatch, challenger_of
+from jobs.commits import Comparisons, commit_better
+from jobs.config import JobConfig
 from jobs.data import read_datasets
 from jobs.execution import Trained, train
-from jobs.planning import Recipe, make_recipe
+from jobs.fleet.job import fleet_batches, require_distinct_names, train_fleets
+from jobs.fleet.run import is_fleet
+from jobs.planning import Recipe, make_recipe, patience_of, policy_of
 from jobs.progress import Progress
 from jobs.reporting import DatasetOutcome, JobOutcome, trials_parquet
 from jobs.sources.dataset import Dataset
-from jobs.tasks import Patience
 from jobs.training import TrainedDataset
 from jobs.trial_library import TrialLibrary
 from jobs.verification import verify
@@ -44,8 +46,9 @@ def run_job(
     Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
     """
     recipe = make_recipe(config)
-    datasets = read_datasets(config, base)
-    progress.say(f"{len(datasets)} datasets, {recipe.reason}")
+    fleets = [spec for spec in config.datasets if is_fleet(spec, recipe, config.training, base)]
+    datasets = read_datasets(config, base, [spec for spec in config.datasets if spec not in fleets])
+    progress.say(f"{len(config.datasets)} datasets, {recipe.reason}")
     run_id = run_id or default_run_id(config)
     with _claimed(ledger, run_id, dry_run=dry_run):
         library = TrialLibrary(ledger, config.name, run_id, read_only=dry_run)
@@ -56,28 +59,20 @@ def run_job(
         outcomes = _outcomes(datasets, trained, challengers)
         if config.training.verify:
             outcomes = _verified(outcomes, datasets, recipe)
+        folder = None if dry_run else ledger.run(run_id)
+        of_fleets = train_fleets(config, fleets, recipe, base, folder, address=address, progress=progress)
+        require_distinct_names([outcome.name for outcome in outcomes], of_fleets)
+        outcome = JobOutcome(run_id, config.name, None, False, outcomes, trained.computed, trained.reused, of_fleets)
         if dry_run:
-            return JobOutcome(run_id, config.name, None, False, outcomes, trained.computed, trained.reused)
+            return outcome
         _keep_run(ledger, run_id, config, trained.datasets)
-        outcome = _commit(ledger, config, run_id, challengers, outcomes)
-        return replace(outcome, computed=trained.computed, reused=trained.reused)
+        return _commit(ledger, config, challengers, outcome)
 
 
 def default_run_id(config: JobConfig) -> str:
     """Return the run id of a job that was not given one: the same job has the same, so that it goes on where it was."""
     digest = hashlib.sha256(config.resolved().encode()).hexdigest()
     return f"{config.name}-{digest[:12]}"
-
-
-def patience_of(training: TrainingConfig) -> Patience:
-    """Return how long a cluster is waited for, and how often a lost block is started again."""
-    return Patience(training.max_failures, training.wait_for_resources_s, training.timeout_s)
-
-
-def policy_of(config: JobConfig, dataset: str) -> Policy:
-    """Return what the trials of a dataset are compared by."""
-    (spec,) = [d for d in config.datasets if d.name == dataset]
-    return Policy(config.metric_of(spec), config.mode, config.select.promote, config.select.min_improvement)
 
 
 @contextmanager
@@ -128,28 +123,33 @@ def _keep_run(ledger: Ledger, run_id: str, config: JobConfig, trained: Sequence[
         folder.create(f"{kind}/{hashlib.sha256(data).hexdigest()}.{ext}", data)
 
 
-def _commit(
-    ledger: Ledger,
-    config: JobConfig,
-    run_id: str,
-    challengers: Sequence[Challenger],
-    outcomes: Sequence[DatasetOutcome],
-) -> JobOutcome:
-    version, comparisons = offer(
-        ledger,
-        config.name,
-        challengers,
-        run_id=run_id,
-        trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        statistics=config.training.inference_statistics,
-    )
-    for name, comparison in comparisons.items():
-        logger.info("comparison %s", json.dumps({"dataset": name, **asdict(comparison)}))
+def _commit(ledger: Ledger, config: JobConfig, challengers: Sequence[Challenger], outcome: JobOutcome) -> JobOutcome:
+    """Offer every model to the ledger in one commit; return what became of each."""
+    run_id, trained_at = outcome.run_id, datetime.now(UTC).isoformat(timespec="seconds")
+    statistics = config.training.inference_statistics
+    batch = ChallengerBatch.store(ledger, challengers, run_id=run_id, trained_at=trained_at, statistics=statistics)
+    fleets = fleet_batches(ledger, config, outcome.fleets, run_id, trained_at)
+    version, (comparisons, *of_fleets) = commit_better(ledger, config.name, [batch, *fleets], run_id)
     head = version or ledger.head(config.name)
-    settled = tuple(
-        replace(o, status="promoted" if comparisons[o.name].promoted else "kept", comparison=comparisons[o.name])
-        if o.name in comparisons
+    remaining = iter(of_fleets)
+    return replace(
+        outcome,
+        version=head.number if head else None,
+        committed=version is not None,
+        datasets=_settled(outcome.datasets, batch, comparisons),
+        fleets=tuple(fleet.against(remaining) for fleet in outcome.fleets),
+    )
+
+
+def _settled(
+    outcomes: Sequence[DatasetOutcome], batch: ChallengerBatch, comparisons: Comparisons
+) -> tuple[DatasetOutcome, ...]:
+    by_name = {c.trained.name: comparisons[place] for place, c in enumerate(batch.challengers)}
+    for name, comparison in by_name.items():
+        logger.info("comparison %s", json.dumps({"dataset": name, **asdict(comparison)}))
+    return tuple(
+        replace(o, status="promoted" if by_name[o.name].promoted else "kept", comparison=by_name[o.name])
+        if o.name in by_name
         else o
         for o in outcomes
     )
-    return JobOutcome(run_id, config.name, head.number if head else None, version is not None, settled)

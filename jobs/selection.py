@@ -16,6 +16,16 @@ Basis = Literal["first", "same rows", "scored again", "as recorded"]
 
 
 @dataclass(frozen=True)
+class Policy:
+    """What a job compares trials by, and when a challenger is promoted."""
+
+    metric: str
+    mode: Mode
+    promote: Literal["better", "always"] = "better"
+    min_improvement: float = 0.0
+
+
+@dataclass(frozen=True)
 class Comparison:
     """How a challenger stood against the champion, and what they were compared on."""
 
@@ -38,6 +48,14 @@ def best_trial(score_g: Tensor, learning_rate_g: Tensor, mode: Mode) -> int | No
     tied_g = finite_g & (cost_g == cost_g[finite_g].min())
     rate_g = torch.where(tied_g, learning_rate_g, torch.inf)
     return int(rate_g.argmin())
+
+
+def best_trials(score_mg: Tensor, learning_rate_mg: Tensor, mode: Mode) -> Tensor:
+    """Return `best_trial` of each of m datasets, int64 (m,); -1 where no score is finite."""
+    cost_mg = (score_mg if mode == "min" else -score_mg).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
+    tied_mg = cost_mg.isfinite() & (cost_mg == cost_mg.amin(1, keepdim=True))
+    rate_mg = torch.where(tied_mg, learning_rate_mg, torch.inf)
+    return torch.where(tied_mg.any(1), rate_mg.argmin(1), -1)
 
 
 def compare(

@@ -45,6 +45,10 @@ class Hyperparameters:
         values = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
         return Hyperparameters(**{name: v if v.dtype == torch.bool else v.to(dtype) for name, v in values.items()})
 
+    def for_datasets(self, num_datasets: int) -> Hyperparameters:
+        """Return the grid of one dataset for several."""
+        return replace(self, learning_rate_mg=self.learning_rate_mg.expand(num_datasets, -1))
+
     def datasets(self, start: int, stop: int) -> Hyperparameters:
         """Return the same grid for the datasets from `start` to `stop`."""
         return replace(self, learning_rate_mg=self.learning_rate_mg[start:stop])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 def emit_json(document: Any) -> None:
     """Print one JSON document on standard output; numbers that JSON does not have are an error."""
     print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+
+
+def emit_json_stream(document: Mapping[str, Any], key: str, items: Iterable[Any]) -> None:
+    """Print one JSON document whose last key holds a list, item by item: the list need not fit in memory."""
+    head = json.dumps(dict(document), ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(f"{head[:-1]}, {json.dumps(key)}: [")
+    for number, item in enumerate(items):
+        sys.stdout.write((", " if number else "") + json.dumps(item, ensure_ascii=False, allow_nan=False))
+    sys.stdout.write("]}\n")
 
 
 def report_error(message: str, exit_code: int, *, as_json: bool) -> int:

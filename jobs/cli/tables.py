@@ -8,18 +8,35 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from jobs.fleet.outcome import FleetOutcome
 from jobs.plan import Plan
 from jobs.reporting import DatasetOutcome, JobOutcome, trial_document
+
+MAX_REASONS = 20
 
 
 def print_outcome(console: Console, outcome: JobOutcome) -> None:
     """Print the grid of each dataset with its champion, then what was committed."""
     for dataset in outcome.datasets:
         _print_dataset(console, dataset)
+    for fleet in outcome.fleets:
+        _print_fleet(console, fleet)
     if outcome.committed:
         console.print(f"committed {outcome.collection} version {outcome.version} (run {outcome.run_id})")
     else:
         console.print(f"nothing to commit (run {outcome.run_id})")
+
+
+def _print_fleet(console: Console, fleet: FleetOutcome) -> None:
+    unhealthy = len(fleet.failures) + len(fleet.unconverged)
+    console.print(
+        f"{fleet.name}: {fleet.num_trained} datasets trained, {fleet.num_promoted} promoted, "
+        f"{unhealthy} without a model"
+    )
+    for name, reason in sorted({**fleet.failures, **fleet.unconverged}.items())[:MAX_REASONS]:
+        console.print(f"{fleet.name}: {name}: {reason}", markup=False)
+    if unhealthy > MAX_REASONS:
+        console.print(f"{fleet.name}: and {unhealthy - MAX_REASONS} more: see --json")
 
 
 def _print_dataset(console: Console, outcome: DatasetOutcome) -> None:

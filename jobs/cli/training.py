@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import AddressOption, ConfigArgument, JsonOption, StoreOption
-from .output import console, emit_json
+from .output import console, emit_json, emit_json_stream
 
 if TYPE_CHECKING:
     from jobs.config import JobConfig
@@ -60,7 +60,7 @@ def train(
         progress=Progress(),
     )
     if json:
-        emit_json(outcome.to_json())
+        emit_json_stream(outcome.summary(), "datasets", outcome.documents())
     else:
         print_outcome(console(), outcome)
     return outcome.exit_code

@@ -1,0 +1,73 @@
+"""The fleets of a job: trained one after the other, and offered together with everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.cluster import connect
+from jobs.config import DatasetConfig, JobConfig
+from jobs.errors import DataError
+from jobs.planning import Recipe, patience_of, policy_of
+from jobs.progress import Progress
+from model_store.ledger import Ledger
+from model_store.runs import RunFolder
+
+from .batch import GroupBatch
+from .outcome import FleetOutcome
+from .run import FleetJob, train_fleet
+
+
+def train_fleets(
+    config: JobConfig,
+    specs: Sequence[DatasetConfig],
+    recipe: Recipe,
+    base: Path,
+    folder: RunFolder | None,
+    *,
+    address: str | None,
+    progress: Progress,
+) -> tuple[FleetOutcome, ...]:
+    """Train the datasets that are read by scans; Ray is not joined where there are none."""
+    if not specs:
+        return ()
+    patience = patience_of(config.training)
+    with connect(address) as cluster:
+        return tuple(
+            train_fleet(
+                cluster,
+                FleetJob(spec, config.training, recipe, policy_of(config, spec.name), base, folder),
+                patience,
+                progress,
+            )
+            for spec in specs
+        )
+
+
+def fleet_batches(
+    ledger: Ledger, config: JobConfig, fleets: Sequence[FleetOutcome], run_id: str, trained_at: str
+) -> list[GroupBatch]:
+    """Return the models of all fleets, part by part, ready to be offered."""
+    return [
+        GroupBatch(ledger, groups, policy_of(config, fleet.name), run_id, trained_at)
+        for fleet in fleets
+        for part in fleet.parts
+        for groups in part.trained
+    ]
+
+
+def require_distinct_names(names: Sequence[str], fleets: Sequence[FleetOutcome]) -> None:
+    """Raise DataError where two sources of a job give one dataset."""
+    if not fleets or (len(fleets) == 1 and not names):
+        return
+    seen = dict.fromkeys(names, "the configuration")
+    for fleet in fleets:
+        for part in fleet.parts:
+            for groups in part.trained:
+                for name in groups.name_m.to_pylist():
+                    if name in seen:
+                        raise DataError(
+                            f"dataset {name!r} is both of {fleet.name!r} and of {seen[name]!r}: a collection has one "
+                            "of each name: give one of the sources another 'name' in a job of its own"
+                        )
+                    seen[name] = fleet.name

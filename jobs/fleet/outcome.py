@@ -1,0 +1,139 @@
+"""What became of a fleet: counts, reasons, and the documents of its datasets, one after the other at any size.
+
+Shapes: m groups · g grid points.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from jobs.commits import Comparisons
+from jobs.documents import comparison_document, finite
+
+from .training import TrainedGroups
+from .trial_table import COEFFICIENT
+
+DOCUMENTED_DATASETS = 10_000  # above, the trials of each dataset are in the run's folder, not in the document
+DATASETS_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class PartOutcome:
+    """A part of a fleet: its models, how they stood (None: nothing was committed), and where its trials are."""
+
+    trained: tuple[TrainedGroups, ...]
+    comparisons: tuple[Comparisons, ...] | None
+    read_trials: Callable[[], bytes | None]
+
+
+@dataclass(frozen=True)
+class FleetOutcome:
+    """What became of the datasets of one source."""
+
+    name: str
+    parts: tuple[PartOutcome, ...]
+    failures: Mapping[str, str]
+    unconverged: Mapping[str, str]
+
+    def against(self, comparisons: Iterator[Comparisons]) -> FleetOutcome:
+        """Return the same after the commit: the comparisons are those of the models, part by part."""
+        parts = tuple(replace(part, comparisons=tuple(next(comparisons) for _ in part.trained)) for part in self.parts)
+        return replace(self, parts=parts)
+
+    @property
+    def num_trained(self) -> int:
+        return sum(groups.num_groups for part in self.parts for groups in part.trained)
+
+    @property
+    def num_promoted(self) -> int:
+        return sum(int(c.promoted().sum()) for part in self.parts for c in part.comparisons or ())
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """Yield the document of each dataset: those trained by part, then those that failed, by name."""
+        with_trials = self.num_trained + len(self.unconverged) <= DOCUMENTED_DATASETS
+        for part in self.parts:
+            trials = _Trials(part.read_trials() if with_trials else None)
+            for number, groups in enumerate(part.trained):
+                comparisons = part.comparisons[number] if part.comparisons is not None else None
+                yield from _documents(groups, comparisons, trials)
+        for status, reasons in (("no convergence", self.unconverged), ("failed", self.failures)):
+            for name in sorted(reasons):
+                yield {"dataset": name, "status": status, "best": None, "trials": [], "reason": reasons[name]}
+
+
+class _Trials:
+    """The trials of a part, by dataset."""
+
+    def __init__(self, data: bytes | None) -> None:
+        self._of: dict[str, list[dict[str, Any]]] = {}
+        if data is None:
+            return
+        for row in pq.read_table(io.BytesIO(data)).to_pylist():
+            self._of.setdefault(row["dataset"], []).append(_trial_document(row))
+
+    def of(self, name: str) -> list[dict[str, Any]] | None:
+        """Return the trials of a dataset, or None where they are not documented."""
+        return self._of.get(name)
+
+
+def _trial_document(row: Mapping[str, Any]) -> dict[str, Any]:
+    neutral = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+    hyper = ("learning_rate", *(name for name, value in neutral.items() if row[name] != value))
+    named = {key.removeprefix(COEFFICIENT): value for key, value in row.items() if key.startswith(COEFFICIENT)}
+    present = {key: value for key, value in named.items() if value is not None}
+    intercept = {"intercept": present.pop("intercept")} if "intercept" in present else {}
+    return {
+        **{name: row[name] for name in hyper},
+        "epoch": row["epoch"],
+        "status": row["status"],
+        "diverged_at": row["diverged_at"],
+        "engine": row["engine"],
+        "train_mse": row["train_mse"],
+        "val_mse": row["val_mse"],
+        "r2": row["r2"],
+        "coefficients": intercept | present or None,
+    }
+
+
+def _documents(groups: TrainedGroups, comparisons: Comparisons | None, trials: _Trials) -> Iterator[dict[str, Any]]:
+    names: Sequence[str] = groups.name_m.to_pylist()
+    promoted = comparisons.promoted().tolist() if comparisons is not None else None
+    for place, name in enumerate(names):
+        status = "not committed" if promoted is None else "promoted" if promoted[place] else "kept"
+        document: dict[str, Any] = {
+            "dataset": name,
+            "status": status,
+            "best": _best(groups, place),
+            "trials": trials.of(name),
+        }
+        if comparisons is not None:
+            document["comparison"] = comparison_document(comparisons[place])
+        yield document
+
+
+def _best(groups: TrainedGroups, place: int) -> dict[str, Any]:
+    hyper, point, stack = groups.hyperparameters, int(groups.point_m[place]), groups.stack
+    others = {
+        "momentum": hyper.momentum_g[point].item(),
+        "nesterov": bool(hyper.nesterov_g[point].item()),
+        "weight_decay": hyper.weight_decay_g[point].item(),
+    }
+    intercept = {} if stack.bias_m is None else {"intercept": stack.bias_m[place].item()}
+    slopes = dict(zip(stack.card.columns, stack.weight_md[place].tolist(), strict=True))
+    return {
+        "learning_rate": groups.learning_rate_m[place].item(),
+        **{name: value for name, value in others.items() if value},
+        "epoch": int(groups.epoch_m[place]),
+        "status": groups.status_m[place],
+        "diverged_at": None,
+        "engine": groups.engine,
+        "train_mse": finite(groups.train_mse_m[place].item()),
+        "val_mse": finite(groups.val_mse_m[place].item()),
+        "r2": finite(groups.r2_m[place].item()),
+        "coefficients": intercept | slopes,
+    }

@@ -1,0 +1,157 @@
+"""What is known of some groups after reading some of their rows: it can be added up, cut by group, and sent.
+
+Shapes: m groups · k raw features and the target · r = 1 + parts held out (0: the rows that train only) · w packed
+moments · q = d + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from .packed import Codes, Floats, combine
+
+Counts = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The lowest and the highest drawn row of each group, that a small group validates or trains with at least one.
+
+    `draw_m2` are the two draws, `count_m2` how many rows drew the same, `row_m2q` the encoded rows and targets.
+    """
+
+    draw_m2: Floats
+    count_m2: Floats
+    row_m2q: Floats
+
+
+@dataclass(frozen=True)
+class Partial:
+    """Some groups, by name: their moments (m, r, w), the bounds of what trains, and a sum over hashes of their rows.
+
+    `low_mk` and `high_mk` bound the raw features of the rows that train, and the target (last); `hash_m2` is the sum
+    modulo 2^64 of two hashes of every row, whatever the order; `failures` say of a group why it can't be trained.
+    """
+
+    name_m: pa.Array
+    moments_mrw: Floats
+    low_mk: Floats
+    high_mk: Floats
+    hash_m2: Counts
+    extremes: Extremes | None
+    failures: Mapping[str, str]
+
+    @property
+    def num_groups(self) -> int:
+        return len(self.name_m)
+
+    def take(self, index_m: NDArray[np.intp]) -> Partial:
+        """Return the groups at `index_m`, in that order; the failures are those of the same names."""
+        names = self.name_m.take(pa.array(index_m))
+        failures = self.failures
+        if failures:
+            kept = set(pc.filter(names, pc.is_in(names, pa.array(list(failures), pa.large_string()))).to_pylist())
+            failures = {name: reason for name, reason in failures.items() if name in kept}
+        extremes = self.extremes
+        if extremes is not None:
+            extremes = Extremes(extremes.draw_m2[index_m], extremes.count_m2[index_m], extremes.row_m2q[index_m])
+        return Partial(
+            name_m=names,
+            moments_mrw=self.moments_mrw[index_m],
+            low_mk=self.low_mk[index_m],
+            high_mk=self.high_mk[index_m],
+            hash_m2=self.hash_m2[index_m],
+            extremes=extremes,
+            failures=failures,
+        )
+
+    def split(self, num_parts: int) -> tuple[Partial, ...]:
+        """Return the groups dealt to `num_parts` by their name, the same on every machine."""
+        if num_parts == 1:
+            return (self,)
+        part_m = _part_of(self.name_m, num_parts)
+        order_m = np.argsort(part_m, kind="stable")
+        ends = np.searchsorted(part_m[order_m], np.arange(num_parts + 1))
+        return tuple(self.take(order_m[ends[at] : ends[at + 1]]) for at in range(num_parts))
+
+
+def _part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:
+    """Return a part for each name: FNV-1a over the first bytes and the length, by columns of bytes."""
+    array = name_m.cast(pa.large_binary())
+    offset = np.frombuffer(array.buffers()[1], dtype=np.int64)[array.offset : array.offset + len(array) + 1]
+    data = np.frombuffer(array.buffers()[2] or b"\0", dtype=np.uint8)
+    start, length = offset[:-1], np.diff(offset)
+    key = (length.astype(np.uint64) ^ np.uint64(0xCBF29CE484222325)) * np.uint64(0x100000001B3)
+    for place in range(int(min(length.max(initial=0), 32))):
+        inside = length > place
+        byte = np.where(inside, data[np.minimum(start + place, len(data) - 1)], 0).astype(np.uint64)
+        key = np.where(inside, (key ^ byte) * np.uint64(0x100000001B3), key)
+    return ((key >> np.uint64(33)) % np.uint64(num_parts)).astype(np.int64)
+
+
+def merge(partials: Sequence[Partial]) -> Partial:
+    """Return the groups of all partials, each once, with the rows of all."""
+    if len(partials) == 1:
+        return partials[0]
+    names = pa.chunked_array([partial.name_m for partial in partials]).combine_chunks().dictionary_encode()
+    if isinstance(names, pa.ChunkedArray):
+        names = names.combine_chunks()
+    code_t: Codes = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    m = len(names.dictionary)
+    moments_trw = np.concatenate([partial.moments_mrw for partial in partials])
+    num_parts = moments_trw.shape[1]
+    hash_m2 = np.zeros((m, 2), dtype=np.uint64)
+    np.add.at(hash_m2, code_t, np.concatenate([partial.hash_m2 for partial in partials]))
+    low_mk = np.full((m, partials[0].low_mk.shape[1]), np.nan)
+    high_mk = low_mk.copy()
+    np.fmin.at(low_mk, code_t, np.concatenate([partial.low_mk for partial in partials]))
+    np.fmax.at(high_mk, code_t, np.concatenate([partial.high_mk for partial in partials]))
+    return Partial(
+        name_m=names.dictionary,
+        moments_mrw=np.stack([combine(moments_trw[:, part], code_t, m) for part in range(num_parts)], axis=1),
+        low_mk=low_mk,
+        high_mk=high_mk,
+        hash_m2=hash_m2,
+        extremes=_merge_extremes([partial.extremes for partial in partials], code_t, m),
+        failures=_merge_failures(partials),
+    )
+
+
+def _merge_failures(partials: Sequence[Partial]) -> dict[str, str]:
+    """Return one reason for each failed group: the first by text, so that the order of reading does not matter."""
+    reasons: dict[str, str] = {}
+    for partial in partials:
+        for name, reason in partial.failures.items():
+            reasons[name] = min(reason, reasons.get(name, reason))
+    return reasons
+
+
+def _merge_extremes(parts: Sequence[Extremes | None], code_t: Codes, num_groups: int) -> Extremes | None:
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    draw_t2 = np.concatenate([part.draw_m2 for part in known])
+    count_t2 = np.concatenate([part.count_m2 for part in known])
+    row_t2q = np.concatenate([part.row_m2q for part in known])
+    return extremes_of(draw_t2, count_t2, row_t2q, code_t, num_groups)
+
+
+def extremes_of(draw_t2: Floats, count_t2: Floats, row_t2q: Floats, code_t: Codes, num_groups: int) -> Extremes:
+    """Return the lowest and the highest draw of each group among candidates (t, 2), counts of equal draws added."""
+    draws, counts, rows = [], [], []
+    for side, sign in ((0, 1.0), (1, -1.0)):
+        best_m = np.full(num_groups, np.inf)
+        np.fmin.at(best_m, code_t, sign * draw_t2[:, side])
+        hits_t = sign * draw_t2[:, side] == best_m[code_t]
+        counts.append(np.bincount(code_t[hits_t], weights=count_t2[hits_t, side], minlength=num_groups))
+        row_mq = np.zeros((num_groups, row_t2q.shape[2]))
+        row_mq[code_t[hits_t]] = row_t2q[hits_t, side]
+        draws.append(sign * best_m)
+        rows.append(row_mq)
+    return Extremes(np.stack(draws, 1), np.stack(counts, 1), np.stack(rows, 1))

@@ -1,0 +1,248 @@
+"""A fleet on Ray: scan the fragments, add the sums up by group in a tree, train each part where its sums are.
+
+Nothing assumes a shared disk: what tasks hand to each other and to the driver goes through the object store, and the
+driver alone writes to the ledger. Rows are read by one task each and go nowhere else; only sums travel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handler.model_card import Feature, ModelCard
+from jobs.cluster import Cluster
+from jobs.config import DatasetConfig, TrainingConfig
+from jobs.errors import DataError
+from jobs.planning import Recipe
+from jobs.progress import Progress
+from jobs.selection import Policy
+from jobs.sources.columns import Fragment
+from jobs.sources.dataset import features_of, fragments_of, naming
+from jobs.tasks import Outcome, Patience, Task
+from model_store.runs import RunFolder
+from model_store.s3_settings import S3Settings
+
+from .blocks import Fills, Layout, Split
+from .outcome import FleetOutcome, PartOutcome
+from .scan import ScanSummary, Survey, merge_surveys, needs_survey, scan, survey
+from .training import FleetSpec, PartResult, merge_parts, train_part
+
+FAN_IN = 16
+MAX_PARTS = 1024
+PART_BYTES = 48 * 2**20  # of source data to a part: some ten thousand groups of a hundred rows
+SCAN_BYTES = 256 * 2**20  # to a scan task at most, so that none is a straggler for long
+DETAILED_TRIALS = 500_000  # up to so many trials keep their curves and coefficients
+
+
+@dataclass(frozen=True)
+class FleetJob:
+    """What a fleet is trained with: the source, its settings, and where the run's results go (None: a dry run)."""
+
+    dataset: DatasetConfig
+    training: TrainingConfig
+    recipe: Recipe
+    policy: Policy
+    base: Path
+    folder: RunFolder | None
+
+
+def is_fleet(dataset: DatasetConfig, recipe: Recipe, training: TrainingConfig, base: Path) -> bool:
+    """Return whether a dataset is read by scans: it is grouped, or takes more memory than a task has."""
+    if dataset.group_by:
+        return True
+    if recipe.engine != "closed_form":
+        return False
+    with naming(dataset.name):
+        fragments = fragments_of(dataset, base, S3Settings.from_environment(os.environ))
+    return sum(fragment.size_bytes for fragment in fragments) > training.memory_mb * 2**20 // 4
+
+
+def train_fleet(cluster: Cluster, job: FleetJob, patience: Patience, progress: Progress) -> FleetOutcome:
+    """Train the groups of a source. Raises DataError where a file can't be read, ClusterError and StoreError."""
+    s3 = S3Settings.from_environment(os.environ)
+    with naming(job.dataset.name):
+        fragments = fragments_of(job.dataset, job.base, s3)
+    slots = max(1, int(cluster.resources.get("CPU", 1)))
+    shares = share_out(fragments, slots)
+    progress.say(f"{job.dataset.name}: {len(fragments)} fragments in {len(shares)} scans")
+    layout = _layout(cluster, job, shares, s3, patience, progress)
+    num_parts = _num_parts(fragments, slots) if job.dataset.group_by else 1
+    scans = _scan(cluster, job, shares, layout, s3, num_parts, patience, progress)
+    parts = _add_up(cluster, [outcome.parts for outcome in scans], num_parts, patience)
+    if not any(outcome.value.num_rows for outcome in scans):
+        source = ", ".join(job.dataset.source)
+        raise DataError(f"dataset {job.dataset.name!r}: {source}: the table is empty: it has no rows: add rows")
+    return _train(cluster, job, layout, parts, patience, progress)
+
+
+def share_out(fragments: Sequence[Fragment], slots: int) -> list[tuple[Fragment, ...]]:
+    """Return the fragments dealt to scan tasks: neighbours together, some tasks for each slot, none too large."""
+    total = sum(fragment.size_bytes for fragment in fragments)
+    limit = max(1, min(SCAN_BYTES, -(-total // (2 * slots))))
+    shares: list[list[Fragment]] = []
+    filled = limit
+    for fragment in fragments:
+        if filled >= limit:
+            shares.append([])
+            filled = 0
+        shares[-1].append(fragment)
+        filled += fragment.size_bytes
+    return [tuple(share) for share in shares]
+
+
+def _num_parts(fragments: Sequence[Fragment], slots: int) -> int:
+    total = sum(fragment.size_bytes for fragment in fragments)
+    return min(MAX_PARTS, max(slots, -(-total // PART_BYTES)))
+
+
+def _layout(
+    cluster: Cluster,
+    job: FleetJob,
+    shares: Sequence[tuple[Fragment, ...]],
+    s3: S3Settings,
+    patience: Patience,
+    progress: Progress,
+) -> Layout:
+    """Return how rows are read; for levels and fill values they are read once before."""
+    rule = job.dataset.validation
+    split = Split(rule.seed, rule.fraction, rule.folds) if rule else None
+    features = features_of(job.dataset)
+    card = ModelCard(job.dataset.target, features, bias=False)
+    layout = Layout(job.dataset.name, card, job.dataset.group_by, split, None)
+    if not needs_survey(features):
+        return layout
+    tasks = [
+        Task(f"{job.dataset.name} survey {at}", survey, (share, layout, s3, job.training.memory_mb))
+        for at, share in enumerate(shares)
+    ]
+    surveys = [outcome.value for outcome in _run(cluster, tasks, f"{job.dataset.name}: surveys", patience, progress)]
+    return _with_survey(layout, merge_surveys(surveys, len(features)))
+
+
+def _with_survey(layout: Layout, found: Survey) -> Layout:
+    features: tuple[Feature, ...] = tuple(
+        replace(feature, levels=tuple(sorted(levels))) if feature.kind == "categorical" else feature
+        for feature, levels in zip(layout.card.features, found.levels, strict=True)
+    )
+    filled = np.array([feature.missing == "mean" for feature in features])
+    with np.errstate(invalid="ignore"):
+        mean_mk = np.where(filled & (found.count_mk > 0), found.sum_mk / np.maximum(found.count_mk, 1), np.nan)
+    fills = Fills(found.name_m, mean_mk) if filled.any() else None
+    return replace(layout, card=replace(layout.card, features=features), fills=fills)
+
+
+def _scan(
+    cluster: Cluster,
+    job: FleetJob,
+    shares: Sequence[tuple[Fragment, ...]],
+    layout: Layout,
+    s3: S3Settings,
+    num_parts: int,
+    patience: Patience,
+    progress: Progress,
+) -> list[Outcome]:
+    shared = cluster.put(layout)
+    tasks = [
+        Task(
+            f"{job.dataset.name} scan {at}",
+            scan,
+            (share, shared, s3, job.training.memory_mb, num_parts),
+            num_parts=num_parts,
+        )
+        for at, share in enumerate(shares)
+    ]
+    sizes = {task.key: sum(f.size_bytes for f in share) for task, share in zip(tasks, shares, strict=True)}
+    outcomes: dict[str, Outcome] = {}
+    with progress.measuring(f"{job.dataset.name}: reading", sum(sizes.values())) as advance:
+        for outcome in cluster.run(tasks, patience):
+            _require(outcome)
+            outcomes[outcome.key] = outcome
+            summary: ScanSummary = outcome.value
+            advance(sizes[outcome.key], summary.num_rows)
+    return [outcomes[task.key] for task in tasks]
+
+
+def _add_up(cluster: Cluster, scans: Sequence[tuple[Any, ...]], num_parts: int, patience: Patience) -> list[list[Any]]:
+    """Return, for each part, at most `FAN_IN` references to its sums: more are added up in a tree first."""
+    parts = [[scan[part] for scan in scans] for part in range(num_parts)]
+    level = 0
+    while any(len(references) > FAN_IN for references in parts):
+        tasks, place = [], {}
+        for part, references in enumerate(parts):
+            for start in range(0, len(references), FAN_IN):
+                key = f"sum {level} {part} {start}"
+                place[key] = part
+                tasks.append(Task(key, _summed, tuple(references[start : start + FAN_IN]), num_parts=1))
+        merged: dict[str, Outcome] = {}
+        for outcome in cluster.run(tasks, patience):
+            _require(outcome)
+            merged[outcome.key] = outcome
+        parts = [[] for _ in range(num_parts)]
+        for task in tasks:
+            parts[place[task.key]].append(merged[task.key].parts[0])
+        level += 1
+    return parts
+
+
+def _summed(*partials: Any) -> tuple[None, Any]:
+    return None, merge_parts(*partials)
+
+
+def _train(
+    cluster: Cluster,
+    job: FleetJob,
+    layout: Layout,
+    parts: Sequence[Sequence[Any]],
+    patience: Patience,
+    progress: Progress,
+) -> FleetOutcome:
+    spec = cluster.put(FleetSpec(layout, job.recipe, job.policy, DETAILED_TRIALS // len(parts)))
+    tasks = [
+        Task(f"{job.dataset.name} part {at}", train_part, (spec, *references)) for at, references in enumerate(parts)
+    ]
+    results: dict[str, PartOutcome] = {}
+    failures: dict[str, str] = {}
+    unconverged: dict[str, str] = {}
+    with progress.counting(f"{job.dataset.name}: parts trained", len(tasks)) as advance:
+        for outcome in cluster.run(tasks, patience):
+            _require(outcome)
+            result: PartResult = outcome.value
+            failures |= result.failures
+            unconverged |= result.unconverged
+            results[outcome.key] = _kept(result, job.folder)
+            advance(outcome.key)
+    return FleetOutcome(job.dataset.name, tuple(results[task.key] for task in tasks), failures, unconverged)
+
+
+def _kept(result: PartResult, folder: RunFolder | None) -> PartOutcome:
+    """Write a part's trials and datasets into the run's folder, by their content; in a dry run they stay in memory."""
+    if folder is None:
+        return PartOutcome(result.trained, None, lambda: result.trials)
+    names = {}
+    for kind, data in (("trials", result.trials), ("datasets", result.datasets)):
+        if data is not None:
+            names[kind] = f"{kind}/{hashlib.sha256(data).hexdigest()}.parquet"
+            folder.create(names[kind], data)
+    return PartOutcome(result.trained, None, lambda: folder.read(names["trials"]) if names else None)
+
+
+def _run(cluster: Cluster, tasks: Sequence[Task], what: str, patience: Patience, progress: Progress) -> list[Outcome]:
+    """Return what the tasks came to, in their order. Raises what one of them raised."""
+    outcomes: dict[str, Outcome] = {}
+    with progress.counting(what, len(tasks)) as advance:
+        for outcome in cluster.run(tasks, patience):
+            _require(outcome)
+            outcomes[outcome.key] = outcome
+            advance(outcome.key)
+    return [outcomes[task.key] for task in tasks]
+
+
+def _require(outcome: Outcome) -> None:
+    if outcome.error is not None:
+        raise outcome.error
