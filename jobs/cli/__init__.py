@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import typer
 
+from jobs.errors import INTERRUPTED
+
 from . import models, serving, training
 from .output import report_error
 
@@ -40,13 +42,15 @@ def _run(arguments: Sequence[str]) -> int:
         code = app(args=list(arguments), prog_name="gridline", standalone_mode=False)
     except typer.TyperException as exc:
         return _report_usage(exc, as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        return report_error("interrupted: what was finished is kept; run again to go on", 130, as_json=as_json)
+    except typer.Abort:
+        code = INTERRUPTED
     except Exception as exc:
         exit_code = getattr(exc, "exit_code", None)
         if not isinstance(exit_code, int):
             raise
         return report_error(str(exc), exit_code, as_json=as_json)
+    if code == INTERRUPTED:  # to which typer turns a KeyboardInterrupt
+        return report_error("interrupted: what was finished is kept; run again to go on", code, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 
