@@ -1,3 +1,3 @@
 """Fixtures for every test; those of one kind of server are in tests/servers/."""
 
-pytest_plugins = ["tests.servers.stores", "tests.servers.inline_cluster"]
+pytest_plugins = ["tests.servers.stores", "tests.servers.inline_cluster", "tests.servers.torchserve"]

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handler.fleet_files import write
+from handler.linear_handler import LinearHandler
+from handler.worker_metrics import WorkerMetrics
+from model_store.fleets import gather
+from model_store.ledger import Ledger
+from tests.servers.torchserve import COLLECTION
+
+BODY = b'{"dataset": "north", "instances": [[3, 1]]}'
+JSON = {"body": {"content-type": "application/json"}, "Content-Type": "application/json", "url_path": ""}
+
+
+class FakeContext:
+    """What TorchServe hands to a handler, for requests with these headers."""
+
+    def __init__(self, folder: Path, headers: list[dict[str, Any]]) -> None:
+        self.system_properties = {"model_dir": str(folder)}
+        self.model_name = "stores"
+        self.headers = headers
+        self.statuses: dict[int, tuple[int, str]] = {}
+        self.content_types: dict[int, str] = {}
+
+    def get_request_header(self, index: int, name: str) -> Any:
+        return self.headers[index].get(name)
+
+    def get_all_request_header(self, index: int) -> dict[str, Any]:
+        return self.headers[index]
+
+    def set_response_content_type(self, index: int, value: str) -> None:
+        self.content_types[index] = value
+
+    def set_response_status(self, code: int, phrase: str, index: int) -> None:
+        self.statuses[index] = (code, phrase)
+
+
+@pytest.fixture
+def folder(stores_ledger: Ledger, tmp_path: Path) -> Path:
+    gathered = gather(stores_ledger.version(COLLECTION))
+    (tmp_path / "model").mkdir()
+    write(gathered.fleet, gathered.stacks, tmp_path / "model")
+    return tmp_path
+
+
+@pytest.fixture
+def handler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LinearHandler]:
+    monkeypatch.setattr(WorkerMetrics, "start", lambda self: None)
+    made = LinearHandler()
+    made.initialize(FakeContext(folder, []))
+    yield made
+
+
+def test_handle_answers_each_request_on_its_own_merits(handler: LinearHandler, folder: Path) -> None:
+    rows = [{"body": bytearray(BODY)}, {"body": b"{"}, {"data": BODY}, {"body": BODY.replace(b"north", b"west")}]
+    context = FakeContext(folder, [JSON, JSON, {"data": {"content-type": ""}}, JSON])
+    bodies = handler.handle(rows, context)
+    assert context.statuses == {1: (400, "Bad Request"), 3: (404, "Not Found")}
+    assert set(context.content_types.values()) == {"application/json"}
+    assert json.loads(bodies[0]) == json.loads(bodies[2])
+    assert json.loads(bodies[1])["code"] == 400
+
+
+def test_handle_describes_the_model_for_a_get_and_for_the_management_port(handler: LinearHandler, folder: Path) -> None:
+    rows: list[dict[str, Any]] = [{"body": b""}, {}, {"body": b""}, {"body": b""}, {"body": b""}]
+    get: dict[str, Any] = {"content-length": "0", "url_path": ""}
+    headers = [get, {"describe": "True"}, get | {"url_path": "north"}, get | {"url_path": "west"}, JSON]
+    context = FakeContext(folder, headers)
+    documents = [json.loads(body) for body in handler.handle(rows, context)]
+    assert documents[0] == documents[1]
+    assert documents[0]["num_datasets"] == 4
+    assert documents[2]["dataset"] == "north"
+    assert context.statuses == {3: (404, "Not Found"), 4: (400, "Bad Request")}
+
+
+def test_handle_is_not_fooled_by_headers_of_the_caller(handler: LinearHandler, folder: Path) -> None:
+    hostile = JSON | {"describe": "True", "body": "text", "url_path": ["x"]}
+    context = FakeContext(folder, [hostile, JSON])
+    bodies = handler.handle([{"body": BODY}, {"body": BODY}], context)
+    assert len(bodies) == 2
+    assert context.statuses == {}
+
+
+@pytest.mark.parametrize("body", [5, None, [1], {"instances": 3}, "text", 2.5, True, ""])
+def test_handle_answers_any_body_that_torchserve_decoded(handler: LinearHandler, folder: Path, body: object) -> None:
+    context = FakeContext(folder, [JSON])
+    [answered] = handler.handle([{"body": body}], context)
+    assert context.statuses[0] == (400, "Bad Request")
+    json.loads(answered)
+
+
+def test_handle_takes_the_dataset_and_the_format_from_the_address(handler: LinearHandler, folder: Path) -> None:
+    context = FakeContext(folder, [{"body": {"content-type": "text/csv"}, "url_path": "north"}])
+    [answered] = handler.handle([{"body": b"area,depth\n3,1\n"}], context)
+    assert json.loads(answered)["model"]["dataset"] == "north"
+
+
+def test_handle_explains_where_the_address_asks_for_it(handler: LinearHandler, folder: Path) -> None:
+    context = FakeContext(folder, [JSON | {"explain": "True"}])
+    [answered] = handler.handle([{"body": BODY}], context)
+    assert "explanations" in json.loads(answered)
+
+
+def test_metrics_add_up_between_flushes(handler: LinearHandler, folder: Path) -> None:
+    metrics = handler.metrics
+    assert metrics is not None
+    rows = [{"body": BODY}, {"body": b"{"}, {"body": BODY.replace(b"[3, 1]", b"[300, 1], [3, -2]")}]
+    handler.handle(rows, FakeContext(folder, [JSON] * 3))
+    handler.handle([{"body": BODY.replace(b"[3, 1]", b"[300, 1]")}], FakeContext(folder, [JSON]))
+    lines = [line.partition("|#type:COUNTER|#hostname:")[0] for line in metrics.flush()]
+    assert "[METRICS]GridlineRequests.Count:4|#ModelName:stores,Level:Model" in lines
+    assert "[METRICS]GridlineRows.Count:2|#ModelName:stores,Level:Model" in lines
+    assert "[METRICS]GridlineExtrapolations.Count:1|#ModelName:stores,Level:Model" in lines
+    assert "[METRICS]GridlineBadRequests.Count:1|#Reason:payload,ModelName:stores,Level:Model" in lines
+    assert "[METRICS]GridlineBadRequests.Count:1|#Reason:value,ModelName:stores,Level:Model" in lines
+    assert metrics.flush() == []
