@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -119,8 +120,10 @@ def _problem(archive: zipfile.ZipFile, names: list[str]) -> str | None:
 
 def _manifest(collection: str, version: int) -> bytes:
     """Return the manifest as the archiver writes it, but for the time, which would differ each time."""
-    from model_archiver.manifest_components.manifest import Manifest, RuntimeType
-    from model_archiver.manifest_components.model import Model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves a file of its own open when it is imported
+        from model_archiver.manifest_components.manifest import Manifest, RuntimeType
+        from model_archiver.manifest_components.model import Model
 
     model = Model(collection, serialized_file=None, handler=HANDLER, model_version=str(version))
     content = Manifest(runtime=RuntimeType.PYTHON.value, model=model).__to_dict__()
