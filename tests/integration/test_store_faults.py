@@ -22,7 +22,8 @@ from tests.servers.fault_proxy import (
     at_random,
     no_faults,
 )
-from tests.servers.sample_models import commit, lowest_of_each, store_rows, values_of
+from tests.servers.proposals import lowest_of_each
+from tests.servers.sample_models import commit, store_rows, values_of
 from tests.servers.stores import Place, S3Server
 
 Proxied = Callable[[Faults], tuple[Place, FaultProxy]]

@@ -18,7 +18,8 @@ from model_store.ledger import Ledger
 from model_store.names import GC_CLAIM
 from model_store.objects import ObjectStore
 from model_store.versions import Draft
-from tests.servers.sample_models import commit, lowest_of_each, store_rows, values_of
+from tests.servers.proposals import lowest_of_each
+from tests.servers.sample_models import commit, store_rows, values_of
 from tests.servers.stores import Place
 
 

@@ -22,7 +22,8 @@ from model_store.errors import (
 )
 from model_store.ledger import Ledger, open_ledger
 from model_store.versions import Draft, Version
-from tests.servers.sample_models import commit, lowest_of_each, store_rows, values_of
+from tests.servers.proposals import lowest_of_each
+from tests.servers.sample_models import commit, store_rows, values_of
 from tests.servers.stores import Place
 
 

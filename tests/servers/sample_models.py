@@ -9,10 +9,10 @@ import torch
 
 from handler.model_card import Feature, ModelCard
 from handler.stack import Stack, Statistics
-from model_store.champion_table import rows_to_table, table_to_rows
 from model_store.checkpoints import write_checkpoint, write_statistics
-from model_store.ledger import Ledger, Propose
-from model_store.versions import Draft, Version
+from model_store.ledger import Ledger
+from model_store.versions import Version
+from tests.servers.proposals import lowest_of_each
 
 CARD = ModelCard(target="y", features=(Feature("area"),))
 
@@ -47,22 +47,6 @@ def store_rows(ledger: Ledger, values: Mapping[str, float], run_id: str = "run")
         }
         for at, (dataset, value) in enumerate(values.items())
     ]
-
-
-def lowest_of_each(rows: list[dict[str, Any]], run_id: str = "run") -> Propose:
-    """Return a proposal that keeps, of each dataset, the row with the lower score, and nothing if none is better."""
-
-    def propose(head: Version | None) -> Draft | None:
-        champions = {row["dataset"]: row for row in (table_to_rows(head.table()) if head else [])}
-        better = [
-            row for row in rows if row["dataset"] not in champions or row["score"] < champions[row["dataset"]]["score"]
-        ]
-        if not better:
-            return None
-        merged = champions | {row["dataset"]: row for row in better}
-        return Draft(rows_to_table(merged.values()), run_id)
-
-    return propose
 
 
 def commit(ledger: Ledger, collection: str, values: Mapping[str, float], run_id: str = "run") -> Version | None:
