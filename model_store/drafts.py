@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from .blobs import BlobRef, ref_of
@@ -54,13 +55,28 @@ def _put_parts(put: PutBlob, table: pa.Table, parent: Version | None) -> tuple[P
 
     old = parent.parts if parent else ()
     stored = {part.blob for part in old}
+    unchanged = _slices(parent) if parent else {}
     names = table["dataset"].to_pylist()
     starts = cut(names, [part.first for part in old])
     parts = []
     for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
-        data = part_bytes(table.slice(start, stop - start))
-        ref = ref_of(data, PART_EXT)
-        if ref not in stored:
-            put(data, PART_EXT)
-        parts.append(Part(names[start], stop - start, ref))
+        rows = table.slice(start, stop - start)
+        part, old_rows = unchanged.get(names[start], (None, None))
+        if part is None or not rows.equals(old_rows):
+            data = part_bytes(rows)
+            part = Part(names[start], stop - start, ref_of(data, PART_EXT))
+            if part.blob not in stored:
+                put(data, PART_EXT)
+        parts.append(part)
     return tuple(parts)
+
+
+def _slices(parent: Version) -> dict[str, tuple[Part, pa.Table]]:
+    """Return the parts of a version with their rows, by first dataset; none if its table has not been read."""
+    table = parent.cache.get("table")
+    if table is None:
+        return {}
+    starts = accumulate((part.num_rows for part in parent.parts), initial=0)
+    return {
+        part.first: (part, table.slice(start, part.num_rows)) for part, start in zip(parent.parts, starts, strict=False)
+    }
