@@ -86,9 +86,13 @@ class Management:
         found: Mapping[str, Any] = self._call("GET", f"/models/{model}/{version}", customized="true")[0]
         return found
 
-    def register(self, file_name: str, workers: int) -> None:
-        """Register an archive of the model store, and wait until its workers are up; it is not the default yet."""
-        self._call("POST", "/models", url=file_name, initial_workers=workers, synchronous="true")
+    def register(self, file_name: str, workers: int, batch_size: int = 1, max_batch_delay_ms: int = 0) -> None:
+        """Register an archive of the model store, and wait until its workers are up; it is not the default yet.
+
+        With a batch of more than one, a worker waits up to `max_batch_delay_ms` for others to answer at once.
+        """
+        batch = {"batch_size": batch_size, "max_batch_delay": max_batch_delay_ms}
+        self._call("POST", "/models", url=file_name, initial_workers=workers, synchronous="true", **batch)
 
     def set_default(self, model: str, version: str) -> None:
         """Make requests without a version go to this one."""
