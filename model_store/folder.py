@@ -74,22 +74,26 @@ class FolderObjects:
             _sync_folder((self._root / key).parent)
 
     def list(self, prefix: str, after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
-        parent = self._root / prefix.rpartition("/")[0]
         with self._translated(prefix):
-            keys = sorted(
-                key
-                for folder, _, names in os.walk(parent)
-                for name in names
-                if (key := Path(folder, name).relative_to(self._root).as_posix()).startswith(prefix)
-                and key > after
-                and not key.startswith(STAGING)
-            )
+            if limit == 1 and prefix > after and (self._root / prefix).is_file():
+                keys = [prefix]  # the first of all that start with it: no need to look at the others
+            else:
+                keys = sorted(key for key in self._walk(prefix) if key.startswith(prefix) and key > after)
         for key in keys[:limit]:
             try:
                 status = (self._root / key).stat()
             except FileNotFoundError:
                 continue
             yield ObjectInfo(key, status.st_size, status.st_mtime)
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        """Yield every key in the folder that `prefix` begins with."""
+        root = str(self._root)
+        for folder, folders, names in os.walk(self._root / prefix.rpartition("/")[0]):
+            inside = f"{folder[len(root) + 1 :]}/" if len(folder) > len(root) else ""
+            if not inside and STAGING in folders:
+                folders.remove(STAGING)
+            yield from (inside + name for name in names)
 
     def folders(self, prefix: str) -> Iterator[str]:
         with self._translated(prefix):

@@ -26,7 +26,8 @@ LONGEST_GC_S = 900.0
 POLL_S = 0.2
 CLOCK_MARGIN_S = 5.0
 PARALLEL_STATS = 8
-LIST_ALL_FROM = 64
+LIST_FROM = 16
+PAGE = 1000
 
 
 def secure_blobs(objects: ObjectStore, named: Set[BlobRef], written: Set[BlobRef], written_s: float) -> None:
@@ -77,12 +78,11 @@ def _wait_for_gc(objects: ObjectStore, written_s: float) -> bool:
 
 def _stats(objects: ObjectStore, refs: Iterable[BlobRef]) -> list[ObjectInfo]:
     keys = sorted(ref.key for ref in refs)
-    if len(keys) >= LIST_ALL_FROM:
-        everything = {info.key: info for info in objects.list(BLOBS)}
-        found = [everything.get(key) for key in keys]
-    else:
-        with ThreadPoolExecutor(PARALLEL_STATS) as pool:
-            found = list(pool.map(lambda key: stat(objects, key), keys))
+    everything: dict[str, ObjectInfo] = {}
+    if len(keys) >= LIST_FROM:  # a listing has a thousand a request: worth it unless the store holds far more
+        everything = {info.key: info for info in objects.list(BLOBS, limit=PAGE * len(keys) // 2)}
+    with ThreadPoolExecutor(PARALLEL_STATS) as pool:
+        found = list(pool.map(lambda key: everything.get(key) or stat(objects, key), keys))
     for key, info in zip(keys, found, strict=True):
         if info is None:
             raise MissingObjectError(objects.uri, key)
