@@ -11,7 +11,9 @@ Source of the merge: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Alg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -167,6 +169,18 @@ def empty_moments(num_datasets: int, num_columns: int) -> Moments:
         cross_md=zeros(m, d),
         y_scatter_m=zeros(m),
     )
+
+
+def leaving_out(parts: Sequence[Moments]) -> list[Moments]:
+    """Return, for each of two or more parts, the moments of the rows of all others.
+
+    They are the total minus the part, but added up from the others: a subtraction would leave rounding where a column
+    is constant without the part, and cost digits where the part holds the outliers.
+    """
+    before = list(accumulate(parts, Moments.merge))
+    after = list(accumulate(reversed(parts), Moments.merge))[::-1]
+    inner = [before[at - 1].merge(after[at + 1]) for at in range(1, len(parts) - 1)]
+    return [after[1], *inner, before[-2]]
 
 
 @dataclass(frozen=True)

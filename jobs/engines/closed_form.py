@@ -21,7 +21,7 @@ from jobs.engines.descent import prepare
 from jobs.engines.divergence import divergence_epoch, earlier
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
 from jobs.engines.spectrum import hessian
-from jobs.moments import Moments, mse, scaling_of
+from jobs.moments import Moments, leaving_out, mse, scaling_of
 from jobs.trials import BlockResult, Hyperparameters
 
 MAX_ELEMENTS = 4_000_000  # of a temporary (m, g, e, p): 32 MB
@@ -175,8 +175,8 @@ def _cross_validate(
     """Return the pooled validation curve (m, g, e) and the first divergence of any fold (m, g)."""
     squares_mge: Tensor | None = None
     diverged_at_mg = torch.zeros_like(hyperparameters.learning_rate_mg, dtype=torch.int64)
-    for fold in folds:
-        descent = prepare(moments.without(fold), hyperparameters, settings)
+    for fold, others in zip(folds, leaving_out(folds), strict=True):
+        descent = prepare(others, hyperparameters, settings)
         displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
         error_mge = mse(fold, descent.raw(descent.weights(displacement_mgep)), settings.bias)
         error_mge = error_mge * fold.num_rows_m[:, None, None]

@@ -18,7 +18,7 @@ from jobs.engines.evaluation import Evaluator, MomentsEvaluator, SamplesEvaluato
 from jobs.engines.minibatch import Fit, fit
 from jobs.engines.rows import Rows
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
-from jobs.moments import Moments, Scaling, mse, scaling_of
+from jobs.moments import Moments, Scaling, leaving_out, mse, scaling_of
 from jobs.trials import BlockResult, Hyperparameters
 
 
@@ -61,8 +61,7 @@ def _cross_validate(
     g, e = hyperparameters.num_points, len(evaluated_epochs(settings.epochs, settings.num_evaluations))
     loss_ge, mse_ge = torch.zeros(g, e, dtype=torch.float64), torch.zeros(g, e, dtype=torch.float64)
     diverged_at_g = torch.zeros(g, dtype=torch.int64)
-    for number, part in enumerate(parts):
-        trained = moments.without(part)
+    for number, (part, trained) in enumerate(zip(parts, leaving_out(parts), strict=True)):
         scaling = scaling_of(trained, settings.bias) if settings.normalize else None
         result = fit(
             rows.training(scaling, without=number),

@@ -174,6 +174,18 @@ def _trained(packed_mrw: Floats, layout: Layout) -> Floats:
     return packed_mrw[:, 0] if layout.split and layout.split.fraction is not None else _total(packed_mrw)
 
 
+def _unseen_levels(packed_mrw: Floats, card: ModelCard, layout: Layout) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Yield the levels that the card lacks, and which groups have them in a row that validates."""
+    if layout.split is None or layout.split.fraction is None:
+        return
+    place = 1
+    for full, fitted in zip(layout.card.features, card.features, strict=True):
+        for at, level in enumerate(full.levels):
+            if full.unseen == "error" and level not in fitted.levels:
+                yield full.name, level, packed_mrw[:, 1, place + at] > 0
+        place += len(_width(full))
+
+
 def _reasons(
     partial: Partial,
     packed_mrw: Floats,
@@ -191,6 +203,9 @@ def _reasons(
         for at in np.flatnonzero(mask_m).tolist():
             reasons.setdefault(at, reason.format(n=int(trained.num_rows_m[at])))
 
+    for name, level, where_m in _unseen_levels(packed_mrw[chosen_m], card, layout):
+        remedy = "set 'unseen: reference', or another seed"
+        note(where_m, f"feature {name!r}: a row that validates has level {level!r}, and none that trains: {remedy}")
     for feature in card.features:
         if feature.kind == "categorical" and len(feature.levels) < 2:
             note(np.ones(len(chosen_m), dtype=bool), f"column {feature.name!r} has one level in the rows that train")
