@@ -62,7 +62,16 @@ def run_job(
         folder = None if dry_run else ledger.run(run_id)
         of_fleets = train_fleets(config, fleets, recipe, base, folder, address=address, progress=progress)
         require_distinct_names([outcome.name for outcome in outcomes], of_fleets)
-        outcome = JobOutcome(run_id, config.name, None, False, outcomes, trained.computed, trained.reused, of_fleets)
+        outcome = JobOutcome(
+            run_id=run_id,
+            collection=config.name,
+            version=None,
+            committed=False,
+            datasets=outcomes,
+            computed=trained.computed + sum(fleet.num_trials for fleet in of_fleets if not fleet.reused),
+            reused=trained.reused + sum(fleet.num_trials for fleet in of_fleets if fleet.reused),
+            fleets=of_fleets,
+        )
         if dry_run:
             return outcome
         _keep_run(ledger, run_id, config, trained.datasets)

@@ -15,7 +15,7 @@ from model_store.runs import RunFolder
 
 from .batch import GroupBatch
 from .outcome import FleetOutcome
-from .run import FleetJob, train_fleet
+from .run import fleet_job, reuse_fleet, train_fleet
 
 
 def train_fleets(
@@ -28,20 +28,15 @@ def train_fleets(
     address: str | None,
     progress: Progress,
 ) -> tuple[FleetOutcome, ...]:
-    """Train the datasets that are read by scans; Ray is not joined where there are none."""
-    if not specs:
-        return ()
-    patience = patience_of(config.training)
-    with connect(address) as cluster:
-        return tuple(
-            train_fleet(
-                cluster,
-                FleetJob(spec, config.training, recipe, policy_of(config, spec.name), base, folder),
-                patience,
-                progress,
-            )
-            for spec in specs
-        )
+    """Train the datasets that are read by scans; Ray is joined only where the run has not trained them already."""
+    jobs = [fleet_job(spec, config.training, recipe, policy_of(config, spec.name), base, folder) for spec in specs]
+    outcomes = {job.dataset.name: reuse_fleet(job) for job in jobs}
+    missing = [job for job in jobs if outcomes[job.dataset.name] is None]
+    if missing:
+        patience = patience_of(config.training)
+        with connect(address) as cluster:
+            outcomes |= {job.dataset.name: train_fleet(cluster, job, patience, progress) for job in missing}
+    return tuple(outcome for outcome in outcomes.values() if outcome is not None)
 
 
 def fleet_batches(

@@ -6,7 +6,7 @@ Shapes: m groups · g grid points.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,11 +24,11 @@ DATASETS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class PartOutcome:
-    """A part of a fleet: its models, how they stood (None: nothing was committed), and where its trials are."""
+    """A part of a fleet: its models, how they stood (None: nothing was committed), and its trials as parquet."""
 
     trained: tuple[TrainedGroups, ...]
     comparisons: tuple[Comparisons, ...] | None
-    read_trials: Callable[[], bytes | None]
+    trials: bytes | None
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,16 @@ class FleetOutcome:
     parts: tuple[PartOutcome, ...]
     failures: Mapping[str, str]
     unconverged: Mapping[str, str]
+    reused: bool = False
 
     def against(self, comparisons: Iterator[Comparisons]) -> FleetOutcome:
         """Return the same after the commit: the comparisons are those of the models, part by part."""
         parts = tuple(replace(part, comparisons=tuple(next(comparisons) for _ in part.trained)) for part in self.parts)
         return replace(self, parts=parts)
+
+    @property
+    def num_trials(self) -> int:
+        return sum(pq.read_metadata(io.BytesIO(part.trials)).num_rows for part in self.parts if part.trials)
 
     @property
     def num_trained(self) -> int:
@@ -57,7 +62,7 @@ class FleetOutcome:
         """Yield the document of each dataset: those trained by part, then those that failed, by name."""
         with_trials = self.num_trained + len(self.unconverged) <= DOCUMENTED_DATASETS
         for part in self.parts:
-            trials = _Trials(part.read_trials() if with_trials else None)
+            trials = _Trials(part.trials if with_trials else None)
             for number, groups in enumerate(part.trained):
                 comparisons = part.comparisons[number] if part.comparisons is not None else None
                 yield from _documents(groups, comparisons, trials)

@@ -6,7 +6,6 @@ driver alone writes to the ledger. Rows are read by one task each and go nowhere
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +30,8 @@ from model_store.s3_settings import S3Settings
 from .blocks import Fills, Layout, Split
 from .outcome import FleetOutcome, PartOutcome
 from .scan import ScanSummary, Survey, merge_surveys, needs_survey, scan, survey
+from .stamps import file_stamps
+from .stored import StoredParts, fleet_key
 from .training import FleetSpec, PartResult, merge_parts, train_part
 
 FAN_IN = 16
@@ -42,14 +43,40 @@ DETAILED_TRIALS = 500_000  # up to so many trials keep their curves and coeffici
 
 @dataclass(frozen=True)
 class FleetJob:
-    """What a fleet is trained with: the source, its settings, and where the run's results go (None: a dry run)."""
+    """What a fleet is trained with: the source, its settings, and where its parts are kept (None: a dry run)."""
 
     dataset: DatasetConfig
     training: TrainingConfig
     recipe: Recipe
     policy: Policy
-    base: Path
-    folder: RunFolder | None
+    s3: S3Settings
+    fragments: tuple[Fragment, ...]
+    stored: StoredParts | None
+
+
+def fleet_job(
+    dataset: DatasetConfig,
+    training: TrainingConfig,
+    recipe: Recipe,
+    policy: Policy,
+    base: Path,
+    folder: RunFolder | None,
+) -> FleetJob:
+    """Return a fleet ready to be trained. Raises DataError where it has no file."""
+    s3 = S3Settings.from_environment(os.environ)
+    with naming(dataset.name):
+        fragments = fragments_of(dataset, base, s3)
+    key = fleet_key(dataset.model_dump_json(), recipe, policy, file_stamps(fragments, s3))
+    return FleetJob(dataset, training, recipe, policy, s3, fragments, StoredParts(folder, key) if folder else None)
+
+
+def reuse_fleet(job: FleetJob) -> FleetOutcome | None:
+    """Return a fleet that this run has trained already, over the same files; None if it has not."""
+    names = job.stored.complete() if job.stored is not None else None
+    if names is None or job.stored is None:
+        return None
+    parts = [job.stored.read(name) for name in names]
+    return _outcome(job, parts, reused=True)
 
 
 def is_fleet(dataset: DatasetConfig, recipe: Recipe, training: TrainingConfig, base: Path) -> bool:
@@ -65,15 +92,12 @@ def is_fleet(dataset: DatasetConfig, recipe: Recipe, training: TrainingConfig, b
 
 def train_fleet(cluster: Cluster, job: FleetJob, patience: Patience, progress: Progress) -> FleetOutcome:
     """Train the groups of a source. Raises DataError where a file can't be read, ClusterError and StoreError."""
-    s3 = S3Settings.from_environment(os.environ)
-    with naming(job.dataset.name):
-        fragments = fragments_of(job.dataset, job.base, s3)
     slots = max(1, int(cluster.resources.get("CPU", 1)))
-    shares = share_out(fragments, slots)
-    progress.say(f"{job.dataset.name}: {len(fragments)} fragments in {len(shares)} scans")
-    layout = _layout(cluster, job, shares, s3, patience, progress)
-    num_parts = _num_parts(fragments, slots) if job.dataset.group_by else 1
-    scans = _scan(cluster, job, shares, layout, s3, num_parts, patience, progress)
+    shares = share_out(job.fragments, slots)
+    progress.say(f"{job.dataset.name}: {len(job.fragments)} fragments in {len(shares)} scans")
+    layout = _layout(cluster, job, shares, patience, progress)
+    num_parts = _num_parts(job.fragments, slots) if job.dataset.group_by else 1
+    scans = _scan(cluster, job, shares, layout, num_parts, patience, progress)
     parts = _add_up(cluster, [outcome.parts for outcome in scans], num_parts, patience)
     if not any(outcome.value.num_rows for outcome in scans):
         source = ", ".join(job.dataset.source)
@@ -105,7 +129,6 @@ def _layout(
     cluster: Cluster,
     job: FleetJob,
     shares: Sequence[tuple[Fragment, ...]],
-    s3: S3Settings,
     patience: Patience,
     progress: Progress,
 ) -> Layout:
@@ -118,7 +141,7 @@ def _layout(
     if not needs_survey(features):
         return layout
     tasks = [
-        Task(f"{job.dataset.name} survey {at}", survey, (share, layout, s3, job.training.memory_mb))
+        Task(f"{job.dataset.name} survey {at}", survey, (share, layout, job.s3, job.training.memory_mb))
         for at, share in enumerate(shares)
     ]
     surveys = [outcome.value for outcome in _run(cluster, tasks, f"{job.dataset.name}: surveys", patience, progress)]
@@ -142,7 +165,6 @@ def _scan(
     job: FleetJob,
     shares: Sequence[tuple[Fragment, ...]],
     layout: Layout,
-    s3: S3Settings,
     num_parts: int,
     patience: Patience,
     progress: Progress,
@@ -152,7 +174,7 @@ def _scan(
         Task(
             f"{job.dataset.name} scan {at}",
             scan,
-            (share, shared, s3, job.training.memory_mb, num_parts),
+            (share, shared, job.s3, job.training.memory_mb, num_parts),
             num_parts=num_parts,
         )
         for at, share in enumerate(shares)
@@ -206,30 +228,29 @@ def _train(
     tasks = [
         Task(f"{job.dataset.name} part {at}", train_part, (spec, *references)) for at, references in enumerate(parts)
     ]
-    results: dict[str, PartOutcome] = {}
-    failures: dict[str, str] = {}
-    unconverged: dict[str, str] = {}
+    results: dict[str, PartResult] = {}
+    names: dict[str, str] = {}
     with progress.counting(f"{job.dataset.name}: parts trained", len(tasks)) as advance:
         for outcome in cluster.run(tasks, patience):
             _require(outcome)
-            result: PartResult = outcome.value
-            failures |= result.failures
-            unconverged |= result.unconverged
-            results[outcome.key] = _kept(result, job.folder)
+            results[outcome.key] = outcome.value
+            if job.stored is not None:
+                number = int(outcome.key.rsplit(" ", 1)[1])
+                names[outcome.key] = job.stored.keep(number, len(parts), outcome.value)
             advance(outcome.key)
-    return FleetOutcome(job.dataset.name, tuple(results[task.key] for task in tasks), failures, unconverged)
+    if job.stored is not None:
+        job.stored.finish([names[task.key] for task in tasks])
+    return _outcome(job, [results[task.key] for task in tasks], reused=False)
 
 
-def _kept(result: PartResult, folder: RunFolder | None) -> PartOutcome:
-    """Write a part's trials and datasets into the run's folder, by their content; in a dry run they stay in memory."""
-    if folder is None:
-        return PartOutcome(result.trained, None, lambda: result.trials)
-    names = {}
-    for kind, data in (("trials", result.trials), ("datasets", result.datasets)):
-        if data is not None:
-            names[kind] = f"{kind}/{hashlib.sha256(data).hexdigest()}.parquet"
-            folder.create(names[kind], data)
-    return PartOutcome(result.trained, None, lambda: folder.read(names["trials"]) if names else None)
+def _outcome(job: FleetJob, results: Sequence[PartResult], *, reused: bool) -> FleetOutcome:
+    failures: dict[str, str] = {}
+    unconverged: dict[str, str] = {}
+    for result in results:
+        failures |= result.failures
+        unconverged |= result.unconverged
+    parts = tuple(PartOutcome(result.trained, None, result.trials) for result in results)
+    return FleetOutcome(job.dataset.name, parts, failures, unconverged, reused)
 
 
 def _run(cluster: Cluster, tasks: Sequence[Task], what: str, patience: Patience, progress: Progress) -> list[Outcome]:
