@@ -49,8 +49,11 @@ def _call(function: Callable[..., Any], num_threads: int, *arguments: Any) -> An
 
 @ray.remote(max_retries=0, num_returns="streaming")
 def _stream(function: Callable[..., Any], num_threads: int, saved: dict[str, bytes], *arguments: Any) -> Iterator[Any]:
-    _use_threads(num_threads)
-    yield from stream(function, arguments, saved)
+    def work(*all_arguments: Any) -> Any:
+        _use_threads(num_threads)  # in the thread that works: the number is each thread's own
+        return function(*all_arguments)
+
+    yield from stream(work, arguments, saved)
 
 
 def _use_threads(number: int) -> None:

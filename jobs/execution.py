@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.blocks import make_blocks
+from jobs.checkpoint_stream import Saved
 from jobs.cluster import Cluster, connect
 from jobs.planning import Recipe
 from jobs.progress import Progress
-from jobs.resuming import Work, finished, keyed, remaining
+from jobs.resuming import Work, checkpoint_name, finished, keyed, remaining
 from jobs.sources.dataset import Dataset
 from jobs.tasks import Outcome, Patience, Task
 from jobs.training import TrainedDataset, train_block
+from jobs.trial_checkpoints import train_block_saving
 from jobs.trial_library import TrialLibrary
 
 
@@ -53,7 +55,7 @@ def train(
     if len(trained) < len(work):
         progress.say("joining the cluster")
         with connect(address) as cluster, progress.counting("datasets trained", len(work) - len(trained)) as advance:
-            for name, result in _train_blocks(cluster, _blocks(work), library, patience):
+            for name, result in _Training(cluster, library, patience).run(_blocks(work)):
                 advance(name)
                 if isinstance(result, TrainedDataset):
                     trained[name] = result
@@ -83,33 +85,46 @@ def _blocks(work: Sequence[Work]) -> dict[str, Block]:
     return blocks
 
 
-def _tasks(cluster: Cluster, blocks: Mapping[str, Block]) -> list[Task]:
-    recipes: dict[int, object] = {}
-    tasks = []
-    for key, block in blocks.items():
-        if id(block.recipe) not in recipes:
-            recipes[id(block.recipe)] = cluster.put(block.recipe)
-        datasets = cluster.put(tuple(each.dataset for each in block.work.values()))
-        tasks.append(Task(key, train_block, (datasets, recipes[id(block.recipe)])))
-    return tasks
+@dataclass(frozen=True)
+class _Training:
+    """Blocks on a cluster, with what is stored of them."""
 
+    cluster: Cluster
+    library: TrialLibrary
+    patience: Patience
 
-def _train_blocks(
-    cluster: Cluster, blocks: Mapping[str, Block], library: TrialLibrary, patience: Patience
-) -> Iterator[tuple[str, TrainedDataset | str]]:
-    """Yield each dataset trained, or why it failed; of a block that fails, each dataset is tried alone."""
-    alone: dict[str, Block] = {}
-    for outcome in cluster.run(_tasks(cluster, blocks), patience):
-        block = blocks[outcome.key]
-        if outcome.error is None:
-            library.keep([keyed(block.work[trained.name], trained) for trained in outcome.value])
-            yield from ((trained.name, finished(block.work[trained.name], trained)) for trained in outcome.value)
-        elif len(block.work) == 1:
-            yield outcome.key, _reason(outcome)
-        else:
-            alone |= {name: Block(block.recipe, {name: work}) for name, work in block.work.items()}
-    if alone:
-        yield from _train_blocks(cluster, alone, library, patience)
+    def run(self, blocks: Mapping[str, Block]) -> Iterator[tuple[str, TrainedDataset | str]]:
+        """Yield each dataset trained, or why it failed; of a block that fails, each dataset is tried alone."""
+        alone: dict[str, Block] = {}
+        for outcome in self.cluster.run(self._tasks(blocks), self.patience, self._save):
+            block = blocks[outcome.key]
+            if outcome.error is None:
+                self.library.keep([keyed(block.work[trained.name], trained) for trained in outcome.value])
+                yield from ((trained.name, finished(block.work[trained.name], trained)) for trained in outcome.value)
+            elif len(block.work) == 1:
+                yield next(iter(block.work)), _reason(outcome)
+            else:
+                alone |= {name: Block(block.recipe, {name: work}) for name, work in block.work.items()}
+        if alone:
+            yield from self.run(alone)
+
+    def _save(self, saved: Saved) -> None:
+        self.library.save_checkpoint(saved.name, saved.data)
+
+    def _tasks(self, blocks: Mapping[str, Block]) -> list[Task]:
+        recipes = {id(block.recipe): self.cluster.put(block.recipe) for block in blocks.values()}
+        tasks = []
+        for key, block in blocks.items():
+            datasets = self.cluster.put(tuple(each.dataset for each in block.work.values()))
+            recipe = recipes[id(block.recipe)]
+            if block.recipe.engine == "closed_form":  # it takes no time worth saving
+                tasks.append(Task(key, train_block, (datasets, recipe)))
+                continue
+            names = [checkpoint_name(work) for work in block.work.values()]
+            arguments = (datasets, recipe, names, self.patience.checkpoint_every_s)
+            saved = {name: data for name in names if (data := self.library.checkpoint(name)) is not None}
+            tasks.append(Task(key, train_block_saving, arguments, saves=True, saved=saved))
+        return tasks
 
 
 def _reason(outcome: Outcome) -> str:

@@ -137,8 +137,13 @@ def with_rates(hyperparameters: Hyperparameters, rate_mr: torch.Tensor) -> Hyper
 
 
 def patience_of(training: TrainingConfig) -> Patience:
-    """Return how long a cluster is waited for, and how often a lost block is started again."""
-    return Patience(training.max_failures, training.wait_for_resources_s, training.timeout_s)
+    """Return how long a cluster is waited for, how often a lost block is started again, and how often it is saved."""
+    return Patience(
+        training.max_failures,
+        training.wait_for_resources_s,
+        training.timeout_s,
+        training.checkpoint_every_s,
+    )
 
 
 def policy_of(config: JobConfig, dataset: str) -> Policy:

@@ -15,7 +15,7 @@ from jobs.planning import Recipe
 from jobs.sources.dataset import Dataset
 from jobs.training import TrainedDataset, scored_rows_fingerprint
 from jobs.trial_columns import KeyedTrials, join, keys_tensor
-from jobs.trial_keys import dataset_key, trial_keys
+from jobs.trial_keys import block_name, dataset_key, trial_keys
 from jobs.trial_library import Place, TrialLibrary
 
 
@@ -58,6 +58,11 @@ def keyed(work: Work, trained: TrainedDataset) -> KeyedTrials:
     keys = trial_keys(work.key, work.missing or work.recipe)
     result = replace(trained.result, wall_s=0.0)
     return KeyedTrials(keys_tensor(keys), trained.hyperparameters, result, trained.trained, trained.scored)
+
+
+def checkpoint_name(work: Work) -> str:
+    """Return the name of the checkpoints of what is to be trained of a dataset, in whichever block that is."""
+    return block_name(set(trial_keys(work.key, work.missing or work.recipe)))
 
 
 def finished(work: Work, trained: TrainedDataset | None) -> TrainedDataset:

@@ -51,12 +51,14 @@ class Patience:
     """How long and how often.
 
     A task that lost its worker is started again `max_failures` times. A cluster that lacks what a task needs is given
-    `wait_for_resources_s` to grow. After `timeout_s` everything is given up; None: never.
+    `wait_for_resources_s` to grow. After `timeout_s` everything is given up; None: never. A long task saves where it is
+    every `checkpoint_every_s`.
     """
 
     max_failures: int = 0
     wait_for_resources_s: float = 0.0
     timeout_s: float | None = None
+    checkpoint_every_s: float = 60.0
 
     @property
     def remedy(self) -> str:

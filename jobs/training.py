@@ -18,6 +18,7 @@ from torch import Tensor
 from handler.model_card import ModelCard
 from jobs.certificate import Certificate, automatic_rates, certify
 from jobs.engines import closed_form, row_training
+from jobs.engines.checkpointing import Checkpoints
 from jobs.engines.rows import Rows
 from jobs.engines.spectrum import hessian
 from jobs.moments import Moments, scaling_of
@@ -87,8 +88,8 @@ def certify_dataset(dataset: Dataset, recipe: Recipe) -> Certificate:
     return certify(dataset.name, kept, resolve(kept, recipe), recipe.settings)
 
 
-def train_dataset(dataset: Dataset, recipe: Recipe) -> TrainedDataset:
-    """Return a dataset trained at every grid point."""
+def train_dataset(dataset: Dataset, recipe: Recipe, checkpoints: Checkpoints | None = None) -> TrainedDataset:
+    """Return a dataset trained at every grid point; the minibatch engine saves its fits in `checkpoints`."""
     rows = rows_of(dataset)
     moments, parts = rows.moments()
     kept = moments.without(parts[0]) if len(parts) == 1 else moments
@@ -96,7 +97,7 @@ def train_dataset(dataset: Dataset, recipe: Recipe) -> TrainedDataset:
     if recipe.engine == "closed_form":
         result = closed_form.train(moments, parts, hyperparameters, recipe.settings)
     else:
-        result = row_training.train(rows, hyperparameters, recipe.settings)
+        result = row_training.train(rows, hyperparameters, recipe.settings, checkpoints)
     return TrainedDataset(
         name=dataset.name,
         card=dataset.card,

@@ -2,6 +2,7 @@
 
     runs/<run_id>/blocks/<sha256 of the trials' keys>.safetensors    the trials of a block, when it ended
     runs/<run_id>/from/<other run>                                   an empty mark: trials of that run were used
+    runs/<run_id>/checkpoints/<sha256 of the keys>/<number>          a dataset on its way: the highest number counts
 
 The driver writes a block when its outcome arrives, not the task that trained it: workers of a cluster need no
 credentials then, the store may be a folder that they can't see, and it is the driver that holds the claim of the run.
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 BLOCKS = "blocks/"
 MARKS = "from/"
+CHECKPOINTS = "checkpoints/"
 MAX_RUNS = 16  # that are looked through: the head of a fleet may name a run for every day
 
 
@@ -47,6 +49,7 @@ class TrialLibrary:
         self._own = ledger.run(run_id)
         self._read_only = read_only
         self._places: dict[bytes, Place] = {}
+        self._num_saved: dict[str, int] | None = None
         self._runs = self._runs_of(collection)
 
     def look_for(self, keys: Iterable[bytes]) -> None:
@@ -75,6 +78,24 @@ class TrialLibrary:
         name = f"{BLOCKS}{block_name(keys)}.safetensors"
         if not self._own.create(name, write_trials(trials)):
             logger.warning("run '%s' has %s with other content, which stays", self._own.run_id, name)
+
+    def checkpoint(self, name: str) -> bytes | None:
+        """Return the newest checkpoint of a name that this run has saved."""
+        number = self._saved().get(name)
+        return _read_object(self._own, f"{CHECKPOINTS}{name}/{number:08d}") if number else None
+
+    def save_checkpoint(self, name: str, data: bytes) -> None:
+        """Store the next checkpoint of a name."""
+        if not self._read_only:
+            number = self._saved()[name] = self._saved().get(name, 0) + 1
+            self._own.create(f"{CHECKPOINTS}{name}/{number:08d}", data)
+
+    def _saved(self) -> dict[str, int]:
+        """Return the number of the newest checkpoint of each name."""
+        if self._num_saved is None:
+            paths = (path.removeprefix(CHECKPOINTS).partition("/") for path in self._own.names(CHECKPOINTS))
+            self._num_saved = {name: int(number) for name, _, number in paths}
+        return self._num_saved
 
     def _runs_of(self, collection: str) -> Iterator[RunFolder]:
         """Yield the run's own folder, then those it took trials from and those of the head, each once."""
@@ -117,11 +138,12 @@ def _read_blocks(folder: RunFolder) -> Iterator[bytes]:
     try:
         yield from folder.read_many(names).values()
     except CorruptObjectError:
-        for name in names:
-            try:
-                data = folder.read(name)
-            except CorruptObjectError as exc:
-                logger.warning("run '%s': %s; its trials are trained again", folder.run_id, exc)
-                continue
-            if data is not None:
-                yield data
+        yield from filter(None, (_read_object(folder, name) for name in names))
+
+
+def _read_object(folder: RunFolder, name: str) -> bytes | None:
+    try:
+        return folder.read(name)
+    except CorruptObjectError as exc:
+        logger.warning("run '%s': %s; it is trained again", folder.run_id, exc)
+        return None

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines.batches import Samples, plan_epoch
+from jobs.engines.checkpointing import Checkpoint, restore, state_of
 from jobs.engines.evaluation import Evaluator
 from jobs.engines.loading import LOAD_ROWS, PIECE_ROWS, Loaded, Loader, worth_keeping
 from jobs.engines.losses import Loss
@@ -97,20 +98,24 @@ def fit(
     *,
     kept_index_g: Tensor | None = None,
     val_mse_evaluator: Evaluator | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Return the grid trained on the samples (one dataset).
 
     Each evaluated epoch is scored on the training rows, and on the validation rows where there are any; the best epoch
     by the latter, else by the former, is kept, or the one at `kept_index_g` where it is given.
-    `val_mse_evaluator` gives the squared error of each evaluated epoch beside a loss that is another.
+    `val_mse_evaluator` gives the squared error of each evaluated epoch beside a loss that is another. The fit goes on
+    from what `checkpoint` holds, and is saved there whenever that is due.
     """
     stack = start(samples.num_columns, hyperparameters, settings, samples.x_nd.device)
     kept = worth_keeping(samples, settings.torch_dtype, settings.epochs)
     loader = Loader(samples, settings.torch_dtype, bias=settings.bias, kept=kept)
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations).tolist()
     tracker = Tracker.start(hyperparameters.num_points, len(epochs_e), stack.weight_pg.shape[0], settings, kept_index_g)
-    evaluation = 0
-    for epoch in range(1, settings.epochs + 1):
+    saved = checkpoint.load() if checkpoint else None
+    epoch, evaluation = restore(saved, stack, tracker) if saved else (0, 0)
+    while epoch < settings.epochs and len(stack.live_g) > 0:
+        epoch += 1
         total_g = run_epoch(loader, stack, settings, epoch)
         if not bool(torch.isfinite(total_g.sum())):
             finite_g = torch.isfinite(total_g)
@@ -126,8 +131,10 @@ def fit(
             if not bool(going_g.all()):
                 stack.take(going_g.nonzero()[:, 0])
             evaluation += 1
-        if len(stack.live_g) == 0:
-            break
+        if checkpoint is not None and checkpoint.due():
+            checkpoint.save(state_of(stack, tracker, epoch, evaluation))
+    if checkpoint is not None:
+        checkpoint.save(state_of(stack, tracker, epoch, evaluation), send=False)
     return Fit(
         weight_pg=tracker.weight_pg,
         last_weight_pg=tracker.last_weight_pg,

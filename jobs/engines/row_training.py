@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jobs.engines.checkpointing import Checkpoints
 from jobs.engines.curves import best_epoch_index, converged_by_gap, converged_by_plateau
 from jobs.engines.descent import prepare
 from jobs.engines.divergence import earlier
@@ -22,12 +23,16 @@ from jobs.moments import Moments, Scaling, leaving_out, mse, scaling_of
 from jobs.trials import BlockResult, Hyperparameters
 
 
-def train(rows: Rows, hyperparameters: Hyperparameters, settings: TrainingSettings) -> BlockResult:
-    """Return the trials of a dataset at every grid point."""
+def train(
+    rows: Rows, hyperparameters: Hyperparameters, settings: TrainingSettings, checkpoints: Checkpoints | None = None
+) -> BlockResult:
+    """Return the trials of a dataset at every grid point; each fit is saved in a part of `checkpoints`."""
     started = time.perf_counter()
     moments, parts = rows.moments()
     kept = moments.without(parts[0]) if len(parts) == 1 else moments
-    pooled = _cross_validate(rows, moments, parts, hyperparameters, settings) if len(parts) > 1 else None
+    pooled = None
+    if len(parts) > 1:
+        pooled = _cross_validate(rows, moments, parts, hyperparameters, settings, checkpoints)
     scaling = scaling_of(kept, settings.bias) if settings.normalize else None
     held_out = 0 if len(parts) == 1 else None
     result = fit(
@@ -37,6 +42,7 @@ def train(rows: Rows, hyperparameters: Hyperparameters, settings: TrainingSettin
         hyperparameters,
         settings,
         kept_index_g=best_epoch_index(pooled.loss_ge[None], settings.keep)[0] if pooled else None,
+        checkpoint=checkpoints.part("all") if checkpoints else None,
     )
     return _block(result, kept, parts, pooled, scaling, hyperparameters, settings, time.perf_counter() - started)
 
@@ -56,6 +62,7 @@ def _cross_validate(
     parts: tuple[Moments, ...],
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
+    checkpoints: Checkpoints | None,
 ) -> _Pooled:
     """Return how models of the other folds score on each."""
     g, e = hyperparameters.num_points, len(evaluated_epochs(settings.epochs, settings.num_evaluations))
@@ -70,6 +77,7 @@ def _cross_validate(
             hyperparameters,
             settings,
             val_mse_evaluator=MomentsEvaluator(scaling.apply(part) if scaling else part),
+            checkpoint=checkpoints.part(f"fold {number}") if checkpoints else None,
         )
         share = part.num_rows_m[0] / moments.num_rows_m[0]
         loss_ge += result.val_curve_ge * share
