@@ -10,18 +10,21 @@ from jobs.blocks import make_blocks
 from jobs.certificate import Certificate
 from jobs.config import JobConfig
 from jobs.data import read_datasets
-from jobs.planning import Recipe, make_recipe
+from jobs.fleet.plan import FleetPlan, plan_fleet
+from jobs.fleet.run import fleet_job, is_fleet
+from jobs.planning import Recipe, make_recipe, policy_of
 from jobs.training import certify_dataset
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The recipe, the blocks (the names of the datasets that a Ray task trains together), and the certificates."""
+    """The recipe, the blocks (names of the datasets that a Ray task trains together), the certificates, the fleets."""
 
     collection: str
     recipe: Recipe
     blocks: tuple[tuple[str, ...], ...]
     certificates: tuple[Certificate, ...]
+    fleets: tuple[FleetPlan, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of `plan --json`."""
@@ -31,17 +34,25 @@ class Plan:
             "reason": self.recipe.reason,
             "blocks": [{"datasets": list(block)} for block in self.blocks],
             "datasets": [certificate.to_json() for certificate in self.certificates],
+            "fleets": [fleet.to_json() for fleet in self.fleets],
         }
 
 
 def make_plan(config: JobConfig, base: Path) -> Plan:
     """Return the plan of a job. Raises ConfigError, and DataError at the first dataset that can't be regressed on."""
     recipe = make_recipe(config)
-    datasets = read_datasets(config, base)
+    scanned = [spec for spec in config.datasets if is_fleet(spec, recipe, config.training, base)]
+    datasets = read_datasets(config, base, [spec for spec in config.datasets if spec not in scanned])
     blocks = make_blocks(datasets)
+    fleets = [
+        plan_fleet(fleet_job(spec, config.training, recipe, policy_of(config, spec.name), base, None))
+        for spec in scanned
+    ]
+    certified = [certify_dataset(dataset, recipe) for dataset in datasets]
     return Plan(
         collection=config.name,
         recipe=recipe,
         blocks=tuple(tuple(block) for block in blocks.values()),
-        certificates=tuple(certify_dataset(dataset, recipe) for dataset in datasets),
+        certificates=(*certified, *(certificate for fleet in fleets for certificate in fleet.certificates)),
+        fleets=tuple(fleets),
     )

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.fleet.outcome import FleetOutcome
+from jobs.fleet.plan import FleetPlan
 from jobs.plan import Plan
 from jobs.reporting import DatasetOutcome, JobOutcome, trial_document
 
@@ -107,6 +108,8 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(f"{plan.collection}: {plan.recipe.reason}")
     for block in plan.blocks:
         console.print(f"block: {', '.join(block)}")
+    for fleet in plan.fleets:
+        _print_fleet_plan(console, fleet)
     for certificate in plan.certificates:
         table = Table(title=f"{certificate.dataset} ({certificate.num_rows} rows)", title_justify="left")
         table.add_column("learning rate", justify="right")
@@ -121,3 +124,14 @@ def print_plan(console: Console, plan: Plan) -> None:
         console.print(table)
         if certificate.advice is not None:
             console.print(f"{certificate.dataset}: {certificate.advice}")
+
+
+def _print_fleet_plan(console: Console, fleet: FleetPlan) -> None:
+    console.print(f"{fleet.name}: {fleet.num_groups} datasets, {len(fleet.failures)} that can't be trained")
+    for what in ("num_rows", "stability_limit", "condition_number"):
+        spread = getattr(fleet, what)
+        if spread is not None:
+            least, median, greatest = (f"{value:.6g}" for value in spread)
+            console.print(f"{fleet.name}: {what.replace('_', ' ')} {least} to {greatest}, median {median}")
+    for name, reason in sorted(fleet.failures.items())[:MAX_REASONS]:
+        console.print(f"{fleet.name}: {name}: {reason}", markup=False)

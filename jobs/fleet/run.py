@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from handler.model_card import Feature, ModelCard
 from jobs.cluster import Cluster
 from jobs.config import DatasetConfig, TrainingConfig
 from jobs.errors import DataError
@@ -22,14 +19,15 @@ from jobs.planning import Recipe
 from jobs.progress import Progress
 from jobs.selection import Policy
 from jobs.sources.columns import Fragment
-from jobs.sources.dataset import features_of, fragments_of, naming
+from jobs.sources.dataset import fragments_of, naming
 from jobs.tasks import Outcome, Patience, Task
 from model_store.runs import RunFolder
 from model_store.s3_settings import S3Settings
 
-from .blocks import Fills, Layout, Split
+from .blocks import Layout
+from .layout import initial_layout, with_surveys
 from .outcome import FleetOutcome, PartOutcome
-from .scan import ScanSummary, Survey, merge_surveys, needs_survey, scan, survey
+from .scan import ScanSummary, needs_survey, scan, survey
 from .stamps import file_stamps
 from .stored import StoredParts, fleet_key
 from .training import FleetSpec, PartResult, merge_parts, train_part
@@ -133,31 +131,15 @@ def _layout(
     progress: Progress,
 ) -> Layout:
     """Return how rows are read; for levels and fill values they are read once before."""
-    rule = job.dataset.validation
-    split = Split(rule.seed, rule.fraction, rule.folds) if rule else None
-    features = features_of(job.dataset)
-    card = ModelCard(job.dataset.target, features, bias=False)
-    layout = Layout(job.dataset.name, card, job.dataset.group_by, split, None)
-    if not needs_survey(features):
+    layout = initial_layout(job.dataset)
+    if not needs_survey(layout.card.features):
         return layout
     tasks = [
         Task(f"{job.dataset.name} survey {at}", survey, (share, layout, job.s3, job.training.memory_mb))
         for at, share in enumerate(shares)
     ]
     surveys = [outcome.value for outcome in _run(cluster, tasks, f"{job.dataset.name}: surveys", patience, progress)]
-    return _with_survey(layout, merge_surveys(surveys, len(features)))
-
-
-def _with_survey(layout: Layout, found: Survey) -> Layout:
-    features: tuple[Feature, ...] = tuple(
-        replace(feature, levels=tuple(sorted(levels))) if feature.kind == "categorical" else feature
-        for feature, levels in zip(layout.card.features, found.levels, strict=True)
-    )
-    filled = np.array([feature.missing == "mean" for feature in features])
-    with np.errstate(invalid="ignore"):
-        mean_mk = np.where(filled & (found.count_mk > 0), found.sum_mk / np.maximum(found.count_mk, 1), np.nan)
-    fills = Fills(found.name_m, mean_mk) if filled.any() else None
-    return replace(layout, card=replace(layout.card, features=features), fills=fills)
+    return with_surveys(layout, surveys)
 
 
 def _scan(
