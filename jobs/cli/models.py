@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ models = typer.Typer(help="What is in the store.", no_args_is_help=True)
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.add_typer(models, name="models")
+    app.command("gc")(gc)
 
 
 @models.command("list")
@@ -113,3 +115,36 @@ def export(
         emit_json({"collection": collection, "dataset": dataset, "out": str(out)})
     else:
         console().print(f"exported to {out}")
+
+
+@models.command("verify")
+def verify(collection: CollectionArgument, store: StoreOption = None, json: JsonOption = False) -> int:
+    """Read everything that a collection names, and say what is broken; exit code 4 if something is."""
+    from model_store import open_ledger
+
+    problems = open_ledger(store).verify(collection)
+    if json:
+        emit_json({"collection": collection, "problems": [asdict(problem) for problem in problems]})
+    for problem in () if json else problems:
+        console().print(f"{problem.key}: {problem.reason} (version {problem.version})", markup=False)
+    if not json and not problems:
+        console().print(f"{collection} is whole")
+    return 4 if problems else 0
+
+
+def gc(
+    collection: CollectionArgument,
+    store: StoreOption = None,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest versions stay whole.")] = 10,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Remove the blobs that no kept version and no running run names."""
+    from model_store import open_ledger
+
+    report = open_ledger(store).gc(collection, keep, dry_run)
+    if json:
+        emit_json(asdict(report))
+        return
+    did = "would remove" if dry_run else "removed"
+    console().print(f"{collection}: {did} {len(report.removed)} objects ({report.removed_bytes / 2**20:.1f} MiB)")
