@@ -1,0 +1,199 @@
+"""Rolling versions out under load: no request is lost, and a failure leaves the old version serving."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from handler.description import example
+from model_store import open_ledger
+from model_store.archive import Archive
+from model_store.archives import archive_of
+from model_store.deployment import Deployment, Target, deploy, undeploy
+from model_store.fleets import gather
+from model_store.following import deploy_version, follow
+from model_store.ledger import Ledger
+from model_store.management import Management
+from model_store.server_errors import DeploymentError, KeyRefusedError, ServerError
+from tests.servers.load import Load
+from tests.servers.sample_fleets import commit_models, sample_stores
+from tests.servers.torchserve import ServedStores, until
+
+pytestmark = [pytest.mark.torchserve, pytest.mark.timeout(300)]
+
+MODEL = "rolling"
+BODY = json.dumps({"dataset": "north", "instances": [[3, 1]]}).encode()
+SCALE = float(os.environ.get("GRIDLINE_SOAK_SCALE", "1.0"))
+SHORT_RATE, FULL_RATE, FULL_SECONDS = 60.0, 200.0, 60.0
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """A store with three versions, each of which predicts one more than the one before."""
+    made = open_ledger(str(tmp_path / "store"))
+    for shift in range(3):
+        commit_models(made, MODEL, sample_stores(float(shift)))
+    return made
+
+
+@pytest.fixture
+def target(served_stores: ServedStores) -> Iterator[Target]:
+    """The server of the session, from which the model is removed after the test."""
+    with served_stores.management() as management:
+        made = Target(management, served_stores.server.settings.model_store, drain_s=0.5)
+        yield made
+        undeploy(made, MODEL)
+
+
+def predicted(served: ServedStores) -> tuple[int, float]:
+    """Return the version that answers, and its prediction."""
+    document = served.client.post(f"/predictions/{MODEL}", content=BODY).json()
+    return document["model"]["version"], document["predictions"][0]
+
+
+def rollout(ledger: Ledger, target: Target, number: int) -> Deployment:
+    return deploy_version(ledger, ledger.version(MODEL, number), target)
+
+
+def ready_pids(target: Target) -> set[int]:
+    """Return the process ids of the workers that are ready."""
+    return {worker.pid for worker in target.management.describe(MODEL, "1").workers if worker.is_ready}
+
+
+def broken(archive: Archive, folder: Path) -> Archive:
+    """Return an archive of the same version that TorchServe takes and no worker can load: the index is left out."""
+    path = folder / "broken.mar"
+    with zipfile.ZipFile(archive.path) as source, zipfile.ZipFile(path, "w") as changed:
+        for info in source.infolist():
+            if not info.filename.endswith("index.safetensors"):
+                changed.writestr(info, source.read(info))
+    return replace(archive, path=path, sha256="0" * 64)
+
+
+def test_deploy_rolls_forward_and_back_and_keeps_the_last_versions(
+    served_stores: ServedStores, ledger: Ledger, target: Target
+) -> None:
+    first = rollout(ledger, target, 1)
+    assert (first.previous, first.changed) == (None, True)
+    base = predicted(served_stores)[1]
+    assert rollout(ledger, target, 1).changed is False
+    with Load(served_stores.server.settings, f"/predictions/{MODEL}", BODY, SHORT_RATE) as load:
+        until(lambda: len(load.outcomes) > 10)
+        assert rollout(ledger, target, 2).previous == "1"
+        assert predicted(served_stores) == (2, pytest.approx(base + 1))
+        assert rollout(ledger, target, 1).previous == "2"
+        assert predicted(served_stores) == (1, pytest.approx(base))
+    assert load.failures() == []
+    assert load.versions() == [1, 2]
+    done = rollout(ledger, target, 3)
+    assert done.removed == ("1",)
+    registered = {one.version: one.num_ready for one in target.management.versions(MODEL)}
+    assert registered.pop("3") == 1
+    assert list(registered.values()) == [0]
+    archives = [path.name for path in target.model_store.iterdir() if path.name.startswith(MODEL)]
+    assert len(archives) == 2
+
+
+def test_an_archive_that_cannot_load_leaves_the_old_version_serving(
+    served_stores: ServedStores, ledger: Ledger, target: Target, tmp_path: Path
+) -> None:
+    rollout(ledger, target, 1)
+    before = sorted(path.name for path in target.model_store.iterdir())
+    version = ledger.version(MODEL, 2)
+    expected = example(gather(version, ["bare"]).fleet)
+    archive = broken(archive_of(ledger, version, tmp_path / "archives"), tmp_path)
+    with (
+        Load(served_stores.server.settings, f"/predictions/{MODEL}", BODY, SHORT_RATE) as load,
+        pytest.raises(DeploymentError, match=r"version 2 of 'rolling' is not deployed: .*; version 1 serves as before"),
+    ):
+        deploy(target, archive, expected)
+    assert load.failures() == []
+    assert load.versions() == [1]
+    assert [one.version for one in target.management.versions(MODEL)] == ["1"]
+    assert sorted(path.name for path in target.model_store.iterdir()) == before
+
+
+def test_a_killed_worker_loses_at_most_what_it_had_in_its_hands(
+    served_stores: ServedStores, ledger: Ledger, target: Target
+) -> None:
+    rollout(ledger, replace(target, workers=2), 1)
+    workers = target.management.describe(MODEL, "1").workers
+    with Load(served_stores.server.settings, f"/predictions/{MODEL}", BODY, SHORT_RATE) as load:
+        until(lambda: len(load.outcomes) > 10)
+        killed_at = time.monotonic()
+        os.kill(workers[0].pid, signal.SIGKILL)
+        until(lambda: len(ready_pids(target) - {workers[0].pid}) == 2, timeout_s=60)
+        recovered = len(load.outcomes)
+        until(lambda: len(load.outcomes) > recovered + 10)
+    assert len(load.failures()) <= 1
+    assert all(one.sent_at <= killed_at + 1.0 for one in load.failures())
+    assert workers[1].pid in ready_pids(target)
+
+
+def test_follow_deploys_each_new_version_as_it_is_committed(
+    served_stores: ServedStores, ledger: Ledger, target: Target
+) -> None:
+    class EnoughError(Exception):
+        pass
+
+    seen: list[int] = []
+
+    def report(done: Deployment) -> None:
+        seen.append(done.version)
+        if done.version == 4:
+            raise EnoughError
+
+    def run() -> None:
+        with pytest.raises(EnoughError):
+            follow(ledger, MODEL, target, report, poll_s=0.05)
+
+    follower = threading.Thread(target=run)
+    follower.start()
+    until(lambda: seen == [3], timeout_s=60)
+    commit_models(ledger, MODEL, sample_stores(7.0))
+    follower.join(timeout=60)
+    assert seen == [3, 4]
+    assert predicted(served_stores)[0] == 4
+
+
+def test_deploy_says_that_nothing_listens(ledger: Ledger, tmp_path: Path) -> None:
+    with Management("http://127.0.0.1:9") as management, pytest.raises(ServerError, match="can't be reached"):
+        rollout(ledger, Target(management, tmp_path), 1)
+
+
+def test_deploy_without_the_key_is_refused(served_stores: ServedStores, ledger: Ledger, tmp_path: Path) -> None:
+    url = served_stores.server.settings.management_url
+    with Management(url) as management, pytest.raises(KeyRefusedError, match="set --token-file"):
+        rollout(ledger, Target(management, tmp_path), 1)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_200_requests_a_second_through_deploy_rollback_kill_and_a_broken_archive(
+    served_stores: ServedStores, ledger: Ledger, target: Target, tmp_path: Path
+) -> None:
+    two = replace(target, workers=2)
+    rollout(ledger, two, 1)
+    until_s = time.monotonic() + max(20.0, FULL_SECONDS * SCALE)
+    archive = broken(archive_of(ledger, ledger.version(MODEL, 3), tmp_path / "archives"), tmp_path)
+    with Load(served_stores.server.settings, f"/predictions/{MODEL}", BODY, FULL_RATE) as load:
+        rollout(ledger, two, 2)
+        rollout(ledger, two, 1)
+        with pytest.raises(DeploymentError):
+            deploy(two, archive, example(gather(ledger.version(MODEL, 3), ["bare"]).fleet))
+        assert load.failures() == []
+        killed = target.management.describe(MODEL, "1").workers[0].pid
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: len(ready_pids(target) - {killed}) == 2, timeout_s=60)
+        until(lambda: time.monotonic() > until_s, timeout_s=FULL_SECONDS + 60)
+    assert len(load.outcomes) >= 0.95 * FULL_RATE * max(20.0, FULL_SECONDS * SCALE)
+    assert len(load.failures()) <= 1
