@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jobs.shares import fill_shares
 from jobs.sources.dataset import Dataset
 
 BLOCK_BYTES = 64 * 2**20  # enough work to outweigh a task's few milliseconds, small enough to spread
@@ -16,14 +17,7 @@ def make_blocks(datasets: Sequence[Dataset], num_blocks_min: int = 2) -> dict[st
     """
     total = sum(_size_bytes(dataset) for dataset in datasets)
     limit = min(BLOCK_BYTES, -(-total // num_blocks_min))
-    blocks: list[list[Dataset]] = []
-    filled = limit
-    for dataset in datasets:
-        if filled >= limit:
-            blocks.append([])
-            filled = 0
-        blocks[-1].append(dataset)
-        filled += _size_bytes(dataset)
+    blocks = fill_shares(datasets, _size_bytes, limit)
     return {_key(block): {dataset.name: dataset for dataset in block} for block in blocks}
 
 

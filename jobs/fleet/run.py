@@ -18,6 +18,7 @@ from jobs.errors import DataError
 from jobs.planning import Recipe
 from jobs.progress import Progress
 from jobs.selection import Policy
+from jobs.shares import fill_shares
 from jobs.sources.columns import Fragment
 from jobs.sources.dataset import fragments_of, naming
 from jobs.tasks import Outcome, Patience, Task
@@ -107,15 +108,7 @@ def share_out(fragments: Sequence[Fragment], slots: int) -> list[tuple[Fragment,
     """Return the fragments dealt to scan tasks: neighbours together, some tasks for each slot, none too large."""
     total = sum(fragment.size_bytes for fragment in fragments)
     limit = max(1, min(SCAN_BYTES, -(-total // (2 * slots))))
-    shares: list[list[Fragment]] = []
-    filled = limit
-    for fragment in fragments:
-        if filled >= limit:
-            shares.append([])
-            filled = 0
-        shares[-1].append(fragment)
-        filled += fragment.size_bytes
-    return [tuple(share) for share in shares]
+    return [tuple(share) for share in fill_shares(fragments, lambda fragment: fragment.size_bytes, limit)]
 
 
 def _num_parts(fragments: Sequence[Fragment], slots: int) -> int:
