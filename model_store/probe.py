@@ -19,7 +19,7 @@ from .names import PROBES
 from .objects import ObjectStore, stat
 
 FORMAT = 1
-ROUNDS = 3
+ROUNDS = 2
 WRITERS = 6
 CLOCK_WARNING_S = 60.0
 

@@ -256,13 +256,13 @@ def cut(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [flip, cut, lambda data: b"", lambda data: b"\x00" * len(data)])
 @pytest.mark.parametrize("kind", ["checkpoint", "statistics"])
-def test_damaged_blob_is_named_and_never_used(ledger: Ledger, damage: Callable[[bytes], bytes], kind: str) -> None:
-    commit(ledger, "plants", {"a": 2.0})
-    key = f"blobs/{ledger.version('plants').find('a')[kind]}.safetensors"
-    ledger.objects.put(key, damage(ledger.objects.read(key)))
+def test_damaged_blob_is_named_and_never_used(folder: Ledger, damage: Callable[[bytes], bytes], kind: str) -> None:
+    commit(folder, "plants", {"a": 2.0})
+    key = f"blobs/{folder.version('plants').find('a')[kind]}.safetensors"
+    folder.objects.put(key, damage(folder.objects.read(key)))
     with pytest.raises(StoreError, match=f"{key} is corrupt"):
-        ledger.champion("plants", "a")
-    assert [(problem.key, problem.version) for problem in ledger.verify("plants")] == [(key, 1)]
+        folder.champion("plants", "a")
+    assert [(problem.key, problem.version) for problem in folder.verify("plants")] == [(key, 1)]
 
 
 def test_swapped_blob_is_named(ledger: Ledger) -> None:
@@ -285,14 +285,14 @@ def test_missing_blob_is_named(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, cut, lambda data: b"", lambda data: b"[]", lambda data: b'{"format": 1}'])
-def test_damaged_commit_is_named(ledger: Ledger, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_commit_is_named(folder: Ledger, damage: Callable[[bytes], bytes]) -> None:
     for value in (3.0, 2.0, 1.0):
-        commit(ledger, "plants", {"a": value})
-    key = ledger.version("plants", 2).key
-    ledger.objects.put(key, damage(ledger.objects.read(key)))
+        commit(folder, "plants", {"a": value})
+    key = folder.version("plants", 2).key
+    folder.objects.put(key, damage(folder.objects.read(key)))
     with pytest.raises(StoreError, match=f"{key} is corrupt"):
-        Ledger(ledger.objects).version("plants", 2)
-    assert [(problem.key, problem.version) for problem in ledger.verify("plants")] == [(key, 2)]
+        Ledger(folder.objects).version("plants", 2)
+    assert [(problem.key, problem.version) for problem in folder.verify("plants")] == [(key, 2)]
 
 
 def test_missing_commit_is_a_gap(ledger: Ledger) -> None:

@@ -161,7 +161,8 @@ def test_run_claim_is_for_one(ledger: Ledger, place: Place) -> None:
         pass
 
 
-def test_export_needs_no_gridline(ledger: Ledger, tmp_path: Path) -> None:
+def test_export_needs_no_gridline(tmp_path: Path) -> None:
+    ledger = open_ledger(str(tmp_path / "store"))
     commit(ledger, "plants", {"a": 1.5, "b": 2.5})
     commit(ledger, "plants", {"c": 3.5})
     files = ledger.export("plants", None, tmp_path / "all")

@@ -122,6 +122,7 @@ def test_writers_killed_at_random_moments_leave_nothing_half(durable: Place, sta
         rest, _ = writer.communicate()
         acknowledged += acknowledged_by(first + rest)
     num_versions = assert_whole(durable, acknowledged)
+    print(f"{scaled(40, 4)} writers killed: {len(acknowledged)} commits acknowledged, {num_versions} versions")
     assert len(acknowledged) <= num_versions <= len(acknowledged) + scaled(40, 4)
 
 
@@ -169,4 +170,6 @@ def test_server_killed_during_commits_loses_none_that_was_acknowledged(tmp_path:
             stop.set()
             acknowledged = [line for writer in writers for line in writer.result()]
         assert acknowledged
-        assert_whole(place, acknowledged)
+        num_versions = assert_whole(place, acknowledged)
+        kills = scaled(20, 2)
+        print(f"server killed {kills} times: {len(acknowledged)} commits acknowledged, {num_versions} versions")
