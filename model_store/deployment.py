@@ -142,12 +142,13 @@ def _retire(target: Target, model: str, version: str) -> None:
 
     TorchServe tells how many requests wait, not how many a worker has in its hands: so none may wait for `drain_s`.
     """
-    deadline = time.monotonic() + DRAIN_TIMEOUT_S
-    idle_since = time.monotonic()
-    while (now := time.monotonic()) - idle_since < target.drain_s:
-        if target.management.describe(model, version).num_pending:
-            idle_since = now
-        if now > deadline:
+    started = time.monotonic()
+    idle_since: float | None = None
+    while idle_since is None or time.monotonic() - idle_since < target.drain_s:
+        now = time.monotonic()
+        is_idle = target.management.describe(model, version).num_pending == 0
+        idle_since = (idle_since or now) if is_idle else None
+        if now - started > DRAIN_TIMEOUT_S:
             raise ServerError(f"version {version} still has requests waiting after {DRAIN_TIMEOUT_S:.0f} s")
         time.sleep(POLL_INTERVAL_S)
     target.management.scale(model, version, 0)
