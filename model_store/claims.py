@@ -24,6 +24,7 @@ from .objects import ObjectInfo, ObjectStore
 from .process_identity import ProcessIdentity, is_dead, this_process
 
 LEASE_S = 60.0
+LONGEST_LEASE_S = 600.0
 CLOCK_MARGIN_S = 2.0  # times of S3 may have whole seconds: a taker waits so much longer than a holder trusts it
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,10 @@ def _read_newer(objects: ObjectStore, stale: ObjectInfo) -> Holder:
 def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LEASE_S) -> Claim:
     """Return the claim below `prefix`, with its heartbeat running.
 
-    `what` names it in errors: `run 'nightly'`. Raises RunClaimedError if a live process holds it.
+    `what` names it in errors: `run 'nightly'`. `lease_s` is at most LONGEST_LEASE_S. Raises RunClaimedError if a live
+    process holds it.
     """
+    lease_s = min(lease_s, LONGEST_LEASE_S)
     holder = holder_of(objects, prefix)
     if holder is not None and holder.is_live:
         raise RunClaimedError(

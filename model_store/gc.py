@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from .blobs import BlobRef
-from .claims import Claim, Holder, holder_of, take_claim
+from .claims import LONGEST_LEASE_S, Claim, Holder, holder_of, take_claim
 from .errors import InvalidNameError, MissingObjectError, UnknownCollectionError
 from .history import History
 from .kept import keep_from, oldest_kept
 from .names import BLOBS, GC_CLAIM, RUN_CLAIMS, RUNS, VERSIONS
 from .objects import ObjectInfo, ObjectStore
-from .pins import FRESH_S, pinned_keys
+from .pins import FRESH_S, forget_old_pins, pinned_keys
 from .versions import Version
 
 DROPPED_GRACE_S = 2 * FRESH_S
@@ -85,6 +85,8 @@ def collect(
         oldest = max(before, head.number - keep + 1)
         if claim is not None and oldest > before:
             keep_from(objects, collection, oldest)
+        if claim is not None:
+            forget_old_pins(objects)
         live = dict(_live_runs(objects))
         spared = _spared(objects, collection, range(before, oldest), oldest, live, grace_s)
         found = _sweep(objects, spared, claim)
@@ -150,7 +152,9 @@ def _blobs_left(version: Version) -> set[BlobRef]:
 
 
 def _live_runs(objects: ObjectStore) -> Iterator[tuple[str, Holder]]:
-    for run_id in sorted({info.key.split("/")[1] for info in objects.list(RUN_CLAIMS)}):
+    newest = {info.key.split("/")[1]: info for info in objects.list(RUN_CLAIMS)}
+    now = objects.now()
+    for run_id in (run_id for run_id, info in newest.items() if now - info.modified_at <= 2 * LONGEST_LEASE_S):
         holder = holder_of(objects, f"{RUN_CLAIMS}{run_id}/")
         if holder is not None and holder.is_live:
             yield run_id, holder

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .blobs import BlobRef
 from .claims import LEASE_S, holder_of
-from .errors import MissingObjectError, StoreError
+from .errors import CorruptObjectError, MissingObjectError, StoreError
 from .names import BLOBS, GC_CLAIM, GC_PINS
 from .objects import ObjectInfo, ObjectStore, stat
 
@@ -45,14 +45,24 @@ def secure_blobs(objects: ObjectStore, named: Set[BlobRef], written: Set[BlobRef
 
 
 def pinned_keys(objects: ObjectStore) -> set[str]:
-    """Return the keys of all blobs that a commit under way has pinned, and remove pins of long ago."""
-    keys: set[str] = set()
+    """Return the keys of all blobs that a commit under way has pinned. Raises CorruptObjectError for a bad pin."""
+    recent = [info for info in objects.list(GC_PINS) if objects.now() - info.modified_at <= PIN_S]
+    return {key for info in recent for key in _read_pin(objects, info.key)}
+
+
+def forget_old_pins(objects: ObjectStore) -> None:
+    """Remove the pins of commits that were made, or given up, long ago."""
     for info in list(objects.list(GC_PINS)):
         if objects.now() - info.modified_at > PIN_S:
             objects.delete(info.key)
-        else:
-            keys |= set(json.loads(objects.read(info.key))["blobs"])
-    return keys
+
+
+def _read_pin(objects: ObjectStore, key: str) -> list[str]:
+    try:
+        return [str(blob) for blob in json.loads(objects.read(key))["blobs"]]
+    except (ValueError, KeyError, TypeError) as exc:
+        reason = f"it is not a pin ({exc}), so gc can't tell what to spare; it counts for {PIN_S / 3600:g} h"
+        raise CorruptObjectError(f"{objects.uri}/{key}", reason) from exc
 
 
 def _wait_for_gc(objects: ObjectStore, written_s: float) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from model_store import claims, pins
 from model_store.blobs import BlobRef
 from model_store.champion_table import rows_to_table
-from model_store.errors import MissingObjectError, RunClaimedError, StoreError, UnknownVersionError
+from model_store.errors import CorruptObjectError, MissingObjectError, RunClaimedError, StoreError, UnknownVersionError
 from model_store.ledger import Ledger
 from model_store.names import GC_CLAIM
 from model_store.objects import ObjectStore
@@ -180,6 +180,27 @@ def test_rollback_beside_gc_is_whole_or_refused(folder: Ledger, monkeypatch: pyt
     assert another.rollback("plants", 1).number == 3
     assert values_of(folder, "plants") == {"a": 2.0}
     assert folder.verify("plants") == []
+
+
+def test_pins_are_read_and_forgotten_when_old(folder: Ledger) -> None:
+    commit(folder, "plants", {"a": 1.0})
+    pin = "gc/pins/0.json"
+    folder.objects.create(pin, b'{"blobs": ["blobs/x"]}')
+    assert pins.pinned_keys(folder.objects) == {"blobs/x"}
+    path = folder.objects.local_path(pin)
+    assert path is not None
+    os.utime(path, (time.time() - 2 * pins.PIN_S,) * 2)
+    folder.gc("plants", keep=1, dry_run=True)
+    assert path.exists() and pins.pinned_keys(folder.objects) == set()
+    folder.gc("plants", keep=1)
+    assert not path.exists()
+
+
+def test_unreadable_pin_stops_gc(folder: Ledger) -> None:
+    commit(folder, "plants", {"a": 1.0})
+    folder.objects.create("gc/pins/0.json", b"rubbish")
+    with pytest.raises(CorruptObjectError, match=r"gc/pins/0\.json is corrupt: it is not a pin"):
+        folder.gc("plants", keep=1)
 
 
 def test_commit_waits_for_a_running_gc_and_sees_what_it_took(folder: Ledger) -> None:
