@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ LOST = (WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
 PART_RETRIES = 3
 IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: a slot never idles, and memory is bounded
 POLL_S = 0.5
+CONTACT_S = 10.0
 NODE_LOSS_S = 5.0  # what a node that restarts is given, before it is said that no node has room
 
 OnSaved = Callable[[Saved], None]
@@ -229,14 +231,28 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it says that there is a token
     elif "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
         options["runtime_env"] = {"py_modules": own_packages()}
+    _require_listener(target)
     with sigterm_kept():  # ray.init sets one that ends the program by another exit code
         try:
             ray.init(**options)
         except (ConnectionError, ValueError, RuntimeError, RayError) as exc:
-            raise ClusterError(
-                f"no Ray cluster at '{target}': {_line(exc)}. Set --address, or 'local' for one here"
-            ) from exc
+            raise _no_cluster(target, exc) from exc
     try:
         yield Cluster(target)
     finally:
         ray.shutdown()
+
+
+def _require_listener(target: str) -> None:
+    """Raise ClusterError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = target.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONTACT_S).close()
+    except (OSError, OverflowError) as exc:
+        raise _no_cluster(target, exc) from exc
+
+
+def _no_cluster(target: str, error: Exception) -> ClusterError:
+    return ClusterError(f"no Ray cluster at '{target}': {_line(error)}. Set --address, or 'local' for one here")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -272,6 +273,24 @@ def test_cli_exit_code_of_a_dataset_that_fails_is_5_and_the_others_are_committed
     assert answer.document["committed"]
     (failed,) = [each for each in answer.document["datasets"] if each["status"] == "failed"]
     assert failed["reason"] == "the disk is full"
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_cli_exit_code_of_a_cluster_that_is_not_there_is_4(shell: Shell, scheme: str) -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+        answer = shell.train("--address", address, "--json")
+    assert answer.document["exit_code"] == answer.code == 4
+    assert answer.document["error"].startswith(f"no Ray cluster at '{address}': ")
+    assert not any("versions" in path for path in shell.contents())
+
+
+def test_cli_exit_code_of_a_store_that_can_not_be_written_is_4(shell: Shell, inline_cluster: InlineCluster) -> None:
+    shell.write("store", "a file, and no folder")
+    answer = shell.train("--json")
+    assert answer.document["exit_code"] == answer.code == 4
+    assert (shell.folder / "store").read_text() == "a file, and no folder"
 
 
 def test_cli_exit_code_of_an_interrupt_is_130(shell: Shell, inline_cluster: InlineCluster) -> None:
