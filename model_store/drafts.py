@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -22,7 +23,6 @@ def version_of(
     collection: str,
     parent: Version | None,
     draft: Draft,
-    commit_id: str,
     created_at: str,
 ) -> Version:
     """Return the version that comes after `parent`, with the parts of a large table stored through `put`.
@@ -36,7 +36,7 @@ def version_of(
     return Version(
         collection=collection,
         number=parent.number + 1 if parent else 1,
-        commit_id=commit_id,
+        commit_id=uuid.uuid4().hex,
         parent=parent.commit_id if parent else None,
         created_at=created_at,
         run_id=draft.run_id,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,12 +160,19 @@ class Ledger:
         """
         history = self._history(collection)
         head = history.head()
+        num_gone = 0
         for attempt in range(COMMIT_ATTEMPTS):
             draft = propose(head)
             if draft is None:
                 return None
             require_promises(self.objects)
-            version = self._prepare(collection, head, draft)
+            try:
+                version = self._prepare(collection, head, draft)
+            except MissingObjectError:  # gc took a blob meanwhile: a proposal that stores its blobs stores it anew
+                num_gone += 1
+                if num_gone == READ_ATTEMPTS:
+                    raise
+                continue
             if self._create(history, version):
                 return version
             head = history.overtaken(version.number)
@@ -196,7 +202,7 @@ class Ledger:
 
     def _prepare(self, collection: str, head: Version | None, draft: Draft) -> Version:
         now = datetime.fromtimestamp(self.objects.now(), UTC).isoformat(timespec="milliseconds")
-        version = version_of(self.objects, self.put_blob, collection, head, draft, uuid.uuid4().hex, now)
+        version = version_of(self.objects, self.put_blob, collection, head, draft, now)
         named = version.blobs() - (head.blobs() if head else set())
         since = time.monotonic() - FRESH_S
         fresh = {ref: at for ref, at in self._written.items() if at > since and ref in named}

@@ -1,9 +1,9 @@
 """What keeps gc and a commit from missing each other, though S3 has neither locks nor conditional deletes.
 
-A commit that names a blob which is not brand-new first pins it, and then looks for a running gc. A gc first announces
-itself, and then looks for pins. So at least one of the two sees the other: either gc spares the blob, or the commit
-waits until gc has ended and makes sure that the blob is still there before it creates the version.
-A brand-new blob needs no pin, because gc spares blobs that are younger than twice FRESH_S.
+A commit that names a blob which it has not just stored itself first pins it, and then looks for a running gc. A gc
+first announces itself, and then looks for pins. So at least one of the two sees the other: either gc spares the blob,
+or the commit waits until gc has ended and makes sure that the blob is still there before it creates the version.
+A blob that the committing process stored within FRESH_S needs no pin, because gc spares those younger than twice that.
 """
 
 from __future__ import annotations
@@ -36,12 +36,11 @@ def secure_blobs(objects: ObjectStore, named: Set[BlobRef], written: Set[BlobRef
     `written` are those that this process has stored within the last `written_s` seconds, at most FRESH_S.
     Raises MissingObjectError for one that is gone.
     """
-    infos = _stats(objects, named - written)
-    if any(objects.now() - info.modified_at > FRESH_S for info in infos):
+    if foreign := named - written:
         pin = json.dumps({"blobs": sorted(ref.key for ref in named)}).encode()
         objects.create(f"{GC_PINS}{uuid.uuid4().hex}.json", pin)
-    if _wait_for_gc(objects, written_s):
-        _stats(objects, named)
+    may_be_gone = named if _wait_for_gc(objects, written_s) else foreign
+    _require(objects, may_be_gone)
 
 
 def pinned_keys(objects: ObjectStore) -> set[str]:
@@ -86,7 +85,7 @@ def _wait_for_gc(objects: ObjectStore, written_s: float) -> bool:
         time.sleep(POLL_S)
 
 
-def _stats(objects: ObjectStore, refs: Iterable[BlobRef]) -> list[ObjectInfo]:
+def _require(objects: ObjectStore, refs: Iterable[BlobRef]) -> None:
     keys = sorted(ref.key for ref in refs)
     everything: dict[str, ObjectInfo] = {}
     if len(keys) >= LIST_FROM:  # a listing has a thousand a request: worth it unless the store holds far more
@@ -96,4 +95,3 @@ def _stats(objects: ObjectStore, refs: Iterable[BlobRef]) -> list[ObjectInfo]:
     for key, info in zip(keys, found, strict=True):
         if info is None:
             raise MissingObjectError(objects.uri, key)
-    return [info for info in found if info is not None]
