@@ -92,6 +92,7 @@ def _part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:
         inside = length > place
         byte = np.where(inside, data[np.minimum(start + place, len(data) - 1)], 0).astype(np.uint64)
         key = np.where(inside, (key ^ byte) * np.uint64(0x100000001B3), key)
+    key = (key ^ (key >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)  # FNV alone leaves short names in few parts
     return ((key >> np.uint64(33)) % np.uint64(num_parts)).astype(np.int64)
 
 
@@ -118,7 +119,7 @@ def merge(partials: Sequence[Partial]) -> Partial:
         low_mk=low_mk,
         high_mk=high_mk,
         hash_m2=hash_m2,
-        extremes=_merge_extremes([partial.extremes for partial in partials], code_t, m),
+        extremes=merge_extremes([partial.extremes for partial in partials], code_t, m),
         failures=_merge_failures(partials),
     )
 
@@ -132,7 +133,8 @@ def _merge_failures(partials: Sequence[Partial]) -> dict[str, str]:
     return reasons
 
 
-def _merge_extremes(parts: Sequence[Extremes | None], code_t: Codes, num_groups: int) -> Extremes | None:
+def merge_extremes(parts: Sequence[Extremes | None], code_t: Codes, num_groups: int) -> Extremes | None:
+    """Return the extremes of each group among those of all parts; None where none has any."""
     known = [part for part in parts if part is not None]
     if not known:
         return None
@@ -140,6 +142,12 @@ def _merge_extremes(parts: Sequence[Extremes | None], code_t: Codes, num_groups:
     count_t2 = np.concatenate([part.count_m2 for part in known])
     row_t2q = np.concatenate([part.row_m2q for part in known])
     return extremes_of(draw_t2, count_t2, row_t2q, code_t, num_groups)
+
+
+def extremes_of_rows(draw_n: Floats, row_nq: Floats, code_n: Codes, num_groups: int) -> Extremes:
+    """Return the lowest and the highest drawn row of each group."""
+    draw_n2 = np.stack([draw_n, draw_n], axis=1)
+    return extremes_of(draw_n2, np.ones_like(draw_n2), np.stack([row_nq, row_nq], axis=1), code_n, num_groups)
 
 
 def extremes_of(draw_t2: Floats, count_t2: Floats, row_t2q: Floats, code_t: Codes, num_groups: int) -> Extremes:
