@@ -59,11 +59,11 @@ class Fleet:
 
     collection: str
     version: int
-    index: NameIndex
-    stack_n: NDArray[np.int32]
-    row_n: NDArray[np.int32]
-    stacks: tuple[ServedStack, ...]
-    facts: FactTable = field(default_factory=FactTable)
+    index: NameIndex = field(repr=False)
+    stack_n: NDArray[np.int32] = field(repr=False)
+    row_n: NDArray[np.int32] = field(repr=False)
+    stacks: tuple[ServedStack, ...] = field(repr=False)
+    facts: FactTable = field(default_factory=FactTable, repr=False)
 
     @cached_property
     def num_datasets(self) -> int:
