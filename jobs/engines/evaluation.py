@@ -14,6 +14,7 @@ from torch import Tensor
 from jobs.engines.batches import EpochPlan, Samples
 from jobs.engines.loading import Loader
 from jobs.engines.losses import Loss
+from jobs.engines.ranks import ALONE, Ranks
 from jobs.moments import Moments, mse
 
 
@@ -40,6 +41,7 @@ class SamplesEvaluator:
     """Any loss by a pass over the rows, in pieces: a piece is summed in the precision of training, all in float64."""
 
     samples: Samples
+    ranks: Ranks = ALONE
 
     def loss(self, weight_pg: Tensor, loss: Loss) -> Tensor:
         n = self.samples.num_rows
@@ -48,4 +50,4 @@ class SamplesEvaluator:
         total_g = torch.zeros(weight_pg.shape[1], dtype=torch.float64)
         for loaded in loader.epoch(EpochPlan(None, (0, n), (n,))):
             total_g += loss.total(loaded.z_cq @ weight_qg).double().cpu()
-        return total_g / n
+        return self.ranks.total(total_g, "a score") / self.samples.num_total

@@ -20,6 +20,7 @@ from jobs.engines.checkpointing import Checkpoint, restore, state_of
 from jobs.engines.evaluation import Evaluator
 from jobs.engines.loading import LOAD_ROWS, PIECE_ROWS, Loaded, Loader, worth_keeping
 from jobs.engines.losses import Loss
+from jobs.engines.ranks import ALONE, Ranks
 from jobs.engines.rowwise_optimizers import RowwiseOptimizer, rowwise_optimizer
 from jobs.engines.schedules import learning_rate_factor
 from jobs.engines.settings import TrainingSettings, evaluated_epochs, initial_weights
@@ -43,8 +44,10 @@ class Stack:
     optimizer: RowwiseOptimizer
     loss: Loss
     learning_rate_g: Tensor
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
+        self.reduce = self.ranks.reducer(self.weight_qw)
         self.gradient_qw = torch.empty_like(self.weight_qw)
         self.residual_cw = self.weight_qw.new_empty(PIECE_ROWS, self.weight_qw.shape[1])
         self.slope_cw = self.residual_cw if self.loss.name == "mse" else torch.zeros_like(self.residual_cw)
@@ -99,6 +102,7 @@ def fit(
     kept_index_g: Tensor | None = None,
     val_mse_evaluator: Evaluator | None = None,
     checkpoint: Checkpoint | None = None,
+    ranks: Ranks = ALONE,
 ) -> Fit:
     """Return the grid trained on the samples (one dataset).
 
@@ -107,7 +111,7 @@ def fit(
     `val_mse_evaluator` gives the squared error of each evaluated epoch beside a loss that is another. The fit goes on
     from what `checkpoint` holds, and is saved there whenever that is due.
     """
-    stack = start(samples.num_columns, hyperparameters, settings, samples.x_nd.device)
+    stack = start(samples.num_columns, hyperparameters, settings, ranks)
     kept = worth_keeping(samples, settings.torch_dtype, settings.epochs)
     loader = Loader(samples, settings.torch_dtype, bias=settings.bias, kept=kept)
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations).tolist()
@@ -148,10 +152,11 @@ def fit(
 
 
 def start(
-    num_columns: int, hyperparameters: Hyperparameters, settings: TrainingSettings, device: torch.device
+    num_columns: int, hyperparameters: Hyperparameters, settings: TrainingSettings, ranks: Ranks = ALONE
 ) -> Stack:
     """Return the stack before the first step: every grid point at the initial weights of `nn.Linear`."""
     g = hyperparameters.num_points
+    device = ranks.device
     hyperparameters = hyperparameters.to(device, settings.torch_dtype)
     weight_p = initial_weights(num_columns, settings.bias, settings.seed).to(settings.torch_dtype).to(device)
     weight_q = torch.cat([weight_p, weight_p.new_full((1,), -1.0)])
@@ -161,6 +166,7 @@ def start(
         optimizer=rowwise_optimizer(settings, hyperparameters),
         loss=Loss(settings.loss, hyperparameters.huber_delta_g, hyperparameters.quantile_g),
         learning_rate_g=hyperparameters.learning_rate_mg[0],
+        ranks=ranks,
     )
 
 
@@ -179,8 +185,9 @@ def run_epoch(loader: Loader, stack: Stack, settings: TrainingSettings, epoch: i
             if loaded.piece.begin >= last:
                 total_g += stack.loss.total(residual_cg)
             if loaded.piece.closes:
+                stack.reduce(stack.gradient_qw)
                 stack.optimizer.step(weight_pg, gradient_pg, learning_rate_g)
-    return total_g
+    return stack.ranks.total(total_g, "a loss").cpu()
 
 
 def add_gradient(loaded: Loaded, stack: Stack) -> Tensor:

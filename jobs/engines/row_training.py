@@ -43,6 +43,7 @@ def train(
         settings,
         kept_index_g=best_epoch_index(pooled.loss_ge[None], settings.keep)[0] if pooled else None,
         checkpoint=checkpoints.part("all") if checkpoints else None,
+        ranks=rows.ranks,
     )
     return _block(result, kept, parts, pooled, scaling, hyperparameters, settings, time.perf_counter() - started)
 
@@ -78,6 +79,7 @@ def _cross_validate(
             settings,
             val_mse_evaluator=MomentsEvaluator(scaling.apply(part) if scaling else part),
             checkpoint=checkpoints.part(f"fold {number}") if checkpoints else None,
+            ranks=rows.ranks,
         )
         share = part.num_rows_m[0] / moments.num_rows_m[0]
         loss_ge += result.val_curve_ge * share
@@ -91,7 +93,7 @@ def _evaluator(
 ) -> Evaluator:
     if settings.loss == "mse":
         return MomentsEvaluator(scaling.apply(moments) if scaling else moments)
-    return SamplesEvaluator(rows.training(scaling, without=without))
+    return SamplesEvaluator(rows.training(scaling, without=without), rows.ranks)
 
 
 def _held_out_evaluator(
@@ -99,7 +101,7 @@ def _held_out_evaluator(
 ) -> Evaluator:
     if settings.loss == "mse":
         return MomentsEvaluator(scaling.apply(moments) if scaling else moments)
-    return SamplesEvaluator(rows.held_out(scaling, part))
+    return SamplesEvaluator(rows.held_out(scaling, part), rows.ranks)
 
 
 def _block(
