@@ -13,7 +13,7 @@ import pytest
 from model_store import open_ledger
 from tests.servers.ray_cluster import RayHead
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 RUNTIME_ENV = "infra/ray/runtime_env.yaml"
 ASK = """\

@@ -60,6 +60,7 @@ def assert_is_the_plain_loop(trials: list[dict[str, Any]], loops: dict[float, Lo
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_train_on_a_cluster_gives_the_plain_loop_at_every_grid_point(
     ray_head: RayHead, tmp_path: Path, loops: dict[float, LoopRun]
 ) -> None:
@@ -74,6 +75,7 @@ def test_train_on_a_cluster_gives_the_plain_loop_at_every_grid_point(
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_train_on_this_machine_starts_ray_and_commits(ray_head: RayHead, tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     ended = ray_head.python("-m", "jobs", "train", str(ARTICLE), "--json", "--store", store)

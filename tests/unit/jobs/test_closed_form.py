@@ -56,6 +56,9 @@ def test_closed_form_reaches_certified_coefficients(name: str, expected: int) ->
     best = int(result.train_mse_mg[0].nan_to_num(nan=torch.inf).argmin())
     assert digits(result.weight_mgp[0, best], fit.coefficient_p) >= expected
     assert result.status(0, best) == "converged"
+    predicted_n = fit.x_nd @ result.weight_mgp[0, best, :-1] + result.weight_mgp[0, best, -1]
+    certified_n = fit.x_nd @ fit.coefficient_p[:-1] + fit.coefficient_p[-1]
+    torch.testing.assert_close(predicted_n, certified_n, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
