@@ -153,7 +153,7 @@ json_values = st.recursive(
     max_leaves=12,
 )
 keys = st.sampled_from(["instances", "inputs", "dataset", "interval", "parameters", "id", "name", "shape", "data", "x"])
-TYPES = ("application/json", "text/csv", "text/plain", "application/octet-stream", "application/xml", "x/y; charset=é")
+TYPES = ("application/json", "text/csv", "text/plain", "application/octet-stream", "application/xml", "x/y; charset=;;")
 
 
 @st.composite
