@@ -1,0 +1,107 @@
+"""A job whose driver is killed at random moments, and run again until it is done."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from jobs.trial_bytes import read_trials
+from model_store import open_ledger
+from model_store.champion_table import table_to_rows
+from tests.servers.stores import ROOT
+
+NUM_DATASETS, NUM_RATES = 20, 8
+
+
+@dataclass
+class KilledDriver:
+    """Runs the same job by the command line, on a cluster that outlives it, into stores of a folder."""
+
+    folder: Path
+    address: str
+    generator: random.Random
+    epochs: int = 100
+    num_kills: int = 0
+    outputs: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.config = self.folder / "job.yaml"
+        self.config.write_text(json.dumps(self._job()))  # JSON is YAML
+
+    def _job(self) -> dict[str, object]:
+        datasets = []
+        for number in range(NUM_DATASETS):
+            x_n2 = np.random.default_rng(number).normal(size=(500, 2))
+            y_n = x_n2 @ [1.0, -2.0] + number
+            rows = "\n".join(f"{u!r},{v!r},{y!r}" for (u, v), y in zip(x_n2.tolist(), y_n.tolist(), strict=True))
+            (self.folder / f"d{number}.csv").write_text(f"u,v,y\n{rows}\n")
+            name = f"d{number:02d}"
+            datasets.append({"name": name, "source": f"d{number}.csv", "target": "y", "features": ["u", "v"]})
+        rates = [0.001 * 2**power for power in range(NUM_RATES)]
+        training = {"engine": "minibatch", "epochs": self.epochs, "checkpoint_every_s": 0.05}
+        return {"name": "many", "datasets": datasets, "grid": {"learning_rate": rates}, "training": training}
+
+    def undisturbed(self, store: Path) -> float:
+        """Run the job once; return its seconds."""
+        started = time.monotonic()
+        process = self.start(store)
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        document = json.loads(output)
+        assert (document["computed"], document["reused"]) == (NUM_DATASETS * NUM_RATES, 0)
+        return time.monotonic() - started
+
+    def run_until_done(self, store: Path, seconds: float) -> None:
+        """Start the job, and kill it after a random part of `seconds`, again and again, until it ends by itself."""
+        while True:
+            process = self.start(store)
+            try:
+                output, errors = process.communicate(timeout=self.generator.uniform(0.2, 1.0) * seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                self.num_kills += 1
+                assert self.half_done(store) is None
+            else:
+                assert process.returncode == 0, errors
+                self.outputs.append(output)
+                return
+
+    def half_done(self, store: Path) -> str | None:
+        """Return what a reader would see of a commit that is not whole, or None."""
+        ledger = open_ledger(str(store))
+        if ledger.head("many") is None:
+            return None
+        problems = ledger.verify("many")
+        return str(problems[0]) if problems else None
+
+    def start(self, store: Path) -> subprocess.Popen[str]:
+        """Start the job."""
+        command = [sys.executable, "-m", "jobs", "train", str(self.config), "--store", str(store), "--json"]
+        return subprocess.Popen(
+            [*command, "--address", self.address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+
+
+def champions(store: Path) -> dict[str, str]:
+    """Return the checkpoint of each dataset's champion."""
+    return {row["dataset"]: row["checkpoint"] for row in table_to_rows(open_ledger(str(store)).version("many").table())}
+
+
+def stored_keys(store: Path) -> Iterator[bytes]:
+    """Yield the key of every trial that was stored, once for each time."""
+    for path in (store / "runs").glob("*/blocks/*"):
+        for group in read_trials(path.read_bytes().partition(b"\n")[2]):
+            yield from (key for keys in group.keys for key in keys)
