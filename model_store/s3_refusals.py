@@ -65,7 +65,6 @@ def is_transient(code: str, status: int) -> bool:
 
 def cause_of(code: str, status: int, message: str) -> str:
     """Return why S3 refused; the server's own message is quoted for a code that has no text here."""
-    known = CAUSES.get(code) or CAUSES.get(str(status)) if code in ("", str(status)) else CAUSES.get(code)
-    if known:
+    if known := CAUSES.get(code or str(status)):
         return f"{known} ({code or status})"
     return f"the server answered {status} {code}: {' '.join(message.split()) or 'no reason given'}"

@@ -17,7 +17,7 @@ from model_store.errors import CorruptObjectError, MissingObjectError, RunClaime
 from model_store.ledger import Ledger
 from model_store.names import GC_CLAIM
 from model_store.objects import ObjectStore
-from model_store.versions import Draft
+from model_store.versions import Draft, Version
 from tests.servers.proposals import lowest_of_each
 from tests.servers.sample_models import commit, store_rows, values_of
 from tests.servers.stores import Place
@@ -221,6 +221,27 @@ def test_commit_waits_for_a_running_gc_and_sees_what_it_took(folder: Ledger) -> 
         folder.transact("plants", lowest_of_each(rows))
     thread.join()
     assert folder.version("plants").number == 1
+
+
+def test_commit_that_gc_has_robbed_is_proposed_again(folder: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = pins._wait_for_gc
+
+    def rob(objects: ObjectStore, written_s: float) -> bool:
+        monkeypatch.setattr(pins, "_wait_for_gc", wait)
+        for key in blob_keys(folder):
+            objects.delete(key)
+        return True
+
+    monkeypatch.setattr(pins, "_wait_for_gc", rob)
+    proposals = []
+
+    def propose(head: Version | None) -> Draft:
+        proposals.append(head)
+        return Draft(rows_to_table(store_rows(folder, {"a": 1.0})))
+
+    assert folder.transact("plants", propose) is not None
+    assert proposals == [None, None]
+    assert folder.verify("plants") == []
 
 
 def test_commit_of_a_blob_that_is_not_there_is_refused(ledger: Ledger) -> None:
