@@ -21,6 +21,7 @@ from tests.servers.stores import Place, S3Server
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 SCALE = float(os.environ.get("GRIDLINE_SOAK_SCALE", "1"))
 LENGTH_S = max(5.0, 60.0 * SCALE)
+PAUSE_S = 0.5
 
 
 @pytest.fixture(params=["folder", pytest.param("ceph", marks=pytest.mark.s3)])
@@ -61,6 +62,7 @@ class Chaos:
             with ledger.run(f"writer-{writer}-{turn}").claim():
                 ledger.transact("plants", propose)
             self.count("commits")
+            threading.Event().wait(PAUSE_S)  # without a live run gc removes what it may
 
     def roll_back(self) -> None:
         while self.goes_on():
