@@ -78,10 +78,11 @@ class Session:
         """Run one command; one that stays in the foreground goes on until the session ends."""
         if command == "echo $?":
             return Printed(f"{self.last.code}\n", "", 0)
-        self.last = self._run(command)
+        self.last = self.run_beside(command)
         return self.last
 
-    def _run(self, command: str) -> Printed:
+    def run_beside(self, command: str) -> Printed:
+        """Run one command that no other waits for; `echo $?` does not see it."""
         if command.startswith("export "):
             return self._export(command)
         if command == "make demo":

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -20,6 +21,7 @@ from tests.servers.stores import S3Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.torchserve, pytest.mark.timeout(400)]
 
+DEMO = "make demo"
 FAILS = "gridline predict plants --set aera=3"
 COMMANDS = commands()
 
@@ -46,9 +48,14 @@ def session(tmp_path_factory: pytest.TempPathFactory, moto_server: S3Server) -> 
 
 @pytest.fixture(scope="module")
 def transcript(session: Session) -> dict[Command, Printed]:
-    """Every command with what it printed, run one after the other as a reader would."""
+    """Every command with what it printed, run one after the other as a reader would; the demo beside them all."""
     missing = {name for name in ("curl",) if shutil.which(name) is None}
-    return {command: session.run(command.text) for command in COMMANDS if command.text.split()[0] not in missing}
+    [demo] = [command for command in COMMANDS if command.text == DEMO]
+    others = [command for command in COMMANDS if command is not demo and command.text.split()[0] not in missing]
+    with ThreadPoolExecutor() as pool:
+        beside = pool.submit(session.run_beside, DEMO)
+        printed = {command: session.run(command.text) for command in others}
+        return printed | {demo: beside.result()}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.text[:60])

@@ -19,7 +19,7 @@ from tests.servers.torchserve import ServedStores
 
 pytestmark = pytest.mark.torchserve
 
-PROTO = Path(__file__).parents[1] / "data" / "inference.proto"
+PROTO = Path(__file__).parents[2] / "examples" / "serving" / "inference.proto"
 BODY = b'{"dataset": "north", "instances": [[3, 1]]}'
 
 

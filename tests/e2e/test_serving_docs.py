@@ -1,0 +1,66 @@
+"""Every example of docs/serving.md that is marked as one runs, in the order of the page, against a real TorchServe."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc_tools
+import pytest
+from grpc_tools import protoc
+
+from handler.model_card import Feature, ModelCard
+from model_store import open_ledger
+from model_store.deployment import Target, undeploy
+from model_store.following import deploy_version
+from tests.servers.sample_fleets import commit_models, fitted
+from tests.servers.torchserve import ServedStores
+
+pytestmark = pytest.mark.torchserve
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = re.compile(r"<!-- example -->\n```(bash|python)\n(.*?)```", re.DOTALL)
+EXAMPLES = EXAMPLE.findall((ROOT / "docs" / "serving.md").read_text())
+
+
+@pytest.fixture(scope="module")
+def folder(served_stores: ServedStores, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory as the page expects it, and `plants` deployed on the server of the session."""
+    made = tmp_path_factory.mktemp("docs")
+    settings = served_stores.server.settings
+    (made / "gridline-serving").symlink_to(settings.folder)
+    (made / "rows.csv").write_text("area\n3\n4.5\n")
+    proto, include = ROOT / "examples" / "serving", Path(grpc_tools.__file__).parent / "_proto"
+    outputs = [f"--python_out={made}", f"--grpc_python_out={made}"]
+    assert protoc.main(["protoc", f"-I{proto}", f"-I{include}", *outputs, str(proto / "inference.proto")]) == 0
+    ledger = open_ledger(str(made / "store"))
+    version = commit_models(ledger, "plants", {"plant_richness": fitted(ModelCard("y", (Feature("area"),)), 5)})
+    with served_stores.management() as management:
+        target = Target(management, settings.model_store)
+        deploy_version(ledger, version, target)
+        yield made
+        undeploy(target, "plants")
+
+
+@pytest.mark.parametrize(("language", "text"), EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_example_runs(served_stores: ServedStores, folder: Path, language: str, text: str) -> None:
+    ports = served_stores.server.settings.ports
+    text = text.replace("127.0.0.1:8080", f"127.0.0.1:{ports.inference}")
+    text = text.replace("127.0.0.1:7070", f"127.0.0.1:{ports.grpc_inference}")
+    command = ["bash", "-euc", text] if language == "bash" else [sys.executable, "-c", text]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_the_page_has_examples_of_each_kind() -> None:
+    assert {language for language, _ in EXAMPLES} == {"bash", "python"}
+    assert len(EXAMPLES) >= 4
