@@ -175,6 +175,7 @@ test_ledger_is_a_dict_whatever_happens = LedgerMachine.TestCase
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_ledger_is_a_dict_for_longer() -> None:
     machine_settings = settings(
         max_examples=max(25, int(400 * SCALE)),
