@@ -27,6 +27,7 @@ TEMPORARY = "tmp"
 MAIN_CLASS = "org.pytorch.serve.ModelServer"
 STOP_TIMEOUT_S = 20.0
 LOG_LINES_SHOWN = 3
+SOCKET_PATH_LIMIT_BYTES = 108
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 
 
@@ -109,12 +110,12 @@ class TorchServe:
         """Wait until the server ends by itself, and return its exit code."""
         return self._process.wait()
 
-    def stop(self) -> None:
-        """End the server and its workers, and wait until they are gone."""
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End the server and its workers, and wait until they are gone; after `timeout_s` they are killed."""
         try:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):  # the last lines end it then
-                self._process.wait(STOP_TIMEOUT_S)
+                self._process.wait(timeout_s)
         finally:
             _kill_group(self._process.pid)
             self._process.wait()
@@ -129,8 +130,13 @@ class TorchServe:
 def start(settings: ServerSettings, load_models: str = "") -> TorchServe:
     """Start a server in `settings.folder`, which loads these files of its model store; it is not ready yet.
 
-    Raises ServerError if Java can't be started.
+    Raises ServerError if Java can't be started, or the folder's path is too long for the sockets in it.
     """
+    socket = settings.folder.resolve() / TEMPORARY / ".ts.sock.65535"
+    if len(str(socket).encode()) >= SOCKET_PATH_LIMIT_BYTES:
+        raise ServerError(
+            f"the path of folder {settings.folder} is too long for a socket: set --folder to a shorter one"
+        )
     settings.folder.mkdir(parents=True, exist_ok=True)
     settings.folder.chmod(0o700)  # keys, and sockets through which anyone could talk to the workers
     for folder in (settings.model_store, settings.folder / TEMPORARY):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from handler.description import example
+from jobs.cli import main
 from model_store import open_ledger
 from model_store.archive import Archive
 from model_store.archives import archive_of
@@ -163,6 +164,27 @@ def test_follow_deploys_each_new_version_as_it_is_committed(
     follower.join(timeout=60)
     assert seen == [3, 4]
     assert predicted(served_stores)[0] == 4
+
+
+def test_the_verbs_deploy_and_undeploy(
+    served_stores: ServedStores, ledger: Ledger, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = served_stores.server.settings
+    shared = ["--management", settings.management_url, "--token-file", str(settings.key_file), "--json"]
+
+    def run(*arguments: str) -> dict[str, object]:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, *shared])
+        assert ended.value.code == 0
+        document: dict[str, object] = json.loads(capsys.readouterr().out)
+        return document
+
+    done = run("deploy", MODEL, "--store", ledger.uri)
+    assert done == {"collection": MODEL, "version": 3, "previous": None, "changed": True, "removed": []}
+    assert predicted(served_stores)[0] == 3
+    assert run("deploy", MODEL, "--store", ledger.uri, "--version", "3")["changed"] is False
+    assert run("undeploy", MODEL) == {"collection": MODEL, "removed": [3]}
+    assert target.management.versions(MODEL) == ()
 
 
 def test_deploy_says_that_nothing_listens(ledger: Ledger, tmp_path: Path) -> None:
