@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from jobs.documents import finite
 from model_store.champion_columns import COLUMNS
-from model_store.champion_table import table_to_rows
 from model_store.ledger import Ledger
+from model_store.versions import Version
+
+ROWS_AT_ONCE = 1024
 
 
-def champions_document(ledger: Ledger, collection: str, number: int | None) -> dict[str, Any]:
-    """Return the document of `models list --json`."""
-    version = ledger.version(collection, number)
-    rows = table_to_rows(version.table())
-    return {"collection": collection, "version": version.number, "datasets": [_readable(row) for row in rows]}
+def champion_documents(version: Version) -> Iterator[dict[str, Any]]:
+    """Yield the documents of `models list --json`, one champion after the other: a collection may have a million."""
+    for table in version.tables():
+        for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+            yield from map(_readable, batch.to_pylist())
 
 
 def champion_document(ledger: Ledger, collection: str, dataset: str, number: int | None) -> dict[str, Any]:
@@ -45,6 +48,14 @@ def history_document(ledger: Ledger, collection: str) -> dict[str, Any]:
 def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
     values = {column.name: row.get(column.name) for column in COLUMNS}
     readable = {key: finite(value) if isinstance(value, float) else value for key, value in values.items()}
-    for key in ("hyperparameters", "comparison"):
-        readable[key] = json.loads(row[key]) if row.get(key) else None
+    hyperparameters, comparison = row.get("hyperparameters"), row.get("comparison")
+    readable["hyperparameters"] = _parsed(hyperparameters) if hyperparameters else None
+    readable["comparison"] = json.loads(comparison) if comparison else None
     return readable
+
+
+@lru_cache(maxsize=1024)
+def _parsed(hyperparameters: str) -> dict[str, Any]:
+    """Return what the JSON holds; the datasets of a fleet share few grid points."""
+    parsed: dict[str, Any] = json.loads(hyperparameters)
+    return parsed

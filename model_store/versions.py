@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -92,6 +92,16 @@ class Version:
         if columns is None:
             self.cache["table"] = table
         return table
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the champion table part by part, sorted by dataset: of a large one, only a part is in memory."""
+        from .champion_table import read_part
+
+        if not self.parts or "table" in self.cache:
+            yield self.table()
+            return
+        for part in self.parts:
+            yield read_part(part.blob.key, read_blob(self.objects, part.blob))
 
     def find(self, dataset: str) -> Mapping[str, Any]:
         """Return the row of one dataset, reading one part at most. Raises UnknownDatasetError."""

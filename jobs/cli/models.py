@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .options import CollectionArgument, JsonOption, StoreOption, VersionOption
-from .output import console, emit_json
+from .output import console, emit_json, emit_json_stream
 
 models = typer.Typer(help="What is in the store.", no_args_is_help=True)
 
@@ -25,19 +25,19 @@ def list_models(
     collection: CollectionArgument, store: StoreOption = None, version: VersionOption = None, json: JsonOption = False
 ) -> None:
     """List the champions of a collection."""
-    from jobs.listing import champions_document
+    from jobs.listing import champion_documents
     from model_store import open_ledger
 
-    document = champions_document(open_ledger(store), collection, version)
+    found = open_ledger(store).version(collection, version)
     if json:
-        emit_json(document)
+        emit_json_stream({"collection": collection, "version": found.number}, "datasets", champion_documents(found))
         return
     from rich.table import Table
 
-    table = Table(title=f"{collection} version {document['version']}", title_justify="left")
+    table = Table(title=f"{collection} version {found.number}", title_justify="left")
     for heading in ("dataset", "learning rate", "R²", "score", "metric", "trained at"):
         table.add_column(heading)
-    for row in document["datasets"]:
+    for row in champion_documents(found):
         rate = f"{row['hyperparameters']['learning_rate']:.6g}"
         r2 = "" if row["r2"] is None else f"{row['r2']:.6f}"
         table.add_row(row["dataset"], rate, r2, f"{row['score']:.6g}", row["metric"], row["trained_at"])
