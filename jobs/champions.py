@@ -21,6 +21,8 @@ from jobs.commits import commit_better
 from jobs.moments import Moments, mse
 from jobs.selection import Basis, Comparison, Policy, best_trial, compare
 from jobs.training import TrainedDataset, inverse_cross_product
+from model_store.blobs import ref_of
+from model_store.champion_columns import CHECKPOINT_EXT
 from model_store.champion_table import rows_to_table
 from model_store.checkpoints import write_checkpoint, write_statistics
 from model_store.ledger import Ledger
@@ -120,16 +122,18 @@ class ChallengerBatch:
 
     ledger: Ledger
     challengers: tuple[Challenger, ...]
+    blobs: tuple[tuple[bytes, ...], ...]
     table: pa.Table
 
     @classmethod
-    def store(
+    def of(
         cls, ledger: Ledger, challengers: Sequence[Challenger], *, run_id: str, trained_at: str, statistics: bool
     ) -> ChallengerBatch:
-        """Write the checkpoints, and return the challengers ready to be offered."""
+        """Return the challengers ready to be offered; nothing is stored before one is promoted."""
         ordered = sorted(challengers, key=lambda challenger: challenger.trained.name)  # as the champion table is
-        rows = [_row(ledger, c, run_id, trained_at, statistics) for c in ordered]
-        return cls(ledger, tuple(ordered), rows_to_table(rows))
+        blobs = [_blobs(challenger.stack_with(statistics=statistics)) for challenger in ordered]
+        rows = [_row(c, of_one, run_id, trained_at) for c, of_one in zip(ordered, blobs, strict=True)]
+        return cls(ledger, tuple(ordered), tuple(blobs), rows_to_table(rows))
 
     def decide(self, head: Version | None, champions: pa.Table) -> ComparisonList:
         """Return how each challenger stands against the champion of its dataset."""
@@ -143,9 +147,12 @@ class ChallengerBatch:
             )
         )
 
-    def rows(self) -> pa.Table:
-        """Return the rows of the challengers for the champion table."""
-        return self.table
+    def rows(self, promoted_m: np.ndarray) -> pa.Table:
+        """Store the checkpoints of the promoted, and return their rows for the champion table."""
+        for place in np.flatnonzero(promoted_m).tolist():
+            for data in self.blobs[place]:
+                self.ledger.put_blob(data, CHECKPOINT_EXT)
+        return self.table.filter(pa.array(promoted_m))
 
 
 def offer(
@@ -158,16 +165,20 @@ def offer(
     statistics: bool,
 ) -> tuple[Version | None, dict[str, Comparison]]:
     """Commit the challengers that are better than the champions; return the new version, if any, and comparisons."""
-    batch = ChallengerBatch.store(ledger, challengers, run_id=run_id, trained_at=trained_at, statistics=statistics)
+    batch = ChallengerBatch.of(ledger, challengers, run_id=run_id, trained_at=trained_at, statistics=statistics)
     version, (comparisons,) = commit_better(ledger, collection, [batch], run_id)
     return version, {c.trained.name: comparisons[place] for place, c in enumerate(batch.challengers)}
 
 
-def _row(ledger: Ledger, challenger: Challenger, run_id: str, trained_at: str, statistics: bool) -> dict[str, Any]:
-    stack = challenger.stack_with(statistics=statistics)
-    checkpoint = ledger.put_blob(write_checkpoint(stack), "safetensors")
+def _blobs(stack: Stack) -> tuple[bytes, ...]:
+    """Return the checkpoint, and the statistics where there are any."""
     beside = write_statistics(stack)
-    known = ledger.put_blob(beside, "safetensors") if beside is not None else None
+    return (write_checkpoint(stack),) if beside is None else (write_checkpoint(stack), beside)
+
+
+def _row(challenger: Challenger, blobs: Sequence[bytes], run_id: str, trained_at: str) -> dict[str, Any]:
+    checkpoint, *beside = [ref_of(data, CHECKPOINT_EXT) for data in blobs]
+    known = beside[0] if beside else None
     trained, point = challenger.trained, challenger.point
     result = trained.result
     return {

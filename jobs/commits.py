@@ -32,8 +32,11 @@ class Batch(Protocol):
     def decide(self, head: Version | None, champions: pa.Table) -> Comparisons:
         """Return how the challengers stand against the champions of `head` (None, and an empty table, at first)."""
 
-    def rows(self) -> pa.Table:
-        """Return the challengers' rows for the champion table, their blobs stored."""
+    def rows(self, promoted_m: np.ndarray) -> pa.Table:
+        """Return the promoted challengers' rows for the champion table, their blobs stored.
+
+        It is called again when another commit, or gc, came in between: then the blobs are stored again.
+        """
 
 
 def commit_better(
@@ -68,5 +71,6 @@ def commit_better(
 
 
 def _promoted(batch: Batch, comparisons: Comparisons) -> pa.Table:
-    rows = batch.rows().set_column(COMPARISON, CHAMPION_SCHEMA.field(COMPARISON), comparisons.json())
-    return rows.filter(pa.array(comparisons.promoted()))
+    promoted_m = comparisons.promoted()
+    texts = comparisons.json().filter(pa.array(promoted_m))
+    return batch.rows(promoted_m).set_column(COMPARISON, CHAMPION_SCHEMA.field(COMPARISON), texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ def run_job(
     datasets = read_datasets(config, base, [spec for spec in config.datasets if spec not in fleets])
     progress.say(f"{len(config.datasets)} datasets, {recipe.reason}")
     run_id = run_id or default_run_id(config)
-    with _claimed(ledger, run_id, dry_run=dry_run):
+    with _claimed(ledger, run_id, dry_run=dry_run) as require_claim:
         library = TrialLibrary(ledger, config.name, run_id, read_only=dry_run)
         trained = train(
             datasets, recipe, library, address=address, patience=patience_of(config.training), progress=progress
@@ -74,6 +74,7 @@ def run_job(
         )
         if dry_run:
             return outcome
+        require_claim()
         _keep_run(ledger, run_id, config, trained.datasets)
         return _commit(ledger, config, challengers, outcome)
 
@@ -85,12 +86,13 @@ def default_run_id(config: JobConfig) -> str:
 
 
 @contextmanager
-def _claimed(ledger: Ledger, run_id: str, *, dry_run: bool) -> Iterator[None]:
+def _claimed(ledger: Ledger, run_id: str, *, dry_run: bool) -> Iterator[Callable[[], None]]:
+    """Hold the run, and give what raises RunClaimedError if another process has taken it over meanwhile."""
     if dry_run:
-        yield
+        yield lambda: None
         return
-    with ledger.run(run_id).claim():
-        yield
+    with ledger.run(run_id).claim() as claim:
+        yield claim.check
 
 
 def _outcomes(
@@ -136,7 +138,7 @@ def _commit(ledger: Ledger, config: JobConfig, challengers: Sequence[Challenger]
     """Offer every model to the ledger in one commit; return what became of each."""
     run_id, trained_at = outcome.run_id, datetime.now(UTC).isoformat(timespec="seconds")
     statistics = config.training.inference_statistics
-    batch = ChallengerBatch.store(ledger, challengers, run_id=run_id, trained_at=trained_at, statistics=statistics)
+    batch = ChallengerBatch.of(ledger, challengers, run_id=run_id, trained_at=trained_at, statistics=statistics)
     fleets = fleet_batches(ledger, config, outcome.fleets, run_id, trained_at)
     version, (comparisons, *of_fleets) = commit_better(ledger, config.name, [batch, *fleets], run_id)
     head = version or ledger.head(config.name)

@@ -6,7 +6,7 @@ Shapes: m groups · p weights.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -89,7 +89,6 @@ class GroupBatch:
     policy: Policy
     run_id: str
     trained_at: str
-    _stored: list[pa.Table] = field(default_factory=list)
 
     def decide(self, head: Version | None, champions: pa.Table) -> GroupComparisons:
         """Return how the groups stand against the champions of their names."""
@@ -166,11 +165,9 @@ class GroupBatch:
             texts.append(written[point, rate])
         return texts
 
-    def rows(self) -> pa.Table:
-        """Return the groups' rows for the champion table; their blobs are stored the first time."""
-        if not self._stored:
-            self._stored.append(self._store())
-        return self._stored[0]
+    def rows(self, promoted_m: NDArray[np.bool_]) -> pa.Table:
+        """Store the groups' blobs, and return the rows of the promoted for the champion table."""
+        return self._store().filter(pa.array(promoted_m))
 
     def _store(self) -> pa.Table:
         groups, m = self.groups, self.groups.num_groups
