@@ -136,15 +136,22 @@ def gc(
     collection: CollectionArgument,
     store: StoreOption = None,
     keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest versions stay whole.")] = 10,
+    grace_s: Annotated[
+        float | None,
+        typer.Option("--grace", min=0, help="Seconds that a blob has to be old; by default minutes to a day."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Remove the blobs that no kept version and no running run names."""
     from model_store import open_ledger
 
-    report = open_ledger(store).gc(collection, keep, dry_run)
+    report = open_ledger(store).gc(collection, keep, dry_run, grace_s)
     if json:
         emit_json(asdict(report))
         return
     did = "would remove" if dry_run else "removed"
-    console().print(f"{collection}: {did} {len(report.removed)} objects ({report.removed_bytes / 2**20:.1f} MiB)")
+    console().print(
+        f"{collection}: {did} {len(report.removed)} objects ({report.removed_bytes / 2**20:.1f} MiB); "
+        f"{report.num_young} are too young, {len(report.live_runs)} runs go on"
+    )
