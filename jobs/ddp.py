@@ -47,7 +47,7 @@ class Gang:
         """Return what adds the shares of a gradient up, through DistributedDataParallel."""
         layer = _GivenGradient(weight_qw)
         with self._waiting("the others to start"):
-            model = DistributedDataParallel(layer, gradient_as_bucket_view=True)
+            model = DistributedDataParallel(layer, gradient_as_bucket_view=True, init_sync=False)
 
         def reduce(gradient_qw: Tensor) -> None:
             gradient_qw.mul_(self.number)

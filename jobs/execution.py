@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import torch
 
 from jobs.blocks import make_blocks
 from jobs.checkpoint_stream import Saved
 from jobs.cluster import Cluster, connect
+from jobs.engines.ranks import Alone
 from jobs.planning import Recipe
 from jobs.progress import Progress
 from jobs.resuming import Work, checkpoint_name, finished, keyed, remaining
 from jobs.sources.dataset import Dataset
-from jobs.tasks import Outcome, Patience, Task
+from jobs.tasks import GangSize, Outcome, Patience, Task
 from jobs.training import TrainedDataset, train_block
 from jobs.trial_checkpoints import train_block_saving
 from jobs.trial_library import TrialLibrary
@@ -55,7 +60,8 @@ def train(
     if len(trained) < len(work):
         progress.say("joining the cluster")
         with connect(address) as cluster, progress.counting("datasets trained", len(work) - len(trained)) as advance:
-            for name, result in _Training(cluster, library, patience).run(_blocks(work)):
+            size = recipe.size.on(cluster.resources["GPU"])
+            for name, result in _Training(_crew(cluster, size), size, library, patience).run(_blocks(work)):
                 advance(name)
                 if isinstance(result, TrainedDataset):
                     trained[name] = result
@@ -85,11 +91,30 @@ def _blocks(work: Sequence[Work]) -> dict[str, Block]:
     return blocks
 
 
+class Crew(Protocol):
+    """Whoever runs tasks: a cluster, each task in one process, or gangs, each in several."""
+
+    def put(self, value: Any) -> Any: ...
+
+    def run(
+        self, tasks: Sequence[Task], patience: Patience | None = None, on_saved: Callable[[Saved], None] | None = None
+    ) -> Iterator[Outcome]: ...
+
+
+def _crew(cluster: Cluster, size: GangSize) -> Crew:
+    if size.num_workers == 1:
+        return cluster
+    from jobs.gangs import Gangs  # Ray Train takes a second to import
+
+    return Gangs(cluster, size)
+
+
 @dataclass(frozen=True)
 class _Training:
     """Blocks on a cluster, with what is stored of them."""
 
-    cluster: Cluster
+    cluster: Crew
+    size: GangSize
     library: TrialLibrary
     patience: Patience
 
@@ -118,13 +143,20 @@ class _Training:
             datasets = self.cluster.put(tuple(each.dataset for each in block.work.values()))
             recipe = recipes[id(block.recipe)]
             if block.recipe.engine == "closed_form":  # it takes no time worth saving
-                tasks.append(Task(key, train_block, (datasets, recipe)))
+                tasks.append(self._placed(Task(key, train_block, (datasets, recipe))))
                 continue
             names = [checkpoint_name(work) for work in block.work.values()]
             arguments = (datasets, recipe, names, self.patience.checkpoint_every_s)
             saved = {name: data for name in names if (data := self.library.checkpoint(name)) is not None}
-            tasks.append(Task(key, train_block_saving, arguments, saves=True, saved=saved))
+            tasks.append(self._placed(Task(key, train_block_saving, arguments, saves=True, saved=saved)))
         return tasks
+
+    def _placed(self, task: Task) -> Task:
+        """Return the task with a GPU, if it is one process that is to have one; gangs see to it themselves."""
+        if not self.size.use_gpu or self.size.num_workers > 1:
+            return task
+        function = partial(task.function, ranks=Alone(torch.device("cuda")))
+        return replace(task, function=function, num_gpus=self.size.gpus_per_worker)
 
 
 def _reason(outcome: Outcome) -> str:

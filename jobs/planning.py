@@ -10,7 +10,7 @@ import torch
 
 from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
 from jobs.selection import Policy
-from jobs.tasks import Patience
+from jobs.tasks import ONE_RANK, GangSize, Patience
 from jobs.trials import EngineName, Hyperparameters
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Recipe:
     hyperparameters: Hyperparameters
     automatic_rates: bool
     inference_statistics: bool
+    size: GangSize = ONE_RANK
 
 
 def make_recipe(config: JobConfig) -> Recipe:
@@ -45,7 +46,14 @@ def make_recipe(config: JobConfig) -> Recipe:
         hyperparameters=hyperparameters_of(points),
         automatic_rates=config.grid.learning_rate == "auto",
         inference_statistics=config.training.inference_statistics,
+        size=gang_size_of(config.training, engine),
     )
+
+
+def gang_size_of(training: TrainingConfig, engine: EngineName) -> GangSize:
+    """Return the ranks of a block; the closed form needs no GPU."""
+    use_gpu = training.use_gpu if engine == "minibatch" else False
+    return GangSize(training.num_workers, 1.0, training.gpus_per_block, use_gpu, training.placement)
 
 
 def choose_engine(training: TrainingConfig) -> tuple[EngineName, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from jobs.errors import ClusterError
 
@@ -66,6 +66,37 @@ class Patience:
         if self.wait_for_resources_s:
             return f"waited wait_for_resources_s = {self.wait_for_resources_s:g} s for it to grow"
         return "ask for less, join a larger cluster by --address, or set 'training.wait_for_resources_s' to wait for it"
+
+
+@dataclass(frozen=True)
+class GangSize:
+    """How many ranks train a block together, and what each gets; `placement`: on few nodes, or on many.
+
+    `use_gpu` auto: where the cluster has enough of them.
+    """
+
+    num_workers: int = 1
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
+    use_gpu: bool | Literal["auto"] = False
+    placement: Literal["pack", "spread"] = "pack"
+
+    def on(self, num_gpus: float) -> GangSize:
+        """Return what it comes to on a cluster with so many GPUs."""
+        wanted = self.gpus_per_worker * self.num_workers
+        use_gpu = 0 < wanted <= num_gpus if self.use_gpu == "auto" else self.use_gpu
+        return replace(self, use_gpu=use_gpu, gpus_per_worker=self.gpus_per_worker if use_gpu else 0.0)
+
+    def shortage(self, resources: Mapping[str, float]) -> str | None:
+        """Return what the ranks need and what a cluster has in all, or None if that is enough."""
+        for name, amount in (("CPU", self.cpus_per_worker), ("GPU", self.gpus_per_worker)):
+            wanted, there = amount * self.num_workers, resources.get(name, 0.0)
+            if wanted > there:
+                return f"{self.num_workers} ranks need {wanted:g} {name}s; the cluster has {there:g}"
+        return None
+
+
+ONE_RANK = GangSize()
 
 
 @dataclass

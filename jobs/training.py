@@ -19,6 +19,7 @@ from handler.model_card import ModelCard
 from jobs.certificate import Certificate, automatic_rates, certify
 from jobs.engines import closed_form, row_training
 from jobs.engines.checkpointing import Checkpoints
+from jobs.engines.ranks import ALONE, Ranks
 from jobs.engines.rows import Rows
 from jobs.engines.spectrum import hessian
 from jobs.moments import Moments, scaling_of
@@ -88,9 +89,14 @@ def certify_dataset(dataset: Dataset, recipe: Recipe) -> Certificate:
     return certify(dataset.name, kept, resolve(kept, recipe), recipe.settings)
 
 
-def train_dataset(dataset: Dataset, recipe: Recipe, checkpoints: Checkpoints | None = None) -> TrainedDataset:
-    """Return a dataset trained at every grid point; the minibatch engine saves its fits in `checkpoints`."""
-    rows = rows_of(dataset)
+def train_dataset(
+    dataset: Dataset, recipe: Recipe, checkpoints: Checkpoints | None = None, ranks: Ranks = ALONE
+) -> TrainedDataset:
+    """Return a dataset trained at every grid point; the minibatch engine saves its fits in `checkpoints`.
+
+    Of several ranks each takes its share of the rows, and all return the same.
+    """
+    rows = rows_of(dataset).share(ranks)
     moments, parts = rows.moments()
     kept = moments.without(parts[0]) if len(parts) == 1 else moments
     hyperparameters = resolve(kept, recipe)
@@ -114,9 +120,9 @@ def train_dataset(dataset: Dataset, recipe: Recipe, checkpoints: Checkpoints | N
     )
 
 
-def train_block(datasets: Sequence[Dataset], recipe: Recipe) -> tuple[TrainedDataset, ...]:
-    """Return the datasets of a block trained: what one Ray task does."""
-    return tuple(train_dataset(dataset, recipe) for dataset in datasets)
+def train_block(datasets: Sequence[Dataset], recipe: Recipe, ranks: Ranks = ALONE) -> tuple[TrainedDataset, ...]:
+    """Return the datasets of a block trained: what one Ray task does, or each rank of a gang."""
+    return tuple(train_dataset(dataset, recipe, ranks=ranks) for dataset in datasets)
 
 
 def inverse_cross_product(moments: Moments, bias: bool) -> Tensor:

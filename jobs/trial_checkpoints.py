@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 
 from jobs.checkpoint_stream import Saves
 from jobs.engines.checkpointing import State
+from jobs.engines.ranks import ALONE, Ranks
 from jobs.planning import Recipe
 from jobs.sources.dataset import Dataset
 from jobs.training import TrainedDataset, train_dataset
@@ -22,11 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 def train_block_saving(
-    datasets: Sequence[Dataset], recipe: Recipe, names: Sequence[str], every_s: float, saves: Saves
+    datasets: Sequence[Dataset],
+    recipe: Recipe,
+    names: Sequence[str],
+    every_s: float,
+    saves: Saves,
+    ranks: Ranks = ALONE,
 ) -> tuple[TrainedDataset, ...]:
     """Return the datasets of a block trained, each saved under its name every so many seconds."""
     return tuple(
-        train_dataset(dataset, recipe, DatasetCheckpoints(name, every_s, saves))
+        train_dataset(dataset, recipe, DatasetCheckpoints(name, every_s, saves), ranks)
         for dataset, name in zip(datasets, names, strict=True)
     )
 

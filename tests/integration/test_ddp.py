@@ -1,0 +1,122 @@
+"""The number of ranks changes nothing: neither with uneven shares, nor with one that has no rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from jobs.engines import closed_form, row_training
+from jobs.engines.ranks import ALONE, Ranks
+from jobs.engines.rows import Rows
+from jobs.engines.settings import EarlyStopping, TrainingSettings
+from jobs.trials import BlockResult
+from tests.oracles import article, grid
+from tests.ranks import run_ranks
+
+STOPPING = EarlyStopping(patience=2, tolerance=1e-3)
+ISLANDS = TrainingSettings(epochs=60, batch_size=8)
+MANY = TrainingSettings(epochs=3, batch_size=1000)
+SCENARIOS = {
+    "islands sgd": (22, 0.0, ISLANDS),
+    "islands momentum": (22, 0.9, ISLANDS),
+    "islands adam": (22, 0.0, TrainingSettings(epochs=60, batch_size=8, optimizer="adam")),
+    "islands stopping": (22, 0.0, TrainingSettings(epochs=200, batch_size=8, early_stopping=STOPPING)),
+    "islands huber, full batch, scaled": (22, 0.0, TrainingSettings(epochs=60, loss="huber", normalize=True)),
+    "rows sgd": (10_007, 0.0, MANY),
+    "rows momentum": (10_007, 0.9, MANY),
+    "rows adam": (10_007, 0.0, TrainingSettings(epochs=3, batch_size=1000, optimizer="adam")),
+    "rows stopping": (10_007, 0.5, TrainingSettings(epochs=30, batch_size=1000, early_stopping=STOPPING)),
+}
+RATES = [0.001, 0.01, 0.05, 1e4]  # the last diverges
+SHARES = {2: (0.3, 1.0), 3: (0.5, 0.5, 1.0), 4: (0.1, 0.5, 0.9, 1.0)}  # where each rank's rows end; one has none
+
+
+def problem(num_rows: int, parts: int = 0) -> Rows:
+    """Return the islands, or as many made-up rows as are asked for; with parts, each row is held out in one."""
+    if num_rows == 22:
+        x_nd, y_n = article("area")
+    else:
+        generator = torch.Generator().manual_seed(0)
+        x_nd = torch.randn(num_rows, 3, generator=generator, dtype=torch.float64)
+        y_n = x_nd @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + 3
+        y_n += 0.3 * torch.randn(num_rows, generator=generator, dtype=torch.float64)
+    part_n = torch.arange(num_rows) % parts if parts else None
+    return Rows(x_nd, y_n, part_n, parts)
+
+
+def split(rows: Rows, ends: Sequence[float], ranks: Ranks) -> Rows:
+    """Return a rank's rows, in uneven shares."""
+    bounds = [0, *(int(end * len(rows.y_n)) for end in ends)]
+    own = slice(bounds[ranks.rank], bounds[ranks.rank + 1])
+    part_n = None if rows.part_n is None else rows.part_n[own]
+    return Rows(rows.x_nd[own], rows.y_n[own], part_n, rows.num_parts, ranks)
+
+
+def told(result: BlockResult) -> dict[str, Tensor]:
+    names = ("weight_mgp", "epoch_mg", "diverged_at_mg", "train_mse_mg", "val_mse_mg", "train_curve_mge")
+    return {name: getattr(result, name) for name in names}
+
+
+def everything(ranks: Ranks, ends: Sequence[float]) -> dict[str, dict[str, Tensor]]:
+    """Return what every scenario comes to."""
+    results = {}
+    for name, (num_rows, momentum, settings) in SCENARIOS.items():
+        points = grid(RATES, momentum=momentum)
+        results[name] = told(row_training.train(split(problem(num_rows), ends, ranks), points, settings))
+    folds = split(problem(10_007, parts=3), ends, ranks)
+    results["folds"] = told(row_training.train(folds, grid(RATES), MANY))
+    moments, parts = folds.moments()
+    results["closed form"] = told(closed_form.train(moments, parts, grid(RATES), TrainingSettings(epochs=100)))
+    return results
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, dict[str, Tensor]]:
+    return everything(ALONE, (1.0,))
+
+
+@pytest.fixture(scope="module")
+def ranked() -> dict[int, list[Any]]:
+    return {number: run_ranks(number, everything, ends) for number, ends in {1: (1.0,), **SHARES}.items()}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", [*SCENARIOS, "folds", "closed form"])
+@pytest.mark.parametrize("number", [1, *SHARES])
+def test_ranks_change_nothing(
+    alone: dict[str, dict[str, Tensor]], ranked: dict[int, list[Any]], number: int, name: str
+) -> None:
+    tolerance = 1e-4 if "adam" in name else 1e-6
+    expected = alone[name]
+    for result in (answer[name] for answer in ranked[number]):
+        assert torch.equal(result["epoch_mg"], expected["epoch_mg"])
+        assert torch.equal(result["diverged_at_mg"], expected["diverged_at_mg"])
+        for column in ("weight_mgp", "train_mse_mg", "val_mse_mg"):
+            torch.testing.assert_close(result[column], expected[column], atol=tolerance, rtol=tolerance, equal_nan=True)
+
+
+def test_ranks_agree_bit_by_bit(ranked: dict[int, list[Any]]) -> None:
+    for answers in ranked.values():
+        for answer in answers[1:]:
+            for name, columns in answer.items():
+                for column, value in columns.items():
+                    torch.testing.assert_close(value, answers[0][name][column], atol=0, rtol=0, equal_nan=True)
+
+
+def lose_one(ranks: Ranks) -> str:
+    if ranks.rank == 1:
+        return "gone"
+    try:
+        ranks.total(torch.zeros(1), "a sum that never comes")
+    except Exception as exc:  # noqa: BLE001  its text is what is tested
+        return f"{type(exc).__name__}: {exc}"
+    return "no error"
+
+
+def test_lost_rank_is_said() -> None:
+    message, _ = run_ranks(2, lose_one)
+    assert message.startswith("ClusterError: rank 0 of 2 did not get a sum that never comes from the others (timeout ")
