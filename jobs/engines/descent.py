@@ -56,7 +56,7 @@ class Descent:
             hyper.nesterov_g.expand(m, g).reshape(-1),
             steps_mge.reshape(m * g, -1),
         )
-        return -phi_tep.reshape(m, g, *phi_tep.shape[1:]) * self.decayed_gradient[:, :, None, :]
+        return phi_tep.neg_().reshape(m, g, *phi_tep.shape[1:]).mul_(self.decayed_gradient[:, :, None, :])
 
     @property
     def decayed_gradient(self) -> Tensor:
@@ -68,7 +68,7 @@ class Descent:
         """Return the weights (m, g, e, p) at a displacement, in the units of training."""
         m, g, e, p = displacement_mgep.shape
         moved = torch.bmm(displacement_mgep.reshape(m, g * e, p), self.spectrum.eigenvector_mpp.mT)
-        return moved.reshape(m, g, e, p) + self.start_p
+        return moved.reshape(m, g, e, p).add_(self.start_p)
 
     def raw(self, weight_mgep: Tensor) -> Tensor:
         """Return weights in raw units."""

@@ -23,12 +23,15 @@ def descent(curvature_tp: Tensor, learning_rate_t: Tensor, steps_te: Tensor) -> 
     log_factor_t1p = torch.where(rate_t1p < 1, torch.log1p(-rate_t1p.clamp(max=1.0)), torch.log((rate_t1p - 1).abs()))
     # At ηλ = 1 the logarithm is -inf, of which no step would make NaN.
     exponent_tep = steps_te1 * log_factor_t1p.clamp(min=torch.finfo(torch.float64).min)
-    sign_te1 = 1 - 2 * torch.remainder(steps_te1, 2)
-    shrunk_tep = torch.where(rate_t1p < 1, torch.expm1(exponent_tep), sign_te1 * torch.exp(exponent_tep) - 1)
-    flat_te1 = steps_te1 * learning_rate_t[:, None, None]
-    return torch.where(
-        curvature_t1p > 0, -shrunk_tep / curvature_t1p.clamp(min=torch.finfo(torch.float64).tiny), flat_te1
-    )
+    shrunk_tep = torch.expm1(exponent_tep)
+    trial, direction = (~(rate_t1p[:, 0] < 1)).nonzero(as_tuple=True)
+    if len(trial):
+        sign_te = 1 - 2 * torch.remainder(steps_te1[trial, :, 0], 2)
+        shrunk_tep[trial, :, direction] = sign_te * torch.exp(exponent_tep[trial, :, direction]) - 1
+    phi_tep = shrunk_tep.neg_().div_(curvature_t1p.clamp(min=torch.finfo(torch.float64).tiny))
+    if bool((curvature_t1p > 0).all()):
+        return phi_tep
+    return torch.where(curvature_t1p > 0, phi_tep, steps_te1 * learning_rate_t[:, None, None])
 
 
 def descent_with_momentum(
