@@ -92,10 +92,10 @@ def test_train_on_this_machine_starts_ray_and_commits(ray_head: RayHead, tmp_pat
 def test_train_in_closed_form_is_as_near_to_the_plain_loop_as_float32_is(
     inline_cluster: InlineCluster, tmp_path: Path, loops: dict[float, LoopRun]
 ) -> None:
-    """The loop in float32 rounds at each step, by 2.5e-5 in all where steps are many and small."""
+    """The loop in float32 rounds at each step: at other rates (0.005 to 0.015) it comes to rest up to 2.5e-5 away."""
     (dataset,) = document_of(job(ARTICLE, keep="last"), tmp_path)["datasets"]
     assert {trial["engine"] for trial in dataset["trials"]} == {"closed_form"}
-    assert_is_the_plain_loop(dataset["trials"], loops, within=3e-5)
+    assert_is_the_plain_loop(dataset["trials"], loops, within=1e-5)
 
 
 def test_plan_of_all_features_says_why_nothing_converges_and_what_to_do() -> None:
