@@ -15,4 +15,5 @@ def read_datasets(config: JobConfig, base: Path, wanted: Sequence[DatasetConfig]
     """Return the datasets of a job, or those wanted. Raises DataError at the first that can't be regressed on."""
     s3 = S3Settings.from_environment(os.environ)
     specs = config.datasets if wanted is None else wanted
-    return [read_dataset(spec, bias=config.training.bias, folder=base, s3=s3) for spec in specs]
+    training, in_batches = config.training, config.training.batch_size != "full"
+    return [read_dataset(spec, bias=training.bias, folder=base, s3=s3, in_canonical_order=in_batches) for spec in specs]

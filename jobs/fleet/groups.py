@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 from handler.model_card import Feature, ModelCard
 from jobs.moments import Moments
 
-from .blocks import Layout
 from .packed import Floats, combine, pack, take_columns, unpack
 from .partial import Partial
+from .reading import Layout
 
 EQUAL = 1e-12  # two columns whose difference has this share of their variance are equal but for rounding
 
 
 @dataclass(frozen=True)
 class Trainable:
-    """Groups that share a model card: names, moments of all their rows, those of the parts held out, bounds, hashes."""
+    """Groups that share a model card: names, moments of all their rows, those of the parts held out, bounds, hashes.
+
+    `place_m` are their places among all groups, `column_d` those of the card's columns among the columns of all levels.
+    """
 
     card: ModelCard
     name_m: pa.Array
@@ -33,6 +36,8 @@ class Trainable:
     low_mk: Floats
     high_mk: Floats
     hash_m2: NDArray[np.uint64]
+    place_m: NDArray[np.intp]
+    column_d: NDArray[np.intp]
 
 
 def settle(partial: Partial, layout: Layout, bias: bool) -> tuple[list[Trainable], dict[str, str]]:
@@ -72,6 +77,8 @@ def _trainable(
         low_mk=partial.low_mk[good_m],
         high_mk=partial.high_mk[good_m],
         hash_m2=partial.hash_m2[good_m],
+        place_m=good_m,
+        column_d=columns,
     )
 
 

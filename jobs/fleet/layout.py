@@ -14,7 +14,7 @@ from handler.model_card import ModelCard
 from jobs.config import DatasetConfig
 from jobs.sources.dataset import features_of
 
-from .blocks import Fills, Layout, Split
+from .reading import Fills, Layout, Split
 from .scan import Survey, merge_surveys
 
 
@@ -34,6 +34,5 @@ def with_surveys(layout: Layout, surveys: Sequence[Survey]) -> Layout:
         for feature, levels in zip(layout.card.features, found.levels, strict=True)
     )
     filled_k = np.array([feature.missing == "mean" for feature in features])
-    mean_mk = np.where(filled_k & (found.count_mk > 0), found.sum_mk / np.maximum(found.count_mk, 1), np.nan)
-    fills = Fills(found.name_m, mean_mk) if filled_k.any() else None
+    fills = Fills(found.name_m, found.means()) if filled_k.any() else None
     return replace(layout, card=replace(layout.card, features=features), fills=fills)

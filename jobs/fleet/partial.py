@@ -75,13 +75,13 @@ class Partial:
         """Return the groups dealt to `num_parts` by their name, the same on every machine."""
         if num_parts == 1:
             return (self,)
-        part_m = _part_of(self.name_m, num_parts)
+        part_m = part_of(self.name_m, num_parts)
         order_m = np.argsort(part_m, kind="stable")
         ends = np.searchsorted(part_m[order_m], np.arange(num_parts + 1))
         return tuple(self.take(order_m[ends[at] : ends[at + 1]]) for at in range(num_parts))
 
 
-def _part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:
+def part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:
     """Return a part for each name: FNV-1a over the first bytes and the length, by columns of bytes."""
     array = name_m.cast(pa.large_binary())
     offset = np.frombuffer(array.buffers()[1], dtype=np.int64)[array.offset : array.offset + len(array) + 1]
@@ -125,11 +125,11 @@ def merge(partials: Sequence[Partial]) -> Partial:
 
 
 def _merge_failures(partials: Sequence[Partial]) -> dict[str, str]:
-    """Return one reason for each failed group: the first by text, so that the order of reading does not matter."""
+    """Return one reason for each failed group, the same in whatever order rows were read: of a file, the first row."""
     reasons: dict[str, str] = {}
     for partial in partials:
         for name, reason in partial.failures.items():
-            reasons[name] = min(reason, reasons.get(name, reason))
+            reasons[name] = min(reason, reasons.get(name, reason), key=lambda text: (len(text), text))
     return reasons
 
 

@@ -1,13 +1,14 @@
 """A fleet on Ray: scan the fragments, add the sums up by group in a tree, train each part where its sums are.
 
 Nothing assumes a shared disk: what tasks hand to each other and to the driver goes through the object store, and the
-driver alone writes to the ledger. Rows are read by one task each and go nowhere else; only sums travel.
+driver alone writes to the ledger. Rows are read by one task each. In closed form only their sums travel; for
+minibatches each row goes, encoded, to the part of its group.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ from jobs.tasks import Outcome, Patience, Task
 from model_store.runs import RunFolder
 from model_store.s3_settings import S3Settings
 
-from .blocks import Layout
 from .layout import initial_layout, with_surveys
 from .outcome import FleetOutcome, PartOutcome
-from .scan import ScanSummary, needs_survey, scan, survey
+from .reading import Layout
+from .scan import ScanSummary, needs_survey, survey
 from .stamps import file_stamps
+from .steps import steps_of
 from .stored import StoredParts, fleet_key
-from .training import FleetSpec, PartResult, merge_parts, train_part
+from .training import FleetSpec, PartResult
 
 FAN_IN = 16
 MAX_PARTS = 1024
@@ -97,7 +99,7 @@ def train_fleet(cluster: Cluster, job: FleetJob, patience: Patience, progress: P
     layout = _layout(cluster, job, shares, patience, progress)
     num_parts = _num_parts(job.fragments, slots) if job.dataset.group_by else 1
     scans = _scan(cluster, job, shares, layout, num_parts, patience, progress)
-    parts = _add_up(cluster, [outcome.parts for outcome in scans], num_parts, patience)
+    parts = _add_up(cluster, [outcome.parts for outcome in scans], steps_of(job.recipe).add_up, num_parts, patience)
     if not any(outcome.value.num_rows for outcome in scans):
         source = ", ".join(job.dataset.source)
         raise DataError(f"dataset {job.dataset.name!r}: {source}: the table is empty: it has no rows: add rows")
@@ -148,7 +150,7 @@ def _scan(
     tasks = [
         Task(
             f"{job.dataset.name} scan {at}",
-            scan,
+            steps_of(job.recipe).scan,
             (share, shared, job.s3, job.training.memory_mb, num_parts),
             num_parts=num_parts,
         )
@@ -165,7 +167,13 @@ def _scan(
     return [outcomes[task.key] for task in tasks]
 
 
-def _add_up(cluster: Cluster, scans: Sequence[tuple[Any, ...]], num_parts: int, patience: Patience) -> list[list[Any]]:
+def _add_up(
+    cluster: Cluster,
+    scans: Sequence[tuple[Any, ...]],
+    add_up: Callable[..., Any],
+    num_parts: int,
+    patience: Patience,
+) -> list[list[Any]]:
     """Return, for each part, at most `FAN_IN` references to its sums: more are added up in a tree first."""
     parts = [[scan[part] for scan in scans] for part in range(num_parts)]
     level = 0
@@ -175,7 +183,7 @@ def _add_up(cluster: Cluster, scans: Sequence[tuple[Any, ...]], num_parts: int, 
             for start in range(0, len(references), FAN_IN):
                 key = f"sum {level} {part} {start}"
                 place[key] = part
-                tasks.append(Task(key, _summed, tuple(references[start : start + FAN_IN]), num_parts=1))
+                tasks.append(Task(key, add_up, tuple(references[start : start + FAN_IN]), num_parts=1))
         merged: dict[str, Outcome] = {}
         for outcome in cluster.run(tasks, patience):
             _require(outcome)
@@ -185,10 +193,6 @@ def _add_up(cluster: Cluster, scans: Sequence[tuple[Any, ...]], num_parts: int, 
             parts[place[task.key]].append(merged[task.key].parts[0])
         level += 1
     return parts
-
-
-def _summed(*partials: Any) -> tuple[None, Any]:
-    return None, merge_parts(*partials)
 
 
 def _train(
@@ -201,7 +205,8 @@ def _train(
 ) -> FleetOutcome:
     spec = cluster.put(FleetSpec(layout, job.recipe, job.policy, DETAILED_TRIALS // len(parts)))
     tasks = [
-        Task(f"{job.dataset.name} part {at}", train_part, (spec, *references)) for at, references in enumerate(parts)
+        Task(f"{job.dataset.name} part {at}", steps_of(job.recipe).train, (spec, *references))
+        for at, references in enumerate(parts)
     ]
     results: dict[str, PartResult] = {}
     names: dict[str, str] = {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from handler.model_card import Feature
 from jobs.sources.columns import Columns, Fragment, Wanted
@@ -19,9 +20,11 @@ from jobs.sources.row_keys import row_keys
 from jobs.validation import TRAINS, draw, fold_of_rows
 from model_store.s3_settings import S3Settings
 
-from .blocks import Layout, block_partial, groups_of
+from .blocks import block_partial
+from .group_names import groups_of
 from .packed import Floats, packed_width
-from .partial import Partial, merge
+from .partial import Extremes, Partial, extremes_of_rows, merge, merge_extremes
+from .reading import Layout
 
 MERGE_AT_GROUPS = 1 << 19  # partials are merged when so many rows of sums have come together
 SHARE_OF_MEMORY = 8  # a block and what is made of it may take so much of a task's memory: an eighth each
@@ -40,13 +43,32 @@ class ScanSummary:
 class Survey:
     """What has to be known before rows can be encoded: the levels of each categorical feature, and sums by group.
 
-    `sum_mk` and `count_mk` are of the values that are present in the rows that train, of the features with rule `mean`.
+    `sum_mk` and `count_mk` are of the values that are present in the rows that train, of the features with rule `mean`;
+    `rows_m2` counts the rows that train, and that validate; where a fraction does, `extremes` hold raw features.
     """
 
     levels: tuple[frozenset[str], ...]
     name_m: pa.Array
     sum_mk: Floats
     count_mk: Floats
+    rows_m2: Floats
+    extremes: Extremes | None
+
+    def means(self) -> Floats:
+        """Return the mean of each feature over the rows that train, NaN where there is none; see `fold_of_dataset`."""
+        sum_mk, count_mk = self.sum_mk, self.count_mk
+        if self.extremes is not None:
+            low_mk, high_mk = self.extremes.row_m2q[:, 0], self.extremes.row_m2q[:, 1]
+            low_m1, high_m1 = self.extremes.count_m2[:, :1], self.extremes.count_m2[:, 1:]
+            # None validates: the lowest drawn rows will. None trains: the highest drawn rows will.
+            taken_mk = (self.rows_m2[:, 1:] == 0) & np.isfinite(low_mk)
+            sum_mk = sum_mk - np.where(taken_mk, low_mk * low_m1, 0.0)
+            count_mk = count_mk - np.where(taken_mk, low_m1, 0.0)
+            given_mk = (self.rows_m2[:, :1] == 0) & np.isfinite(high_mk)
+            sum_mk = np.where(given_mk, high_mk * high_m1, sum_mk)
+            count_mk = np.where(given_mk, high_m1, count_mk)
+        means_mk: Floats = np.where(count_mk > 0, sum_mk / np.maximum(count_mk, 1), np.nan)
+        return means_mk
 
 
 def block_rows(num_columns: int, memory_mb: int) -> int:
@@ -75,12 +97,13 @@ def scan(
                 merged = [merge([*merged, *pending])]
                 pending = []
         if not merged and not pending:
-            return (ScanSummary(0, 0), *[_nothing(layout)] * num_parts)
+            return (ScanSummary(0, 0), *[no_groups(layout)] * num_parts)
         whole = merge([*merged, *pending])
     return (ScanSummary(num_rows, num_blocks), *whole.split(num_parts))
 
 
-def _nothing(layout: Layout) -> Partial:
+def no_groups(layout: Layout) -> Partial:
+    """Return what is known of the groups of no rows."""
     num_parts = 1 + (layout.split.num_parts if layout.split else 0)
     d, k = len(layout.card.columns), len(layout.card.features)
     return Partial(
@@ -110,28 +133,45 @@ def survey(fragments: Sequence[Fragment], layout: Layout, s3: S3Settings, memory
 
 
 def _surveys(blocks: Iterator[Columns], layout: Layout) -> Iterator[Survey]:
-    features, split = layout.card.features, layout.split
     for columns in blocks:
         groups = groups_of(columns, layout)
-        trains_n = np.ones(columns.num_rows, dtype=bool)
-        if split is not None and split.fraction is not None:
-            draw_n = draw(row_keys(columns, layout.row_names), split.seed)
-            trains_n = fold_of_rows(draw_n, fraction=split.fraction, folds=None) == TRAINS
-        m = len(groups.name_m)
-        sum_mk, count_mk = np.zeros((m, len(features))), np.zeros((m, len(features)))
-        levels: list[frozenset[str]] = []
-        for k, feature in enumerate(features):
-            if feature.kind == "categorical":
-                text = columns.texts[feature.name]
-                levels.append(frozenset(text.levels[np.unique(text.code_n[text.code_n >= 0])]))
-                continue
-            levels.append(frozenset())
-            if feature.missing == "mean":
-                value_n = columns.numbers[feature.name].astype(np.float64)
-                here_n = trains_n & np.isfinite(value_n)
-                sum_mk[:, k] = np.bincount(groups.code_n[here_n], weights=value_n[here_n], minlength=m)
-                count_mk[:, k] = np.bincount(groups.code_n[here_n], minlength=m)
-        yield Survey(tuple(levels), groups.name_m, sum_mk, count_mk)
+        trains_n, draw_n = _who_trains(columns, layout)
+        value_nk = _means_wanted(columns, layout)
+        m, k = len(groups.name_m), value_nk.shape[1]
+        sum_mk, count_mk = np.zeros((m, k)), np.zeros((m, k))
+        for at in range(k):
+            here_n = trains_n & np.isfinite(value_nk[:, at])
+            sum_mk[:, at] = np.bincount(groups.code_n[here_n], weights=value_nk[here_n, at], minlength=m)
+            count_mk[:, at] = np.bincount(groups.code_n[here_n], minlength=m)
+        both = [np.bincount(groups.code_n[mask_n], minlength=m) for mask_n in (trains_n, ~trains_n)]
+        rows_m2 = np.stack(both, axis=1).astype(np.float64)
+        extremes = None if draw_n is None else extremes_of_rows(draw_n, value_nk, groups.code_n, m)
+        yield Survey(_levels(columns, layout), groups.name_m, sum_mk, count_mk, rows_m2, extremes)
+
+
+def _who_trains(columns: Columns, layout: Layout) -> tuple[NDArray[np.bool_], Floats | None]:
+    """Return which rows train, by themselves; and, where a fraction of the others validates, what each drew."""
+    split = layout.split
+    if split is None or split.fraction is None:
+        return np.ones(columns.num_rows, dtype=bool), None
+    draw_n = draw(row_keys(columns, layout.row_names), split.seed)
+    return fold_of_rows(draw_n, fraction=split.fraction, folds=None) == TRAINS, draw_n
+
+
+def _means_wanted(columns: Columns, layout: Layout) -> Floats:
+    """Return the raw values of the features with rule `mean`, NaN for the others, (n, k)."""
+    value_nk = np.full((columns.num_rows, len(layout.card.features)), np.nan)
+    for k, feature in enumerate(layout.card.features):
+        if feature.missing == "mean":
+            value_nk[:, k] = columns.numbers[feature.name]
+    return value_nk
+
+
+def _levels(columns: Columns, layout: Layout) -> tuple[frozenset[str], ...]:
+    texts = [columns.texts[f.name] if f.kind == "categorical" else None for f in layout.card.features]
+    return tuple(
+        frozenset(text.levels[np.unique(text.code_n[text.code_n >= 0])]) if text else frozenset() for text in texts
+    )
 
 
 def merge_surveys(parts: Sequence[Survey], num_features: int) -> Survey:
@@ -140,9 +180,11 @@ def merge_surveys(parts: Sequence[Survey], num_features: int) -> Survey:
     encoded = names.dictionary_encode()
     code_t = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     m = len(encoded.dictionary)
-    sum_mk, count_mk = np.zeros((m, num_features)), np.zeros((m, num_features))
+    sum_mk, count_mk, rows_m2 = np.zeros((m, num_features)), np.zeros((m, num_features)), np.zeros((m, 2))
     if parts:
         np.add.at(sum_mk, code_t, np.concatenate([part.sum_mk for part in parts]))
         np.add.at(count_mk, code_t, np.concatenate([part.count_mk for part in parts]))
+        np.add.at(rows_m2, code_t, np.concatenate([part.rows_m2 for part in parts]))
     levels = tuple(frozenset().union(*(part.levels[k] for part in parts)) for k in range(num_features))
-    return Survey(levels, encoded.dictionary, sum_mk, count_mk)
+    extremes = merge_extremes([part.extremes for part in parts], code_t, m)
+    return Survey(levels, encoded.dictionary, sum_mk, count_mk, rows_m2, extremes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +26,17 @@ from jobs.selection import Policy, best_trials
 from jobs.training import inverse_cross_product, resolve
 from jobs.trials import BlockResult, Hyperparameters
 
-from .blocks import Layout
 from .groups import Trainable, settle
 from .packed import Floats
 from .partial import Partial, merge
+from .reading import Layout
 from .trial_table import dataset_table, trial_table
 
+REPEATED = ["dataset", "engine", "status", "momentum", "nesterov", "weight_decay", "epochs.list.element"]  # in trials
 NO_CONVERGENCE = "no trial converged to a finite loss: set 'grid.learning_rate: auto', or smaller rates"
+
+
+Engine = Callable[[Trainable, Hyperparameters, bool], BlockResult]  # the bool: whether curves are wanted
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,19 @@ class PartResult:
 
 
 def train_part(spec: FleetSpec, *partials: Partial) -> PartResult:
-    """Return the groups of all partials trained at every grid point."""
-    trainable, failures = settle(merge(partials), spec.layout, spec.recipe.settings.bias)
-    parts = [_train(one, spec) for one in trainable]
+    """Return the groups of all partials trained at every grid point, in closed form."""
+    settings = spec.recipe.settings
+
+    def engine(groups: Trainable, hyper: Hyperparameters, want_curves: bool) -> BlockResult:
+        return closed_form.train(groups.moments, groups.held_out, hyper, settings, want_curves=want_curves)
+
+    return train_groups(spec, merge(partials), engine)
+
+
+def train_groups(spec: FleetSpec, partial: Partial, engine: Engine) -> PartResult:
+    """Return the groups trained by an engine at every grid point, those that can be."""
+    trainable, failures = settle(partial, spec.layout, spec.recipe.settings.bias)
+    parts = [_train(one, spec, engine) for one in trainable]
     return PartResult(
         trained=tuple(trained for trained, _, _, _ in parts if trained is not None),
         failures=failures,
@@ -110,18 +124,20 @@ def _parquet(tables: Sequence[pa.Table]) -> bytes | None:
     if not tables:
         return None
     sink = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables, promote_options="default"), sink, compression="zstd")
+    pq.write_table(pa.concat_tables(tables, promote_options="default"), sink, compression="zstd", use_dictionary=REPEATED)
     return sink.getvalue()
 
 
-def _train(groups: Trainable, spec: FleetSpec) -> tuple[TrainedGroups | None, list[str], pa.Table, pa.Table]:
+def _train(
+    groups: Trainable, spec: FleetSpec, engine: Engine
+) -> tuple[TrainedGroups | None, list[str], pa.Table, pa.Table]:
     recipe, policy = spec.recipe, spec.policy
     kept = groups.moments.without(groups.held_out[0]) if len(groups.held_out) == 1 else groups.moments
     hyper = resolve(kept, recipe)
     if len(hyper.learning_rate_mg) == 1:
         hyper = hyper.for_datasets(kept.num_datasets)
     detailed = hyper.learning_rate_mg.numel() <= spec.max_detailed_trials
-    result = closed_form.train(groups.moments, groups.held_out, hyper, recipe.settings, want_curves=detailed)
+    result = engine(groups, hyper, detailed)
     point_m = best_trials(result.metric(policy.metric), hyper.learning_rate_mg, policy.mode)
     found_m = (point_m >= 0).nonzero()[:, 0]
     fingerprints = _fingerprints(groups, kept, spec.layout)

@@ -27,7 +27,7 @@ from .columns import Columns, Fragment, Wanted
 from .fitting import Fit, fit, merge, see
 from .fragments import find_fragments
 from .reading import read_columns
-from .row_keys import row_keys
+from .row_keys import Keys, canonical_order, row_keys
 
 ROWS_AT_ONCE = 1 << 16
 
@@ -38,7 +38,8 @@ Floats = NDArray[np.float64]
 class Dataset:
     """A dataset that can be regressed on.
 
-    `x_nd` and `y_n` are float64, the rows in the order in which they were read: files by path, rows as they stand.
+    `x_nd` and `y_n` are float64, the rows in the order in which they were read, files by path, rows as they stand; or
+    in an order of their own, by their content, in which minibatches are dealt from them.
     `fill_k`, `feature_min_k` and `feature_max_k` are of the rows that train, in raw units; NaN where a feature has
     none. `fold_n` is the fold in which each row validates (`TRAINS` if it only trains), None without validation.
     `fingerprint` is a sha256, as hex, of the columns' names and the encoded rows in their order.
@@ -60,19 +61,25 @@ class Dataset:
         return len(self.y_n)
 
 
-def read_dataset(config: DatasetConfig, *, bias: bool, folder: Path, s3: S3Settings) -> Dataset:
+def read_dataset(
+    config: DatasetConfig, *, bias: bool, folder: Path, s3: S3Settings, in_canonical_order: bool = False
+) -> Dataset:
     """Return the dataset that `config` describes; `folder` is that of the configuration file.
 
+    In canonical order the rows do not depend on how they were read; see `row_keys.canonical_order`.
     Raises DataError where it can't be read or regressed on, and SourceError where its storage can't be reached.
     """
     with naming(config.name):
         features = features_of(config)
         parts = _read(config, features, folder, s3)
-        fold_n = _folds(config, parts)
-        trains_n = _trains(fold_n, sum(part.num_rows for part in parts))
-        fitted = _fit(features, parts, trains_n, config.target, bias)
         y_n = np.concatenate([part.numbers[config.target] for part in parts]).astype(np.float64)
-        x_nd = _encode_all(fitted, parts, s3)
+        key_n = _keys(config, parts) if config.validation or in_canonical_order else np.zeros(0, np.uint64)
+        fold_n = _folds(config.validation, key_n) if config.validation else None
+        fitted = _fit(features, parts, _trains(fold_n, len(y_n)), config.target, bias)
+        order_n = canonical_order(key_n) if in_canonical_order else np.arange(len(y_n))
+        x_nd, y_n = _encode_all(fitted, parts, order_n, s3), y_n[order_n]
+        fold_n = None if fold_n is None else fold_n[order_n]
+        trains_n = _trains(fold_n, len(y_n))
         everything = bool(trains_n.all())
         check_table(fitted.card, x_nd if everything else x_nd[trains_n], y_n[trains_n])
         return Dataset(
@@ -154,12 +161,12 @@ def _read(config: DatasetConfig, features: Sequence[Feature], folder: Path, s3: 
     return parts
 
 
-def _folds(config: DatasetConfig, parts: Sequence[Columns]) -> Folds | None:
-    rule: ValidationConfig | None = config.validation
-    if rule is None:
-        return None
+def _keys(config: DatasetConfig, parts: Sequence[Columns]) -> Keys:
     names = [*(feature.name for feature in config.features), config.target]
-    key_n = np.concatenate([row_keys(part, names) for part in parts])
+    return np.concatenate([row_keys(part, names) for part in parts])
+
+
+def _folds(rule: ValidationConfig, key_n: Keys) -> Folds:
     return fold_of_dataset(draw(key_n, rule.seed), fraction=rule.fraction, folds=rule.folds)
 
 
@@ -180,14 +187,16 @@ def _fit(
     return fit(features, seen, target=target, bias=bias)
 
 
-def _encode_all(fitted: Fit, parts: list[Columns], s3: S3Settings) -> Floats:
-    """Return all encoded rows; `parts` is emptied on the way, so that their memory is free for them."""
+def _encode_all(fitted: Fit, parts: list[Columns], order_n: NDArray[np.intp], s3: S3Settings) -> Floats:
+    """Return all encoded rows in an order; `parts` is emptied on the way, so that their memory is free for them."""
+    place_n = np.empty_like(order_n)
+    place_n[order_n] = np.arange(len(order_n))
     x_nd = np.empty((sum(part.num_rows for part in parts), len(fitted.card.columns)))
     row = 0
     while parts:
         part = parts.pop(0)
         for start in range(0, part.num_rows, ROWS_AT_ONCE):
             block = part.slice(start, start + ROWS_AT_ONCE)
-            x_nd[row : row + block.num_rows] = encode_columns(fitted, block, s3)
+            x_nd[place_n[row : row + block.num_rows]] = encode_columns(fitted, block, s3)
             row += block.num_rows
     return x_nd

@@ -40,6 +40,14 @@ def row_keys(columns: Columns, names: Sequence[str]) -> Keys:
     return key_n
 
 
+def canonical_order(key_n: Keys, group_n: NDArray[np.int64] | None = None) -> NDArray[np.intp]:
+    """Return the order in which minibatches are dealt from rows: by their hash, within each group where there are some.
+
+    So the batches do not depend on how the rows were read; rows of one hash are equal, and their order tells nothing.
+    """
+    return np.argsort(key_n, kind="stable") if group_n is None else np.lexsort((key_n, group_n))
+
+
 def _level_keys(text: Text) -> Keys:
     """Return a hash of each level, and at the end (at -1) that of an empty cell."""
     digests = [hashlib.blake2b(level.encode(), digest_size=8).digest() for level in text.levels]

@@ -1,0 +1,66 @@
+"""The group of each row of a block, and the names of the groups.
+
+Shapes: n rows · m groups of the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from jobs.sources.columns import Columns
+
+from .packed import Codes
+from .reading import Layout
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of a block: their names (large_string), and the group of each row."""
+
+    name_m: pa.Array
+    code_n: Codes
+
+
+def groups_of(columns: Columns, layout: Layout) -> Groups:
+    """Return the group of each row, named by its key; without `group_by` all rows are of the dataset's own."""
+    if not layout.group_by:
+        return Groups(pa.array([layout.dataset], pa.large_string()), np.zeros(columns.num_rows, dtype=np.int64))
+    texts = [columns.texts[name] for name in layout.group_by]
+    code_n = texts[0].code_n.astype(np.int64) + 1  # 0 is an empty cell
+    for text in texts[1:]:
+        code_n = code_n * (len(text.levels) + 1) + text.code_n + 1
+    used, dense_n = _dense(code_n)
+    names = list(_names(used, [text.levels for text in texts]))
+    return Groups(pa.array(names, pa.large_string()), dense_n)
+
+
+def _dense(code_n: Codes) -> tuple[Codes, Codes]:
+    """Return the codes in use, rising, and each row's place among them."""
+    if code_n.max(initial=0) > 4 * len(code_n) + 1024:
+        used, dense_n = np.unique(code_n, return_inverse=True)
+        return used, dense_n
+    present = np.bincount(code_n) > 0
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[code_n]
+
+
+def _names(used: Codes, levels: list[NDArray[np.object_]]) -> Iterator[str]:
+    alone = len(levels) == 1
+    for code in used.tolist():
+        parts: list[str] = []
+        rest = code
+        for of_column in reversed(levels):
+            rest, place = divmod(rest, len(of_column) + 1)
+            parts.append("" if place == 0 else of_column[place - 1])
+        as_it_is = alone and parts[0].strip('"')  # else '""' would be a key's name, and the empty cell's
+        yield parts[0] if as_it_is else ",".join(map(_quoted, reversed(parts)))
+
+
+def _quoted(part: str) -> str:
+    """Return a part of a key as a csv cell, so that no two keys have one name; an empty cell is two quotes."""
+    plain = part and not any(character in part for character in ',"\r\n')
+    return part if plain else '"' + part.replace('"', '""') + '"'

@@ -1,0 +1,40 @@
+"""What the tasks of a fleet do, by the engine: sums travel for the closed form, rows for minibatches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.planning import Recipe
+
+from .row_training import train_rows_part
+from .rows import gather, scan_rows
+from .scan import scan
+from .training import merge_parts, train_part
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the tasks of a fleet do: read fragments, add up what several have read of a part, and train it."""
+
+    scan: Callable[..., Any]
+    add_up: Callable[..., Any]
+    train: Callable[..., Any]
+
+
+def _summed(*partials: Any) -> tuple[None, Any]:
+    return None, merge_parts(*partials)
+
+
+def _gathered(*rows: Any) -> tuple[None, Any]:
+    return None, gather(*rows)
+
+
+CLOSED_FORM = Steps(scan, _summed, train_part)
+MINIBATCH = Steps(scan_rows, _gathered, train_rows_part)
+
+
+def steps_of(recipe: Recipe) -> Steps:
+    """Return what the tasks of a fleet do by a recipe."""
+    return CLOSED_FORM if recipe.engine == "closed_form" else MINIBATCH
