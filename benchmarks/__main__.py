@@ -11,7 +11,7 @@ import sys
 
 import benchmarks
 
-NAMES = ("grid", "fleet", "serving", "store", "ddp", "gpu")
+NAMES = ("grid", "fleet", "scan", "serving", "store", "ddp", "gpu")
 
 
 def main(wanted: list[str]) -> int:

@@ -1,0 +1,39 @@
+"""A fleet on a Ray that is up, as a process of its own: `python -m benchmarks.phase JOB WARM_JOB`.
+
+Prints the seconds from the parquet file to the trained models of every group; Ray, its workers and what they import
+are there before.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from jobs.cluster import Cluster, connect
+from jobs.config import load_config
+from jobs.fleet.run import fleet_job, train_fleet
+from jobs.planning import make_recipe, patience_of, policy_of
+from jobs.progress import Progress
+
+
+def main(path: Path, warm_up: Path) -> None:
+    """Train the small job, so that all is loaded, then the other."""
+    with connect("local") as cluster:
+        train(cluster, warm_up)
+        print(json.dumps({"seconds": train(cluster, path)}))
+
+
+def train(cluster: Cluster, path: Path) -> float:
+    """Return the seconds that the fleet of a job takes."""
+    config = load_config(path)
+    (spec,) = config.datasets
+    started = time.perf_counter()
+    job = fleet_job(spec, config.training, make_recipe(config), policy_of(config, spec.name), path.parent, None)
+    train_fleet(cluster, job, patience_of(config.training), Progress(quiet=True))
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
