@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.checkpoint_stream import Saved, stream
+from jobs.errors import JobError
 from jobs.tasks import Attempt, Outcome, Patience, Task
 
 
@@ -18,6 +19,7 @@ class InlineCluster:
     """`before` is called ahead of each task with its number, from 1, and may raise what a cluster would."""
 
     before: Callable[[int], None] = lambda number: None
+    num_cpus: int = 2
     num_joined: int = 0
     num_tasks: int = 0
     lost: tuple[type[Exception], ...] = ()
@@ -28,6 +30,10 @@ class InlineCluster:
         """Stand in for `jobs.cluster.connect`."""
         self.num_joined += 1
         yield self
+
+    @property
+    def resources(self) -> dict[str, float]:
+        return {"CPU": float(self.num_cpus), "GPU": 0.0}
 
     def put(self, value: Any) -> Any:
         return value
@@ -48,13 +54,17 @@ class InlineCluster:
             except self.lost as exc:
                 if (outcome := attempt.lost(exc, patience.max_failures)) is not None:
                     return outcome
-            except ValueError as exc:
+            except (ValueError, JobError) as exc:
                 return attempt.failed(exc)
 
     def _run(self, attempt: Attempt, on_saved: Callable[[Saved], None]) -> Any:
         self.num_tasks += 1
         self.keys.append(attempt.task.key)
         self.before(self.num_tasks)
+        if attempt.task.num_parts:
+            value, *parts = attempt.task.function(*attempt.task.arguments)
+            attempt.parts = tuple(parts)
+            return value
         if not attempt.task.saves:
             return attempt.task.function(*attempt.task.arguments)
         for item in stream(attempt.task.function, attempt.task.arguments, attempt.saved):
@@ -69,4 +79,5 @@ def inline_cluster(monkeypatch: pytest.MonkeyPatch) -> InlineCluster:
     """The cluster that jobs of this test train on."""
     cluster = InlineCluster()
     monkeypatch.setattr("jobs.execution.connect", cluster.connect)
+    monkeypatch.setattr("jobs.fleet.job.connect", cluster.connect)
     return cluster

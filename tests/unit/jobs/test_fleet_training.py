@@ -1,0 +1,139 @@
+"""A fleet's models are those of its groups trained one at a time, however the rows are laid out and dealt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.fleet import run as fleet_run
+from jobs.fleet import scan as fleet_scan
+from tests.fleet_tables import (
+    assert_same_trials,
+    documents_of,
+    job_of,
+    random_groups,
+    train_alone,
+    train_groups,
+    trials_of,
+    write_groups,
+)
+
+NUM_GROUPS = 34  # and six ways to train them: 200 random groups and more
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(
+    ("seed", "validation"), [(1, None), (2, {"fraction": 0.25, "seed": 3}), (3, {"folds": 4, "seed": 1})]
+)
+def test_train_fleet_equals_each_group_trained_alone(
+    tmp_path: Path, seed: int, validation: dict[str, Any] | None, normalize: bool
+) -> None:
+    table = random_groups(NUM_GROUPS, seed=2 * seed + normalize)
+    pq.write_table(table, tmp_path / "all.parquet")
+    (tmp_path / "alone").mkdir()
+    files = write_groups(table, tmp_path / "alone")
+    settings: dict[str, Any] = {"validation": validation, "normalize": normalize}
+    fleet = documents_of(train_groups(job_of("all.parquet", **settings), tmp_path))
+    assert len(fleet) == len(files) == NUM_GROUPS
+    num_trained = 0
+    for name, file in files.items():
+        alone = train_alone(job_of(file, group_by=None, **settings), tmp_path / "alone")
+        if isinstance(alone, str):
+            assert fleet[name]["status"] == "failed", alone
+            continue
+        assert_same_trials(fleet[name]["trials"], trials_of(alone))
+        num_trained += 1
+    assert num_trained > 0.9 * NUM_GROUPS
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    return random_groups(25, seed=5, rows=(30, 80))
+
+
+def write_parts(table: pa.Table, folder: Path, num_files: int, row_group: int, *, seed: int | None, csv: bool) -> str:
+    """Write a table to files, its rows shuffled by a seed; return the pattern that names them."""
+    if seed is not None:
+        table = table.take(np.random.default_rng(seed).permutation(len(table)))
+    for number in range(num_files):
+        part = table.slice(
+            len(table) * number // num_files, len(table) * (number + 1) // num_files - len(table) * number // num_files
+        )
+        if csv:
+            part.to_pandas().to_csv(folder / f"{number}.csv", index=False)
+        else:
+            pq.write_table(part, folder / f"{number}.parquet", row_group_size=row_group)
+    return "*.csv" if csv else "*.parquet"
+
+
+@pytest.mark.parametrize("validation", [None, {"fraction": 0.2, "seed": 0}, {"folds": 5, "seed": 0}])
+@pytest.mark.parametrize(
+    ("num_files", "row_group", "seed", "csv", "num_cpus"),
+    [(1, 10_000, 1, False, 1), (7, 100, 2, False, 3), (3, 10_000, None, True, 2), (23, 50, 3, False, 8)],
+)
+def test_train_fleet_is_the_same_however_rows_are_laid_out(
+    table: pa.Table,
+    tmp_path: Path,
+    validation: dict[str, Any] | None,
+    num_files: int,
+    row_group: int,
+    seed: int | None,
+    csv: bool,
+    num_cpus: int,
+) -> None:
+    pq.write_table(table, tmp_path / "reference.parquet")
+    expected = documents_of(train_groups(job_of("reference.parquet", validation=validation), tmp_path, num_cpus=1))
+    folder = tmp_path / "files"
+    folder.mkdir()
+    source = write_parts(table, folder, num_files, row_group, seed=seed, csv=csv)
+    found = documents_of(train_groups(job_of(source, validation=validation, memory_mb=64), folder, num_cpus))
+    assert found.keys() == expected.keys()
+    for name, document in expected.items():
+        assert found[name]["status"] == document["status"] == "not committed"
+        assert_same_trials(found[name]["trials"], document["trials"])
+
+
+@pytest.mark.parametrize("block_rows", [1, 37, 5000])
+def test_train_fleet_is_the_same_in_blocks_of_any_size_and_a_tree_of_any_width(
+    table: pa.Table, tmp_path: Path, block_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds = {"folds": 3, "seed": 2}
+    small = table.slice(0, 500)
+    pq.write_table(small, tmp_path / "t.parquet", row_group_size=90)
+    config = job_of("t.parquet", validation=folds)
+    expected = documents_of(train_groups(config, tmp_path))
+    monkeypatch.setattr(fleet_scan, "block_rows", lambda num_columns, memory_mb: block_rows)
+    monkeypatch.setattr(fleet_scan, "MERGE_AT_GROUPS", 50)
+    monkeypatch.setattr(fleet_run, "SCAN_BYTES", 1)
+    monkeypatch.setattr(fleet_run, "FAN_IN", 2)
+    monkeypatch.setattr(fleet_run, "PART_BYTES", 5000)
+    found = documents_of(train_groups(config, tmp_path))
+    assert found.keys() == expected.keys()
+    for name, document in expected.items():
+        assert found[name]["status"] == document["status"]
+        assert_same_trials(found[name]["trials"] or [], document["trials"] or [])
+
+
+def test_fingerprints_depend_on_content_alone(table: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(table, tmp_path / "a.parquet")
+    pq.write_table(table.take(np.arange(len(table))[::-1]), tmp_path / "b.parquet", row_group_size=64)
+    changed = table.set_column(1, "slope", pa.array(np.where(np.arange(len(table)) == 7, 9.0, table["slope"])))
+    pq.write_table(changed, tmp_path / "c.parquet")
+    first, again, other = (fingerprints(job_of(f"{name}.parquet"), tmp_path) for name in "abc")
+    assert first == again
+    assert {name for name in first if first[name] != other[name]} == {table["site"][7].as_py()}
+    assert len(set(first.values())) == len(first)
+
+
+def fingerprints(config: Any, folder: Path) -> dict[str, str]:
+    return {
+        name: fingerprint
+        for part in train_groups(config, folder).parts
+        for groups in part.trained
+        for name, fingerprint in zip(groups.name_m.to_pylist(), groups.fingerprint_m, strict=True)
+    }
