@@ -7,8 +7,6 @@ tries; an error that the function itself raised is the task's answer, and is not
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +23,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from jobs.checkpoint_stream import Saved, Value, stream
+from jobs.addresses import LOCAL, is_client, is_ray_job, no_cluster, require_listener, resolve_address
+from jobs.checkpoint_stream import Saved, Saves, Value, stream
 from jobs.errors import ClusterError
 from jobs.program import own_packages, sigterm_kept
 from jobs.room import Node, shortage
@@ -37,7 +36,6 @@ LOST = (WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
 PART_RETRIES = 3
 IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: a slot never idles, and memory is bounded
 POLL_S = 0.5
-CONTACT_S = 10.0
 NODE_LOSS_S = 5.0  # what a node that restarts is given, before it is said that no node has room
 
 OnSaved = Callable[[Saved], None]
@@ -56,6 +54,12 @@ def _stream(function: Callable[..., Any], num_threads: int, saved: dict[str, byt
         return function(*all_arguments)
 
     yield from stream(work, arguments, saved)
+
+
+@ray.remote(max_retries=0)
+def _call_saving(function: Callable[..., Any], num_threads: int, saved: dict[str, bytes], *arguments: Any) -> Any:
+    _use_threads(num_threads)
+    return function(*arguments, Saves(saved, lambda _: None))
 
 
 def _use_threads(number: int) -> None:
@@ -144,13 +148,14 @@ class _Run:
         slots = max(1, int(sum(node.num_cpus for node in _nodes())))
         while self.waiting and len(self.running) < IN_FLIGHT_PER_SLOT * slots:
             attempt = self.waiting.pop()
-            self.running[_submit(attempt)] = attempt
+            self.running[_submit(attempt, self.address)] = attempt
 
     def _collect(self, reference: Any) -> Outcome | None:
         """Return what a task came to; None if it goes on, or is to be tried again."""
         attempt = self.running[reference]
         try:
-            item = ray.get(next(reference) if attempt.task.saves else reference)
+            streams = attempt.task.saves and not is_client(self.address)
+            item = ray.get(next(reference) if streams else reference)
         except RayTaskError as exc:
             del self.running[reference]
             cause = exc.cause if isinstance(exc.cause, Exception) else exc
@@ -196,14 +201,15 @@ class _Run:
             )
 
 
-def _submit(attempt: Attempt) -> Any:
+def _submit(attempt: Attempt, address: str) -> Any:
     """Start a task; one that was lost goes to the node with most room, as its own may be the reason."""
     task = attempt.task
     options: dict[str, Any] = {"num_cpus": task.num_cpus, "num_gpus": task.num_gpus, "name": task.key}
     if attempt.failures:
         options["scheduling_strategy"] = "SPREAD"
     if task.saves:
-        return _stream.options(**options).remote(task.function, int(task.num_cpus), attempt.saved, *task.arguments)
+        saving = _call_saving if is_client(address) else _stream  # Ray's client has no streams: nothing is saved then
+        return saving.options(**options).remote(task.function, int(task.num_cpus), attempt.saved, *task.arguments)
     if task.num_parts:
         # Ray makes a lost part again by itself: only it knows, when another task asks for the part.
         options |= {"num_returns": 1 + task.num_parts, "max_retries": PART_RETRIES}
@@ -224,35 +230,20 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
 
     `local` always starts one. It is left, or stopped, at the end. Raises ClusterError if it can't be reached.
     """
-    target = address or os.environ.get("RAY_ADDRESS") or "local"
+    target = resolve_address(address)
     options: dict[str, Any] = {"address": target, "logging_level": logging.WARNING, "log_to_driver": False}
-    if target == "local":
+    if target == LOCAL:
         options["include_dashboard"] = False
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it says that there is a token
-    elif "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+    elif not is_ray_job():
         options["runtime_env"] = {"py_modules": own_packages()}
-    _require_listener(target)
+    require_listener(target)
     with sigterm_kept():  # ray.init sets one that ends the program by another exit code
         try:
             ray.init(**options)
         except (ConnectionError, ValueError, RuntimeError, RayError) as exc:
-            raise _no_cluster(target, exc) from exc
+            raise no_cluster(target, exc) from exc
     try:
         yield Cluster(target)
     finally:
         ray.shutdown()
-
-
-def _require_listener(target: str) -> None:
-    """Raise ClusterError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
-    host, _, port = target.removeprefix("ray://").rpartition(":")
-    if not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONTACT_S).close()
-    except (OSError, OverflowError) as exc:
-        raise _no_cluster(target, exc) from exc
-
-
-def _no_cluster(target: str, error: Exception) -> ClusterError:
-    return ClusterError(f"no Ray cluster at '{target}': {_line(error)}. Set --address, or 'local' for one here")
