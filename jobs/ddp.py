@@ -9,11 +9,14 @@ Shapes: q columns of z · w columns of a product (the grid points, and what make
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from jobs.engines.ranks import Reduce
-from jobs.errors import ClusterError
+from jobs.errors import DONE, ClusterError, JobError
 
 TIMEOUT_S = 300.0
 
@@ -103,7 +106,9 @@ def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[Gang]
     """
     ours = not dist.is_initialized()
     if ours:
-        rank, number = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+        if "RANK" not in os.environ:
+            raise ClusterError("the environment names no ranks: start this by 'torchrun --nproc-per-node N -m jobs.ddp'")
+        rank, number = os.environ["RANK"], os.environ["WORLD_SIZE"]
         try:
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
@@ -124,3 +129,37 @@ def own_device(*, use_gpu: bool) -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     torch.cuda.set_device(device)
     return device
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train the datasets of a configuration on the ranks of torchrun, without Ray: `torchrun … -m jobs.ddp CONFIG`.
+
+    The first rank prints every trial as JSON. Nothing is stored. Returns the exit code of `gridline train`.
+    """
+    from jobs.config import load_config
+    from jobs.data import read_datasets
+    from jobs.planning import make_recipe
+    from jobs.reporting import trial_document
+    from jobs.training import train_dataset
+
+    try:
+        path = Path(*arguments)
+        config = load_config(path)
+        recipe = make_recipe(config)
+        gpu_wanted = recipe.size.on(torch.cuda.device_count()).use_gpu is True
+        with joined(own_device(use_gpu=gpu_wanted)) as gang:
+            trained = [train_dataset(dataset, recipe, ranks=gang) for dataset in read_datasets(config, path.parent)]
+    except JobError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return exc.exit_code
+    if gang.rank == 0:
+        trials = [
+            {"dataset": each.name, "trials": [trial_document(each, g) for g in range(each.hyperparameters.num_points)]}
+            for each in trained
+        ]
+        sys.stdout.write(json.dumps({"ranks": gang.number, "datasets": trials}) + "\n")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -168,10 +168,10 @@ def test_dataset_that_fails_does_so_alone(
 ) -> None:
     from jobs import training
 
-    def train_dataset(dataset: Any, recipe: Any) -> Any:
+    def train_dataset(dataset: Any, recipe: Any, **options: Any) -> Any:
         if dataset.name == "b":
             raise ValueError("b is bad")
-        return real(dataset, recipe)
+        return real(dataset, recipe, **options)
 
     real = training.train_dataset
     monkeypatch.setattr(training, "train_dataset", train_dataset)
