@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,20 @@ from jobs.engines.ragged import Batches, Ragged
 from jobs.engines.rows import Rows
 from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
 from jobs.moments import concatenate, empty_moments
+from jobs.threads import num_threads
 from jobs.trials import BlockResult, Hyperparameters
 from tests.oracles import grid
 
 RATES = [0.002, 0.02, 0.2]
 FIELDS = ("epoch_mg", "diverged_at_mg", "converged_mg")
 NUMBERS = ("train_mse_mg", "val_mse_mg", "train_loss_mg", "val_loss_mg", "r2_mg", "train_curve_mge", "val_curve_mge")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in a task; and for products this small a second thread is only waited for."""
+    with num_threads(1):
+        yield
 
 
 def datasets(num: int, num_parts: int, rows: tuple[int, int] = (8, 41), seed: int = 0) -> list[Rows]:
