@@ -1,0 +1,39 @@
+"""Whether a cluster has room: on one node, and said in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.room import Node, shortage
+from jobs.tasks import Patience, Task
+
+
+def task(num_cpus: float, num_gpus: float = 0.0) -> Task:
+    return Task("x", print, (), num_cpus, num_gpus)
+
+
+@pytest.mark.parametrize("nodes", [[Node(2, 1)], [Node(1, 0), Node(4, 2)]])
+def test_shortage_is_none_where_one_node_has_it_all(nodes: list[Node]) -> None:
+    assert shortage(task(2, 1), nodes) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nodes", "text"),
+    [
+        (task(1, 4), [Node(8, 2)], "needs 1 CPU and 4 GPUs on one node; the cluster has 1 node: 8 CPUs and 2 GPUs"),
+        (task(4), [Node(2, 0), Node(3, 0)], "needs 4 CPUs on one node; the cluster has 2 nodes: 2 CPUs, 3 CPUs"),
+        (task(2, 1), [Node(2, 0), Node(1, 1)], "the cluster has 2 nodes: 2 CPUs, 1 CPU and 1 GPU"),
+        (task(1), [], "the cluster has 0 nodes: no node"),
+        (task(2), [Node(1, 0)] * 10, "10 nodes: " + ", ".join(["1 CPU"] * 8) + " and 2 more"),
+        (task(1, 0.5), [Node(1, 0.25)], "needs 1 CPU and 0.5 GPUs on one node"),
+    ],
+)
+def test_shortage_says_what_is_asked_and_what_there_is(wanted: Task, nodes: list[Node], text: str) -> None:
+    short = shortage(wanted, nodes)
+    assert short is not None
+    assert text in short
+
+
+def test_patience_says_what_was_done_or_can_be() -> None:
+    assert "--address" in Patience().remedy
+    assert Patience(wait_for_resources_s=2).remedy == "waited wait_for_resources_s = 2 s for it to grow"
