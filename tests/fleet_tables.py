@@ -81,7 +81,7 @@ def job_of(
             "name": "farms",
             "datasets": [dataset],
             "grid": {"learning_rate": [0.001, 0.02, 0.05]},
-            "training": {"epochs": 60, **training},
+            "training": {"epochs": 25, **training},
         }
     )
 

@@ -5,7 +5,6 @@ Shapes: n rows · m groups of the block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +34,7 @@ def groups_of(columns: Columns, layout: Layout) -> Groups:
     for text in texts[1:]:
         code_n = code_n * (len(text.levels) + 1) + text.code_n + 1
     used, dense_n = _dense(code_n)
-    names = list(_names(used, [text.levels for text in texts]))
+    names = _names(used, [text.levels for text in texts])
     return Groups(pa.array(names, pa.large_string()), dense_n)
 
 
@@ -48,16 +47,15 @@ def _dense(code_n: Codes) -> tuple[Codes, Codes]:
     return np.flatnonzero(present), (np.cumsum(present) - 1)[code_n]
 
 
-def _names(used: Codes, levels: list[NDArray[np.object_]]) -> Iterator[str]:
+def _names(used: Codes, levels: list[NDArray[np.object_]]) -> list[str]:
+    """Return the name of each code; the parts of a key are named level by level, as there are fewer of these."""
+    rest_m, parts = used, []
     alone = len(levels) == 1
-    for code in used.tolist():
-        parts: list[str] = []
-        rest = code
-        for of_column in reversed(levels):
-            rest, place = divmod(rest, len(of_column) + 1)
-            parts.append("" if place == 0 else of_column[place - 1])
-        as_it_is = alone and parts[0].strip('"')  # else '""' would be a key's name, and the empty cell's
-        yield parts[0] if as_it_is else ",".join(map(_quoted, reversed(parts)))
+    for of_column in reversed(levels):
+        rest_m, place_m = np.divmod(rest_m, len(of_column) + 1)
+        named = [level if alone and level.strip('"') else _quoted(level) for level in of_column]
+        parts.append(np.array([*named, _quoted("")], dtype=object)[place_m - 1].tolist())  # place 0 is an empty cell
+    return parts[0] if alone else [",".join(cells) for cells in zip(*reversed(parts), strict=True)]
 
 
 def _quoted(part: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -107,18 +108,19 @@ def merge(partials: Sequence[Partial]) -> Partial:
     m = len(names.dictionary)
     moments_trw = np.concatenate([partial.moments_mrw for partial in partials])
     num_parts = moments_trw.shape[1]
-    hash_m2 = np.zeros((m, 2), dtype=np.uint64)
-    np.add.at(hash_m2, code_t, np.concatenate([partial.hash_m2 for partial in partials]))
-    low_mk = np.full((m, partials[0].low_mk.shape[1]), np.nan)
-    high_mk = low_mk.copy()
-    np.fmin.at(low_mk, code_t, np.concatenate([partial.low_mk for partial in partials]))
-    np.fmax.at(high_mk, code_t, np.concatenate([partial.high_mk for partial in partials]))
+    order_t = np.argsort(code_t, kind="stable")
+    start_m = np.searchsorted(code_t[order_t], np.arange(m))
+
+    def together(function: np.ufunc, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        combined: NDArray[Any] = function.reduceat(np.concatenate(parts)[order_t], start_m, axis=0)
+        return combined
+
     return Partial(
         name_m=names.dictionary,
         moments_mrw=np.stack([combine(moments_trw[:, part], code_t, m) for part in range(num_parts)], axis=1),
-        low_mk=low_mk,
-        high_mk=high_mk,
-        hash_m2=hash_m2,
+        low_mk=together(np.fmin, [partial.low_mk for partial in partials]),
+        high_mk=together(np.fmax, [partial.high_mk for partial in partials]),
+        hash_m2=together(np.add, [partial.hash_m2 for partial in partials]),
         extremes=merge_extremes([partial.extremes for partial in partials], code_t, m),
         failures=_merge_failures(partials),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.fleet_tables import (
     write_groups,
 )
 
+OneFile = Callable[[dict[str, Any] | None], dict[str, dict[str, Any]]]
 NUM_GROUPS = 34  # and six ways to train them: 200 random groups and more
 
 
@@ -56,6 +58,23 @@ def table() -> pa.Table:
     return random_groups(25, seed=5, rows=(30, 80))
 
 
+@pytest.fixture(scope="module")
+def in_one_file(table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> OneFile:
+    """A function that returns what a fleet is when all rows are in one file and one task, by its validation."""
+    folder = tmp_path_factory.mktemp("reference")
+    pq.write_table(table, folder / "t.parquet")
+    known: dict[str, Any] = {}
+
+    def trained(validation: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+        if repr(validation) not in known:
+            config = job_of("t.parquet", validation=validation)
+            known[repr(validation)] = documents_of(train_groups(config, folder, num_cpus=1))
+        found: dict[str, dict[str, Any]] = known[repr(validation)]
+        return found
+
+    return trained
+
+
 def write_parts(table: pa.Table, folder: Path, num_files: int, row_group: int, *, seed: int | None, csv: bool) -> str:
     """Write a table to files, its rows shuffled by a seed; return the pattern that names them."""
     if seed is not None:
@@ -78,6 +97,7 @@ def write_parts(table: pa.Table, folder: Path, num_files: int, row_group: int, *
 )
 def test_train_fleet_is_the_same_however_rows_are_laid_out(
     table: pa.Table,
+    in_one_file: OneFile,
     tmp_path: Path,
     validation: dict[str, Any] | None,
     num_files: int,
@@ -86,12 +106,9 @@ def test_train_fleet_is_the_same_however_rows_are_laid_out(
     csv: bool,
     num_cpus: int,
 ) -> None:
-    pq.write_table(table, tmp_path / "reference.parquet")
-    expected = documents_of(train_groups(job_of("reference.parquet", validation=validation), tmp_path, num_cpus=1))
-    folder = tmp_path / "files"
-    folder.mkdir()
-    source = write_parts(table, folder, num_files, row_group, seed=seed, csv=csv)
-    found = documents_of(train_groups(job_of(source, validation=validation, memory_mb=64), folder, num_cpus))
+    source = write_parts(table, tmp_path, num_files, row_group, seed=seed, csv=csv)
+    found = documents_of(train_groups(job_of(source, validation=validation, memory_mb=64), tmp_path, num_cpus))
+    expected = in_one_file(validation)
     assert found.keys() == expected.keys()
     for name, document in expected.items():
         assert found[name]["status"] == document["status"] == "not committed"
