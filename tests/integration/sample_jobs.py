@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,26 @@ from jobs.trial_bytes import read_trials
 from model_store import open_ledger
 from model_store.champion_table import table_to_rows
 from model_store.ledger import Ledger
+from tests.servers.stores import Place
 
 RATES = (0.01, 0.05)
 
 
 class Jobs:
-    """Jobs over datasets `a`, `b`, … of a folder, in one store."""
+    """Jobs over datasets `a`, `b`, … of a folder, in a store beside them or at `place`."""
 
-    def __init__(self, folder: Path, num_datasets: int) -> None:
+    def __init__(self, folder: Path, num_datasets: int, place: Place | None = None) -> None:
         self.folder = folder
+        self.place = place
         folder.mkdir(exist_ok=True)
-        self.names = [chr(ord("a") + number) for number in range(num_datasets)]
+        letters = string.ascii_lowercase
+        self.names = [a + b for a in ("", *letters) for b in letters][:num_datasets]
         for seed, name in enumerate(self.names):
             self.write(name, seed)
 
     @property
     def ledger(self) -> Ledger:
-        return open_ledger(str(self.folder / "store"))
+        return Ledger(self.place.open()) if self.place else open_ledger(str(self.folder / "store"))
 
     def write(self, name: str, seed: int) -> None:
         generator = np.random.default_rng(seed)

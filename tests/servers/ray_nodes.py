@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,10 +60,17 @@ def raylets(ray_token: str) -> Iterator[RayNodes]:
 
     # A dead node is noticed in 1 s; Ray's own 15 s would be most of what these tests take.
     quick = {"health_check_period_ms": 300, "health_check_failure_threshold": 3, "health_check_timeout_ms": 10_000}
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": quick}
+    head = {"num_cpus": 1, "include_dashboard": False, "dashboard_port": _free_port(), "_system_config": quick}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     yield RayNodes(cluster)
     cluster.shutdown()
+
+
+def _free_port() -> int:
+    """Return a port for the dashboard, whose default may be that of somebody else's."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
