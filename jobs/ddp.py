@@ -107,7 +107,7 @@ def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[Gang]
     ours = not dist.is_initialized()
     if ours:
         if "RANK" not in os.environ:
-            raise ClusterError("the environment names no ranks: start this by 'torchrun --nproc-per-node N -m jobs.ddp'")
+            raise ClusterError("the environment names no ranks: start it by 'torchrun --nproc-per-node N -m jobs.ddp'")
         rank, number = os.environ["RANK"], os.environ["WORLD_SIZE"]
         try:
             backend = "nccl" if device.type == "cuda" else "gloo"

@@ -1,0 +1,48 @@
+"""One rank of a measured gang, one thread: `torchrun --nproc-per-node N -m benchmarks.ddp_rank ROWS FEATURES RATES`.
+
+The first rank prints the median seconds of an epoch: with the gang, and (of one rank alone) without.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.measuring import medians
+from benchmarks.synthetic import rates_grid, regression, spaced_rates
+from jobs.ddp import joined
+from jobs.engines import minibatch
+from jobs.engines.batches import Samples
+from jobs.engines.evaluation import MomentsEvaluator
+from jobs.engines.ranks import ALONE, Ranks, placed
+from jobs.engines.settings import TrainingSettings
+from jobs.moments import moments_of
+
+BATCH_SIZE = 8192
+
+
+def main(num_rows: int, num_columns: int, num_rates: int) -> None:
+    """Train epochs on this rank's share of the rows."""
+    torch.set_num_threads(1)
+    settings = TrainingSettings(epochs=1, batch_size=BATCH_SIZE)
+    grid = rates_grid(spaced_rates(num_rates))
+    with joined(torch.device("cpu")) as gang:
+        own = num_rows * (gang.rank + 1) // gang.number - num_rows * gang.rank // gang.number
+        data = regression(own, num_columns, seed=gang.rank)
+        score = MomentsEvaluator(moments_of(data.x_nd[:1000], data.y_n[:1000]))
+
+        def epoch(ranks: Ranks) -> Callable[[], object]:
+            samples = placed(Samples(data.x_nd, data.y_n), ranks)
+            return lambda: minibatch.fit(samples, score, None, grid, settings, ranks=ranks)
+
+        works = [epoch(gang), epoch(ALONE)] if gang.number == 1 else [epoch(gang)]
+        times = medians(*works, repeats=5)
+        if gang.rank == 0:
+            print(json.dumps(dict(zip(("gang_s", "alone_s"), times, strict=False))))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
