@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +24,12 @@ from .fleet import Fleet
 from .payload import Request
 from .responses import error_body, to_json
 from .worker_metrics import WorkerMetrics
+from .worker_socket import buffered_reader
 
 PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found"}
 QUIET = "GRIDLINE_WORKER_LOG_LEVEL"
 MODEL_FOLDER = "model"
+TORCHSERVE = "0.12.0"  # the last release: upstream is archived
 
 
 class LinearHandler:
@@ -43,6 +46,7 @@ class LinearHandler:
         self.fleet = fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER)
         self.metrics = WorkerMetrics(context.model_name)
         self.metrics.start()
+        _read_in_large_pieces()
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Return one body for each request, in their order, and set the status of each.
@@ -59,6 +63,13 @@ class LinearHandler:
                 context.set_response_status(one.status, PHRASES[one.status], index)
         self.metrics.count(answers, time.perf_counter() - started)
         return [one.body for one in answers]
+
+
+def _read_in_large_pieces() -> None:
+    """Replace TorchServe's reader of the socket, in the release that this was written for, by one that buffers."""
+    release, protocol = sys.modules.get("ts"), sys.modules.get("ts.protocol.otf_message_handler")
+    if protocol is not None and getattr(release, "__version__", None) == TORCHSERVE:
+        vars(protocol)["_retrieve_buffer"] = buffered_reader()
 
 
 def _answers(fleet: Fleet, data: Sequence[Mapping[str, Any]], context: Any) -> list[Answer]:
