@@ -18,10 +18,11 @@ def emit_json(document: Any) -> None:
 
 def emit_json_stream(document: Mapping[str, Any], key: str, items: Iterable[Any]) -> None:
     """Print one JSON document whose last key holds a list, item by item: the list need not fit in memory."""
-    head = json.dumps(dict(document), ensure_ascii=False, allow_nan=False)
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    head = encode(dict(document))
     sys.stdout.write(f"{head[:-1]}, {json.dumps(key)}: [")
     for number, item in enumerate(items):
-        sys.stdout.write((", " if number else "") + json.dumps(item, ensure_ascii=False, allow_nan=False))
+        sys.stdout.write((", " if number else "") + encode(item))
     sys.stdout.write("]}\n")
 
 

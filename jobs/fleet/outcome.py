@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow.parquet as pq
+import torch
 
 from jobs.commits import Comparisons
 from jobs.documents import comparison_document, finite
 
 from .training import TrainedGroups
-from .trial_table import COEFFICIENT
+from .trial_table import COEFFICIENT, CURVES
 
 DOCUMENTED_DATASETS = 10_000  # above, the trials of each dataset are in the run's folder, not in the document
 DATASETS_AT_ONCE = 512
@@ -78,8 +79,11 @@ class _Trials:
         self._of: dict[str, list[dict[str, Any]]] = {}
         if data is None:
             return
-        for row in pq.read_table(io.BytesIO(data)).to_pylist():
-            self._of.setdefault(row["dataset"], []).append(_trial_document(row))
+        file = pq.ParquetFile(io.BytesIO(data))
+        wanted = [name for name in file.schema_arrow.names if name not in CURVES]
+        for batch in file.iter_batches(columns=wanted):
+            for row in batch.to_pylist():
+                self._of.setdefault(row["dataset"], []).append(_trial_document(row))
 
     def of(self, name: str) -> list[dict[str, Any]] | None:
         """Return the trials of a dataset, or None where they are not documented."""
@@ -108,37 +112,40 @@ def _trial_document(row: Mapping[str, Any]) -> dict[str, Any]:
 def _documents(groups: TrainedGroups, comparisons: Comparisons | None, trials: _Trials) -> Iterator[dict[str, Any]]:
     names: Sequence[str] = groups.name_m.to_pylist()
     promoted = comparisons.promoted().tolist() if comparisons is not None else None
-    for place, name in enumerate(names):
+    for place, (name, best) in enumerate(zip(names, _bests(groups), strict=True)):
         status = "not committed" if promoted is None else "promoted" if promoted[place] else "kept"
-        document: dict[str, Any] = {
-            "dataset": name,
-            "status": status,
-            "best": _best(groups, place),
-            "trials": trials.of(name),
-        }
+        document: dict[str, Any] = {"dataset": name, "status": status, "best": best, "trials": trials.of(name)}
         if comparisons is not None:
             document["comparison"] = comparison_document(comparisons[place])
         yield document
 
 
-def _best(groups: TrainedGroups, place: int) -> dict[str, Any]:
-    hyper, point, stack = groups.hyperparameters, int(groups.point_m[place]), groups.stack
-    others = {
-        "momentum": hyper.momentum_g[point].item(),
-        "nesterov": bool(hyper.nesterov_g[point].item()),
-        "weight_decay": hyper.weight_decay_g[point].item(),
-    }
-    intercept = {} if stack.bias_m is None else {"intercept": stack.bias_m[place].item()}
-    slopes = dict(zip(stack.card.columns, stack.weight_md[place].tolist(), strict=True))
-    return {
-        "learning_rate": groups.learning_rate_m[place].item(),
-        **{name: value for name, value in others.items() if value},
-        "epoch": int(groups.epoch_m[place]),
-        "status": groups.status_m[place],
-        "diverged_at": None,
-        "engine": groups.engine,
-        "train_mse": finite(groups.train_mse_m[place].item()),
-        "val_mse": finite(groups.val_mse_m[place].item()),
-        "r2": finite(groups.r2_m[place].item()),
-        "coefficients": intercept | slopes,
-    }
+def _bests(groups: TrainedGroups) -> Iterator[dict[str, Any]]:
+    """Yield the best trial of each group; columns become lists once, as a number out of a tensor takes long."""
+    hyper, stack = groups.hyperparameters, groups.stack
+    points = [
+        {name: value for name, value in values.items() if value}
+        for values in (
+            {"momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
+            for momentum, nesterov, decay in zip(
+                hyper.momentum_g.tolist(), hyper.nesterov_g.tolist(), hyper.weight_decay_g.tolist(), strict=True
+            )
+        )
+    ]
+    names = [*(["intercept"] if stack.bias_m is not None else []), *stack.card.columns]
+    weight_md = stack.weight_md if stack.bias_m is None else torch.cat([stack.bias_m[:, None], stack.weight_md], dim=1)
+    columns = (groups.learning_rate_m, groups.point_m, groups.epoch_m, groups.train_mse_m, groups.val_mse_m)
+    rows = zip(*(column.tolist() for column in columns), groups.r2_m.tolist(), groups.status_m, strict=True)
+    for (rate, point, epoch, train_mse, val_mse, r2, status), weights in zip(rows, weight_md.tolist(), strict=True):
+        yield {
+            "learning_rate": rate,
+            **points[point],
+            "epoch": epoch,
+            "status": status,
+            "diverged_at": None,
+            "engine": groups.engine,
+            "train_mse": finite(train_mse),
+            "val_mse": finite(val_mse),
+            "r2": finite(r2),
+            "coefficients": dict(zip(names, weights, strict=True)),
+        }

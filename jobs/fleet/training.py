@@ -124,7 +124,8 @@ def _parquet(tables: Sequence[pa.Table]) -> bytes | None:
     if not tables:
         return None
     sink = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables, promote_options="default"), sink, compression="zstd", use_dictionary=REPEATED)
+    table = pa.concat_tables(tables, promote_options="default")
+    pq.write_table(table, sink, compression="zstd", use_dictionary=REPEATED)
     return sink.getvalue()
 
 

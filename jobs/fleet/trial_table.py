@@ -19,6 +19,7 @@ from jobs.moments import Moments, scaling_of
 from jobs.trials import BlockResult, Hyperparameters
 
 COEFFICIENT = "coefficient "
+CURVES = ("epochs", "train_curve", "val_curve")
 STATUSES = ["converged", "not_converged", "diverged"]
 
 

@@ -49,6 +49,7 @@ def test_train_fleet_equals_each_group_trained_alone(
             assert fleet[name]["status"] == "failed", alone
             continue
         assert_same_trials(fleet[name]["trials"], trials_of(alone))
+        assert fleet[name]["best"] in fleet[name]["trials"]
         num_trained += 1
     assert num_trained > 0.9 * NUM_GROUPS
 
