@@ -121,10 +121,11 @@ class TorchServe:
             self._process.wait()
 
     def last_words(self) -> str:
-        """Return the last lines of its log on one line, for a message."""
+        """Return the last lines of its log on one line, for a message; without the places of Java's traces."""
         log = self.settings.log_file
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        return " | ".join(line.strip() for line in lines[-LOG_LINES_SHOWN:]) or "it said nothing"
+        said = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("at ", "... "))]
+        return " | ".join(said[-LOG_LINES_SHOWN:]) or "it said nothing"
 
 
 def start(settings: ServerSettings, load_models: str = "") -> TorchServe:

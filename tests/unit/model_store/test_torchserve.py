@@ -8,6 +8,7 @@ import pytest
 from model_store.ports import with_free
 from model_store.server_errors import ServerError
 from model_store.torchserve import Ports, ServerSettings, launch, start, write_configuration
+from tests.servers.torchserve import until
 
 
 def properties(settings: ServerSettings) -> dict[str, str]:
@@ -47,12 +48,19 @@ def test_a_server_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
 def test_stop_ends_the_whole_process_group(tmp_path: Path) -> None:
     program = "trap '' TERM; sleep 300 & echo $! > child; touch ready; while true; do wait; done"
     server = launch(ServerSettings(tmp_path), ["bash", "-c", program], {"PATH": os.environ["PATH"]})
-    while not (tmp_path / "ready").exists():
-        assert server.exit_code() is None
+    until((tmp_path / "ready").exists)
     child = int((tmp_path / "child").read_text())
     server.stop(timeout_s=0.2)
     assert server.exit_code() is not None
-    assert not Path(f"/proc/{child}/cwd").exists() or Path(f"/proc/{child}/stat").read_text().split()[2] == "Z"
+    until(lambda: not is_running(child))
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process is there, and not only waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_last_words_are_on_one_line(tmp_path: Path) -> None:
