@@ -31,14 +31,15 @@ from .outcome import FleetOutcome, PartOutcome
 from .reading import Layout
 from .scan import ScanSummary, needs_survey, survey
 from .stamps import file_stamps
-from .steps import steps_of
+from .steps import Steps, steps_of
 from .stored import StoredParts, fleet_key
+from .stream import Source
 from .training import FleetSpec, PartResult
 
 FAN_IN = 16
 MAX_PARTS = 1024
 PART_BYTES = 48 * 2**20  # of source data to a part: some ten thousand groups of a hundred rows
-SCAN_BYTES = 256 * 2**20  # to a scan task at most, so that none is a straggler for long
+SCAN_BYTES = 256 * 2**20  # to a scan task at most, so that none is a straggler for long; a quarter where it holds rows
 DETAILED_TRIALS = 500_000  # up to so many trials keep their curves and coefficients
 
 
@@ -52,6 +53,7 @@ class FleetJob:
     policy: Policy
     s3: S3Settings
     fragments: tuple[Fragment, ...]
+    steps: Steps
     stored: StoredParts | None
 
 
@@ -68,7 +70,9 @@ def fleet_job(
     with naming(dataset.name):
         fragments = fragments_of(dataset, base, s3)
     key = fleet_key(dataset.model_dump_json(), recipe, policy, file_stamps(fragments, s3))
-    return FleetJob(dataset, training, recipe, policy, s3, fragments, StoredParts(folder, key) if folder else None)
+    stored = StoredParts(folder, key) if folder else None
+    steps = steps_of(recipe, None if dataset.group_by else Source(fragments, s3, training.memory_mb))
+    return FleetJob(dataset, training, recipe, policy, s3, fragments, steps, stored)
 
 
 def reuse_fleet(job: FleetJob) -> FleetOutcome | None:
@@ -84,8 +88,8 @@ def is_fleet(dataset: DatasetConfig, recipe: Recipe, training: TrainingConfig, b
     """Return whether a dataset is read by scans: it is grouped, or takes more memory than a task has."""
     if dataset.group_by:
         return True
-    if recipe.engine != "closed_form":
-        return False
+    if recipe.engine == "minibatch" and training.num_workers > 1:
+        return False  # the ranks hold the rows
     with naming(dataset.name):
         fragments = fragments_of(dataset, base, S3Settings.from_environment(os.environ))
     return sum(fragment.size_bytes for fragment in fragments) > training.memory_mb * 2**20 // 4
@@ -94,22 +98,22 @@ def is_fleet(dataset: DatasetConfig, recipe: Recipe, training: TrainingConfig, b
 def train_fleet(cluster: Cluster, job: FleetJob, patience: Patience, progress: Progress) -> FleetOutcome:
     """Train the groups of a source. Raises DataError where a file can't be read, ClusterError and StoreError."""
     slots = max(1, int(cluster.resources.get("CPU", 1)))
-    shares = share_out(job.fragments, slots)
+    shares = share_out(job.fragments, slots, SCAN_BYTES // (4 if job.steps.rows_travel else 1))
     progress.say(f"{job.dataset.name}: {len(job.fragments)} fragments in {len(shares)} scans")
     layout = _layout(cluster, job, shares, patience, progress)
     num_parts = _num_parts(job.fragments, slots) if job.dataset.group_by else 1
     scans = _scan(cluster, job, shares, layout, num_parts, patience, progress)
-    parts = _add_up(cluster, [outcome.parts for outcome in scans], steps_of(job.recipe).add_up, num_parts, patience)
+    parts = _add_up(cluster, [outcome.parts for outcome in scans], job.steps.add_up, num_parts, patience)
     if not any(outcome.value.num_rows for outcome in scans):
-        source = ", ".join(job.dataset.source)
-        raise DataError(f"dataset {job.dataset.name!r}: {source}: the table is empty: it has no rows: add rows")
+        named = f"dataset {job.dataset.name!r}: {', '.join(job.dataset.source)}"
+        raise DataError(f"{named}: the table is empty: it has no rows: add rows")
     return _train(cluster, job, layout, parts, patience, progress)
 
 
-def share_out(fragments: Sequence[Fragment], slots: int) -> list[tuple[Fragment, ...]]:
+def share_out(fragments: Sequence[Fragment], slots: int, most_bytes: int) -> list[tuple[Fragment, ...]]:
     """Return the fragments dealt to scan tasks: neighbours together, some tasks for each slot, none too large."""
     total = sum(fragment.size_bytes for fragment in fragments)
-    limit = max(1, min(SCAN_BYTES, -(-total // (2 * slots))))
+    limit = max(1, min(most_bytes, -(-total // (2 * slots))))
     return [tuple(share) for share in fill_shares(fragments, lambda fragment: fragment.size_bytes, limit)]
 
 
@@ -150,7 +154,7 @@ def _scan(
     tasks = [
         Task(
             f"{job.dataset.name} scan {at}",
-            steps_of(job.recipe).scan,
+            job.steps.scan,
             (share, shared, job.s3, job.training.memory_mb, num_parts),
             num_parts=num_parts,
         )
@@ -204,10 +208,8 @@ def _train(
     progress: Progress,
 ) -> FleetOutcome:
     spec = cluster.put(FleetSpec(layout, job.recipe, job.policy, DETAILED_TRIALS // len(parts)))
-    tasks = [
-        Task(f"{job.dataset.name} part {at}", steps_of(job.recipe).train, (spec, *references))
-        for at, references in enumerate(parts)
-    ]
+    task = f"{job.dataset.name} part"
+    tasks = [Task(f"{task} {at}", job.steps.train, (spec, *references)) for at, references in enumerate(parts)]
     results: dict[str, PartResult] = {}
     names: dict[str, str] = {}
     with progress.counting(f"{job.dataset.name}: parts trained", len(tasks)) as advance:

@@ -1,9 +1,13 @@
-"""What the tasks of a fleet do, by the engine: sums travel for the closed form, rows for minibatches."""
+"""What the tasks of a fleet do, by the engine: sums travel for the closed form, rows for minibatches of groups.
+
+A single dataset is too large to travel: for minibatches its task reads it again in every epoch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jobs.planning import Recipe
@@ -11,6 +15,8 @@ from jobs.planning import Recipe
 from .row_training import train_rows_part
 from .rows import gather, scan_rows
 from .scan import scan
+from .stream import Source
+from .stream_training import train_streamed
 from .training import merge_parts, train_part
 
 
@@ -21,6 +27,7 @@ class Steps:
     scan: Callable[..., Any]
     add_up: Callable[..., Any]
     train: Callable[..., Any]
+    rows_travel: bool = False
 
 
 def _summed(*partials: Any) -> tuple[None, Any]:
@@ -32,9 +39,11 @@ def _gathered(*rows: Any) -> tuple[None, Any]:
 
 
 CLOSED_FORM = Steps(scan, _summed, train_part)
-MINIBATCH = Steps(scan_rows, _gathered, train_rows_part)
+MINIBATCH = Steps(scan_rows, _gathered, train_rows_part, rows_travel=True)
 
 
-def steps_of(recipe: Recipe) -> Steps:
-    """Return what the tasks of a fleet do by a recipe."""
-    return CLOSED_FORM if recipe.engine == "closed_form" else MINIBATCH
+def steps_of(recipe: Recipe, source: Source | None) -> Steps:
+    """Return what the tasks of a fleet do by a recipe; `source` is that of a single dataset, None for groups."""
+    if recipe.engine == "closed_form":
+        return CLOSED_FORM
+    return MINIBATCH if source is None else Steps(scan, _summed, partial(train_streamed, source))
