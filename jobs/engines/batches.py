@@ -72,9 +72,10 @@ class EpochPlan:
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int) -> Tensor:
-    """Return the order of the rows in an epoch: a permutation, int32, that depends on nothing but its arguments."""
+    """Return the order of the rows in an epoch: a permutation that depends on its arguments alone; int32 if it fits."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(num_rows, generator=generator, dtype=torch.int32)
+    dtype = torch.int32 if num_rows < 2**31 else torch.int64
+    return torch.randperm(num_rows, generator=generator, dtype=dtype)
 
 
 def plan_epoch(samples: Samples, batch_size: int | None, seed: int, epoch: int) -> EpochPlan:

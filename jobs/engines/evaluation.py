@@ -45,7 +45,8 @@ class SamplesEvaluator:
 
     def loss(self, weight_pg: Tensor, loss: Loss) -> Tensor:
         n = self.samples.num_rows
-        loader = Loader(self.samples, weight_pg.dtype, bias=weight_pg.shape[0] > self.samples.num_columns)
+        bias = weight_pg.shape[0] > self.samples.num_columns
+        loader = Loader(self.samples, weight_pg.dtype, bias=bias, device=weight_pg.device)
         weight_qg = torch.cat([weight_pg, weight_pg.new_full((1, weight_pg.shape[1]), -1.0)])
         total_g = torch.zeros(weight_pg.shape[1], dtype=torch.float64)
         for loaded in loader.epoch(EpochPlan(None, (0, n), (n,))):

@@ -2,26 +2,28 @@
 
 With [W; b; -1] below it, z times the weights is the residual, and zᵀ times the slope the gradient: neither the bias
 nor the target costs a pass of its own. Nothing of the size of the data is copied, unless it is small, or stepped over
-often enough. The next pieces are loaded while a step is taken, where there is a thread for it.
+often enough. The next pieces are loaded while a step is taken, where there is a thread, or a GPU, for it.
 
 Shapes: n rows · c rows of a piece · d columns · q = d + 1 (the target), or d + 2 with a bias.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import torch
 from torch import Tensor
 
 from jobs.engines.batches import EpochPlan, Samples
+from jobs.engines.slots import PinnedSlot, PlainSlot, Slot
 from jobs.threads import workers
 
 PIECE_ROWS = 4096  # a piece of 32 columns, and its residuals, stay in the second-level cache
-LOAD_ROWS = 8192  # loaded at once
+GPU_PIECE_ROWS = 131_072  # a GPU wants work for its many cores
 COPY_BYTES = 128 * 2**20  # data up to this size may be kept converted
+GPU_COPY_SHARE = 0.5  # of the GPU's free memory, likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,87 +45,131 @@ class Loaded:
     z_cq: Tensor
 
 
-def pieces_of(plan: EpochPlan) -> Iterator[Piece]:
-    """Yield the batches of a plan in pieces of at most PIECE_ROWS; a batch without rows here is one empty piece."""
+def pieces_of(plan: EpochPlan, piece_rows: int = PIECE_ROWS) -> Iterator[Piece]:
+    """Yield the batches of a plan in pieces of at most so many rows; a batch without rows here is one empty piece."""
     for (begin, end), batch_rows in zip(pairwise(plan.bounds), plan.batch_rows, strict=True):
-        for start in range(begin, max(end, begin + 1), PIECE_ROWS):
-            stop = min(start + PIECE_ROWS, end)
+        for start in range(begin, max(end, begin + 1), piece_rows):
+            stop = min(start + piece_rows, end)
             yield Piece(start, stop, batch_rows, opens=start == begin, closes=stop == end)
 
 
-def loads_of(pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
-    """Yield the pieces in groups of at most LOAD_ROWS rows."""
+def loads_of(pieces: Iterator[Piece], load_rows: int) -> Iterator[list[Piece]]:
+    """Yield the pieces in groups of at most so many rows."""
     group: list[Piece] = []
     for piece in pieces:
-        if group and piece.end - group[0].begin > LOAD_ROWS:
+        if group and piece.end - group[0].begin > load_rows:
             yield group
             group = []
         group.append(piece)
     yield group
 
 
-class Loader:
-    """Loads the rows of samples; `kept` says that they are converted once, and not whenever they are wanted."""
+@dataclass(frozen=True, slots=True)
+class _Load:
+    slot: Slot
+    pieces: Sequence[Piece]
+    z_cq: Tensor
 
-    def __init__(self, samples: Samples, dtype: torch.dtype, *, bias: bool, kept: bool = False) -> None:
+
+class Loader:
+    """Loads the rows of samples to a device; `kept` says that they are converted once, and stay there."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        dtype: torch.dtype,
+        *,
+        bias: bool,
+        kept: bool = False,
+        device: torch.device | None = None,
+        piece_rows: int | None = None,
+    ) -> None:
         self.samples = samples
-        self.num_q = samples.num_columns + 1 + bias
+        self.device = device or samples.x_nd.device
+        self.piece_rows = piece_rows or default_piece_rows(self.device)
         self._dtype = dtype
-        self._kept_nq: Tensor | None = None
-        if kept:
-            self._kept_nq = self._buffer(samples.num_rows)
-            for start in range(0, samples.num_rows, LOAD_ROWS):
-                rows = slice(start, min(start + LOAD_ROWS, samples.num_rows))
-                self._write(rows, self._kept_nq[rows])
+        self._num_q = samples.num_columns + 1 + bias
+        self._kept_nq = self._converted() if kept else None
+
+    @property
+    def load_rows(self) -> int:
+        """The rows that are loaded at once."""
+        return 2 * self.piece_rows
 
     def epoch(self, plan: EpochPlan, *, ahead: bool = False) -> Iterator[Loaded]:
         """Yield the pieces of an epoch with their rows, which are valid until the next is asked for."""
+        pieces = pieces_of(plan, self.piece_rows)
         if self._kept_nq is not None and plan.order_n is None:
-            for piece in pieces_of(plan):
+            for piece in pieces:
                 yield Loaded(piece, self._kept_nq[piece.begin : piece.end])
             return
-        loads = loads_of(pieces_of(plan))
-        for group in self._loaded_ahead(plan, loads) if ahead else self._loaded(plan, loads):
-            yield from group
+        order_n = plan.order_n if self._kept_nq is None or plan.order_n is None else plan.order_n.to(self.device)
+        loads = loads_of(pieces, self.load_rows)
+        for load in self._ahead(order_n, loads) if ahead else self._in_turn(order_n, loads):
+            load.slot.make_ready()
+            begin = load.pieces[0].begin
+            for piece in load.pieces:
+                yield Loaded(piece, load.z_cq[piece.begin - begin : piece.end - begin])
+            load.slot.release()
 
-    def _loaded(self, plan: EpochPlan, loads: Iterator[list[Piece]]) -> Iterator[list[Loaded]]:
-        buffer_cq = self._buffer(min(LOAD_ROWS, self.samples.num_rows))
+    def _in_turn(self, order_n: Tensor | None, loads: Iterator[list[Piece]]) -> Iterator[_Load]:
+        slots = cycle(self._slots(2 if self.device.type == "cuda" else 1))
         for group in loads:
-            yield self._load(plan, group, buffer_cq)
+            yield self._load(order_n, group, next(slots))
 
-    def _loaded_ahead(self, plan: EpochPlan, loads: Iterator[list[Piece]]) -> Iterator[list[Loaded]]:
-        """Load each group in a thread while the one before is in use: there are two buffers."""
-        size = min(LOAD_ROWS, self.samples.num_rows)
-        now_cq, next_cq = self._buffer(size), self._buffer(size)
+    def _ahead(self, order_n: Tensor | None, loads: Iterator[list[Piece]]) -> Iterator[_Load]:
+        """Load each group in a thread while the one before is in use."""
+        slots = cycle(self._slots(2))
         with workers(1, "loader") as thread:
-            coming = thread.submit(self._load, plan, next(loads), now_cq)
+            coming = thread.submit(self._load, order_n, next(loads), next(slots))
             for group in loads:
-                loaded = coming.result()
-                coming = thread.submit(self._load, plan, group, next_cq)
-                now_cq, next_cq = next_cq, now_cq
-                yield loaded
+                load = coming.result()
+                coming = thread.submit(self._load, order_n, group, next(slots))
+                yield load
             yield coming.result()
 
-    def _load(self, plan: EpochPlan, group: Sequence[Piece], buffer_cq: Tensor) -> list[Loaded]:
+    def _load(self, order_n: Tensor | None, group: Sequence[Piece], slot: Slot) -> _Load:
         begin, end = group[0].begin, group[-1].end
-        rows = slice(begin, end) if plan.order_n is None else plan.order_n[begin:end]
-        self._write(rows, buffer_cq[: end - begin])
-        return [Loaded(piece, buffer_cq[piece.begin - begin : piece.end - begin]) for piece in group]
+        rows = slice(begin, end) if order_n is None else order_n[begin:end]
+        return _Load(slot, group, slot.fill(end - begin, self._writer(rows)))
 
-    def _write(self, rows: Tensor | slice, z_cq: Tensor) -> None:
-        """Write rows of the samples, by their places, as z."""
-        if self._kept_nq is not None and isinstance(rows, Tensor):
-            torch.index_select(self._kept_nq, 0, rows, out=z_cq)
-            return
-        d = self.samples.num_columns
-        z_cq[:, :d], z_cq[:, -1] = self.samples.take(rows)
-        z_cq[:, d:-1] = 1.0
+    def _writer(self, rows: Tensor | slice) -> Callable[[Tensor], None]:
+        """Return what writes rows of the samples, by their places, as z."""
+        kept_nq, d = self._kept_nq, self.samples.num_columns
 
-    def _buffer(self, num_rows: int) -> Tensor:
-        return torch.empty(num_rows, self.num_q, dtype=self._dtype, device=self.samples.x_nd.device)
+        def select(z_cq: Tensor) -> None:
+            assert kept_nq is not None and isinstance(rows, Tensor)  # noqa: S101 - else `convert` is returned
+            torch.index_select(kept_nq, 0, rows, out=z_cq)
+
+        def convert(z_cq: Tensor) -> None:
+            z_cq[:, :d], z_cq[:, -1] = self.samples.take(rows)
+            z_cq[:, d:-1] = 1.0
+
+        return convert if kept_nq is None or isinstance(rows, slice) else select
+
+    def _converted(self) -> Tensor:
+        n = self.samples.num_rows
+        kept_nq = torch.empty(n, self._num_q, dtype=self._dtype, device=self.device)
+        self._kept_nq = None
+        everything = EpochPlan(None, (0, n), (n,))
+        for loaded in self.epoch(everything):
+            kept_nq[loaded.piece.begin : loaded.piece.end] = loaded.z_cq
+        return kept_nq
+
+    def _slots(self, number: int) -> list[Slot]:
+        size = min(self.load_rows, self.samples.num_rows)
+        kind = PinnedSlot if self.device.type == "cuda" and self._kept_nq is None else PlainSlot
+        return [kind(size, self._num_q, self._dtype, self.device) for _ in range(number)]
 
 
-def worth_keeping(samples: Samples, dtype: torch.dtype, epochs: int) -> bool:
-    """Return whether to convert the rows once: they are small, and read more often than a copy costs."""
-    size_bytes = samples.num_rows * (samples.num_columns + 2) * dtype.itemsize
-    return epochs > 2 and size_bytes <= COPY_BYTES
+def default_piece_rows(device: torch.device) -> int:
+    """Return the rows of a piece that suit a device."""
+    return GPU_PIECE_ROWS if device.type == "cuda" else PIECE_ROWS
+
+
+def worth_keeping(samples: Samples, dtype: torch.dtype, epochs: int, device: torch.device) -> bool:
+    """Return whether to convert the rows once: they fit, and are read more often than a copy costs."""
+    limit_bytes: float = COPY_BYTES
+    if device.type == "cuda":
+        limit_bytes = GPU_COPY_SHARE * torch.cuda.mem_get_info(device)[0]
+    return epochs > 2 and samples.num_rows * (samples.num_columns + 2) * dtype.itemsize <= limit_bytes

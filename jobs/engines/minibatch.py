@@ -10,6 +10,7 @@ last) · q = p + 1 columns of z · w ≥ g columns of a product.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from jobs.engines.batches import Samples, plan_epoch
 from jobs.engines.checkpointing import Checkpoint, restore, state_of
 from jobs.engines.evaluation import Evaluator
-from jobs.engines.loading import LOAD_ROWS, PIECE_ROWS, Loaded, Loader, worth_keeping
+from jobs.engines.loading import PIECE_ROWS, Loaded, Loader, default_piece_rows, worth_keeping
 from jobs.engines.losses import Loss
 from jobs.engines.ranks import ALONE, Ranks
 from jobs.engines.rowwise_optimizers import RowwiseOptimizer, rowwise_optimizer
@@ -28,7 +29,10 @@ from jobs.engines.tracking import Tracker
 from jobs.threads import num_threads
 from jobs.trials import Hyperparameters
 
+logger = logging.getLogger(__name__)
+
 ONE_THREAD_FLOPS = 2e7  # of a product: below, a second thread costs more than it takes
+FEWEST_ROWS = 512  # of a piece, where memory is short
 
 
 @dataclass
@@ -45,11 +49,12 @@ class Stack:
     loss: Loss
     learning_rate_g: Tensor
     ranks: Ranks = ALONE
+    piece_rows: int = PIECE_ROWS
 
     def __post_init__(self) -> None:
         self.reduce = self.ranks.reducer(self.weight_qw)
         self.gradient_qw = torch.empty_like(self.weight_qw)
-        self.residual_cw = self.weight_qw.new_empty(PIECE_ROWS, self.weight_qw.shape[1])
+        self.residual_cw = self.weight_qw.new_zeros(self.piece_rows, self.weight_qw.shape[1])
         self.slope_cw = self.residual_cw if self.loss.name == "mse" else torch.zeros_like(self.residual_cw)
 
     @property
@@ -61,6 +66,12 @@ class Stack:
     def gradient_pg(self) -> Tensor:
         """The gradient of the batch, after its last piece; a view."""
         return self.gradient_qw[:-1, : len(self.live_g)]
+
+    def rehearse(self) -> None:
+        """Take the memory that the loss will want."""
+        residual_cg = self.residual_cw[:, : len(self.live_g)]
+        self.loss.derivative(residual_cg)
+        self.loss.total(residual_cg)
 
     def take(self, keep_g: Tensor) -> None:
         """Go on with the grid points at `keep_g` (places among those still in training)."""
@@ -111,9 +122,7 @@ def fit(
     `val_mse_evaluator` gives the squared error of each evaluated epoch beside a loss that is another. The fit goes on
     from what `checkpoint` holds, and is saved there whenever that is due.
     """
-    stack = start(samples.num_columns, hyperparameters, settings, ranks)
-    kept = worth_keeping(samples, settings.torch_dtype, settings.epochs)
-    loader = Loader(samples, settings.torch_dtype, bias=settings.bias, kept=kept)
+    loader, stack = allocate(samples, hyperparameters, settings, ranks)
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations).tolist()
     tracker = Tracker.start(hyperparameters.num_points, len(epochs_e), stack.weight_pg.shape[0], settings, kept_index_g)
     saved = checkpoint.load() if checkpoint else None
@@ -151,8 +160,32 @@ def fit(
     )
 
 
+def allocate(
+    samples: Samples, hyperparameters: Hyperparameters, settings: TrainingSettings, ranks: Ranks
+) -> tuple[Loader, Stack]:
+    """Return what a fit works on; where a GPU has too little memory for it, with pieces of half as many rows."""
+    dtype, piece_rows = settings.torch_dtype, default_piece_rows(ranks.device)
+    kept = worth_keeping(samples, dtype, settings.epochs, ranks.device)
+    while True:
+        try:
+            stack = start(samples.num_columns, hyperparameters, settings, ranks, piece_rows)
+            stack.rehearse()
+            options = {"bias": settings.bias, "kept": kept}
+            return Loader(samples, dtype, **options, device=ranks.device, piece_rows=piece_rows), stack
+        except torch.OutOfMemoryError as exc:
+            if piece_rows <= FEWEST_ROWS:
+                raise
+            piece_rows, kept = piece_rows // 2, False
+            reason = " ".join(str(exc).split())
+            logger.warning("%s is out of memory: going on by %d rows at a time (%s)", ranks.device, piece_rows, reason)
+
+
 def start(
-    num_columns: int, hyperparameters: Hyperparameters, settings: TrainingSettings, ranks: Ranks = ALONE
+    num_columns: int,
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    ranks: Ranks = ALONE,
+    piece_rows: int = PIECE_ROWS,
 ) -> Stack:
     """Return the stack before the first step: every grid point at the initial weights of `nn.Linear`."""
     g = hyperparameters.num_points
@@ -167,6 +200,7 @@ def start(
         loss=Loss(settings.loss, hyperparameters.huber_delta_g, hyperparameters.quantile_g),
         learning_rate_g=hyperparameters.learning_rate_mg[0],
         ranks=ranks,
+        piece_rows=piece_rows,
     )
 
 
@@ -177,8 +211,8 @@ def run_epoch(loader: Loader, stack: Stack, settings: TrainingSettings, epoch: i
     last = plan.bounds[-2]
     total_g = torch.zeros_like(stack.learning_rate_g)
     weight_pg, gradient_pg = stack.weight_pg, stack.gradient_pg
-    small = 2 * min(PIECE_ROWS, max(plan.batch_rows)) * stack.weight_qw.numel() < ONE_THREAD_FLOPS
-    ahead = small and loader.samples.num_rows > LOAD_ROWS and torch.get_num_threads() > 1
+    small = 2 * min(loader.piece_rows, max(plan.batch_rows)) * stack.weight_qw.numel() < ONE_THREAD_FLOPS
+    ahead = small and loader.samples.num_rows > loader.load_rows and torch.get_num_threads() > 1
     with num_threads(1 if small else torch.get_num_threads()):
         for loaded in loader.epoch(plan, ahead=ahead):
             residual_cg = add_gradient(loaded, stack)

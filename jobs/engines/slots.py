@@ -1,0 +1,73 @@
+"""Where loaded rows wait to be used: in the host's memory, or on their way to a GPU while it works on others.
+
+Shapes: c rows · q columns of z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Slot(Protocol):
+    """Room for one load. It is filled, made ready, used, released; and filled again."""
+
+    def fill(self, num_rows: int, write: Callable[[Tensor], None]) -> Tensor:
+        """Have rows written; return them where they are used."""
+
+    def make_ready(self) -> None:
+        """Let what is done next to the rows wait until they are there."""
+
+    def release(self) -> None:
+        """Say that all that uses the rows has been started."""
+
+
+class PlainSlot:
+    """Rows are written where they are used."""
+
+    def __init__(self, num_rows: int, num_q: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._buffer_cq = torch.empty(num_rows, num_q, dtype=dtype, device=device)
+
+    def fill(self, num_rows: int, write: Callable[[Tensor], None]) -> Tensor:
+        z_cq = self._buffer_cq[:num_rows]
+        write(z_cq)
+        return z_cq
+
+    def make_ready(self) -> None:
+        """There is nothing to wait for."""
+
+    def release(self) -> None:
+        """Nobody waits."""
+
+
+class PinnedSlot:
+    """Rows are written to pinned memory, and copied to the GPU beside its work, in a stream of their own."""
+
+    def __init__(self, num_rows: int, num_q: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._host_cq = torch.empty(num_rows, num_q, dtype=dtype, pin_memory=True)
+        self._device_cq = torch.empty(num_rows, num_q, dtype=dtype, device=device)
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._copied, self._used = _event(), _event()
+
+    def fill(self, num_rows: int, write: Callable[[Tensor], None]) -> Tensor:
+        self._copied.synchronize()  # the rows before have left the host
+        write(self._host_cq[:num_rows])
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(self._used)
+            self._device_cq[:num_rows].copy_(self._host_cq[:num_rows], non_blocking=True)
+            self._copied.record(self._stream)
+        return self._device_cq[:num_rows]
+
+    def make_ready(self) -> None:
+        torch.cuda.current_stream(self._device).wait_event(self._copied)
+
+    def release(self) -> None:
+        self._used.record(torch.cuda.current_stream(self._device))
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]
