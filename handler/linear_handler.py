@@ -74,26 +74,28 @@ def _read_in_large_pieces() -> None:
 
 def _answers(fleet: Fleet, data: Sequence[Mapping[str, Any]], context: Any) -> list[Answer]:
     """Return the answers to the requests of a batch, of which some may ask for a description."""
-    asks = [_asks_for_description(row, context, index) for index, row in enumerate(data)]
-    requests = [_request(row, context, index) for index, row in enumerate(data) if not asks[index]]
-    predictions = iter(answer(fleet, requests))
+    headers = [context.get_all_request_header(index) for index in range(len(data))]
+    asks = [_asks_for_description(row, said) for row, said in zip(data, headers, strict=True)]
+    predictions = iter(
+        answer(fleet, [_request(row, said) for row, said, asked in zip(data, headers, asks, strict=True) if not asked])
+    )
     return [
-        _description(fleet, _path_dataset(context, index)) if asked else next(predictions)
-        for index, asked in enumerate(asks)
+        _description(fleet, _path_dataset(said)) if asked else next(predictions)
+        for said, asked in zip(headers, asks, strict=True)
     ]
 
 
-def _asks_for_description(row: Mapping[str, Any], context: Any, index: int) -> bool:
+def _asks_for_description(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:
     """Return whether this is a GET of the model, on the management port (`customized=true`) or the inference port.
 
     TorchServe does not hand on the method; but only a GET has neither a body nor a type of it.
     """
     if not row:
-        return bool(context.get_request_header(index, "describe") == "True")
+        return headers.get("describe") == "True"
     body = row.get("body")
-    if not isinstance(body, (bytes, bytearray, str)) or body:
+    if body or not isinstance(body, (bytes, bytearray, str)):
         return False
-    return all(name.lower() != "content-type" for name in context.get_all_request_header(index))
+    return all(name.lower() != "content-type" for name in headers)
 
 
 def _description(fleet: Fleet, dataset: str | None) -> Answer:
@@ -104,16 +106,15 @@ def _description(fleet: Fleet, dataset: str | None) -> Answer:
     return Answer(200, to_json(found))
 
 
-def _request(row: Mapping[str, Any], context: Any, index: int) -> Request:
+def _request(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     """Return the request: the body is under `body`, and in a form or over gRPC under `data` or `body`."""
     body = row.get("body", row.get("data", b""))
-    part = context.get_request_header(index, "body")  # what TorchServe says of the parameter `body`
+    part = headers.get("body")  # what TorchServe says of the parameter `body`
     content_type = part.get("content-type", "") if isinstance(part, dict) else ""
-    explain = context.get_request_header(index, "explain") == "True"
-    return Request(body, content_type.lower(), _path_dataset(context, index), explain)
+    return Request(body, content_type.lower(), _path_dataset(headers), headers.get("explain") == "True")
 
 
-def _path_dataset(context: Any, index: int) -> str | None:
+def _path_dataset(headers: Mapping[str, Any]) -> str | None:
     """Return the dataset of /predictions/<collection>/<version>/<dataset>, if the address has one."""
-    path = context.get_request_header(index, "url_path")
+    path = headers.get("url_path")
     return path if isinstance(path, str) and path else None

@@ -28,9 +28,6 @@ class FakeContext:
         self.statuses: dict[int, tuple[int, str]] = {}
         self.content_types: dict[int, str] = {}
 
-    def get_request_header(self, index: int, name: str) -> Any:
-        return self.headers[index].get(name)
-
     def get_all_request_header(self, index: int) -> dict[str, Any]:
         return self.headers[index]
 
