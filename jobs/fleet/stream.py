@@ -112,10 +112,10 @@ class StreamedChunks:
                 window_wq[filled : filled + taken] = block_nq[at : at + taken]
                 filled, at = filled + taken, at + taken
                 if filled == len(window_wq):
-                    yield window_wq[torch.randperm(filled, generator=generator)]
+                    yield _shuffled(window_wq, generator)
                     filled = 0
         if filled:
-            yield window_wq[torch.randperm(filled, generator=generator)]
+            yield _shuffled(window_wq[:filled], generator)
 
     def _blocks(self, fragments: Sequence[Fragment]) -> Iterator[Tensor]:
         layout, source = self.stream.layout, self.stream.source
@@ -145,3 +145,7 @@ class StreamedChunks:
         fold_n = fold_of_rows(draw(key_n, split.seed), fraction=split.fraction, folds=split.folds)
         chosen_n: NDArray[np.bool_] = fold_n == self.within if self.without is None else fold_n != self.without
         return chosen_n
+
+
+def _shuffled(window_wq: Tensor, generator: torch.Generator) -> Tensor:
+    return window_wq.index_select(0, torch.randperm(len(window_wq), generator=generator, dtype=torch.int32))
