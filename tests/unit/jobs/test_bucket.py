@@ -102,7 +102,7 @@ def assert_equal_alone(made: list[Rows], settings: TrainingSettings, tolerance: 
 def test_train_200_datasets_equals_each_alone(
     num_parts: int, training: dict[str, Any], columns: dict[str, Any]
 ) -> None:
-    settings = TrainingSettings(epochs=4, num_evaluations=3, batch_size=16, **training)
+    settings = TrainingSettings(epochs=3, num_evaluations=2, batch_size=16, **training)
     assert_equal_alone(datasets(200, num_parts), settings, 1e-5, **columns)
 
 
