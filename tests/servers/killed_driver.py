@@ -28,9 +28,9 @@ class KilledDriver:
     folder: Path
     address: str
     generator: random.Random
-    epochs: int = 100
     num_kills: int = 0
-    outputs: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    champions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.config = self.folder / "job.yaml"
@@ -46,25 +46,28 @@ class KilledDriver:
             name = f"d{number:02d}"
             datasets.append({"name": name, "source": f"d{number}.csv", "target": "y", "features": ["u", "v"]})
         rates = [0.001 * 2**power for power in range(NUM_RATES)]
-        training = {"engine": "minibatch", "epochs": self.epochs, "checkpoint_every_s": 0.05}
+        training = {"engine": "minibatch", "epochs": 400, "checkpoint_every_s": 0.05}
         return {"name": "many", "datasets": datasets, "grid": {"learning_rate": rates}, "training": training}
 
-    def undisturbed(self, store: Path) -> float:
-        """Run the job once; return its seconds."""
-        started = time.monotonic()
+    def run_undisturbed(self) -> None:
+        """Run the job once; keep its champions, and how many seconds it took."""
+        store, started = self.folder / "undisturbed", time.monotonic()
         process = self.start(store)
         output, errors = process.communicate()
         assert process.returncode == 0, errors
         document = json.loads(output)
         assert (document["computed"], document["reused"]) == (NUM_DATASETS * NUM_RATES, 0)
-        return time.monotonic() - started
+        self.seconds, self.champions = time.monotonic() - started, champions(store)
+        assert len(self.champions) == NUM_DATASETS
 
-    def run_until_done(self, store: Path, seconds: float) -> None:
-        """Start the job, and kill it after a random part of `seconds`, again and again, until it ends by itself."""
+    def run_until_done(self, store: Path, max_kills: int) -> None:
+        """Start the job, and kill it after a random part of its time, up to so often, until it ends by itself."""
+        last = self.num_kills + max_kills
         while True:
             process = self.start(store)
+            moment = self.generator.uniform(0.2, 1.0) * self.seconds if self.num_kills < last else None
             try:
-                output, errors = process.communicate(timeout=self.generator.uniform(0.2, 1.0) * seconds)
+                _, errors = process.communicate(timeout=moment)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
@@ -72,7 +75,6 @@ class KilledDriver:
                 assert self.half_done(store) is None
             else:
                 assert process.returncode == 0, errors
-                self.outputs.append(output)
                 return
 
     def half_done(self, store: Path) -> str | None:
