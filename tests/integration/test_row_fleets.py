@@ -19,6 +19,7 @@ NUM_ROWS = 1_200_000  # of two float64 columns: more than a quarter of 64 MiB
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_train_groups_and_a_streamed_dataset_by_minibatches_on_ray(ray_head: RayHead, tmp_path: Path) -> None:
     table = random_groups(40, seed=0)
     for number in range(3):
