@@ -56,6 +56,7 @@ class Stack:
         self.gradient_qw = torch.empty_like(self.weight_qw)
         self.residual_cw = self.weight_qw.new_zeros(self.piece_rows, self.weight_qw.shape[1])
         self.slope_cw = self.residual_cw if self.loss.name == "mse" else torch.zeros_like(self.residual_cw)
+        self._views = self.residual_cw, self.slope_cw
 
     @property
     def weight_pg(self) -> Tensor:
@@ -66,6 +67,12 @@ class Stack:
     def gradient_pg(self) -> Tensor:
         """The gradient of the batch, after its last piece; a view."""
         return self.gradient_qw[:-1, : len(self.live_g)]
+
+    def views(self, num_rows: int) -> tuple[Tensor, Tensor]:
+        """Return the room for residuals and slopes of a piece; most pieces are of one size, and a view costs time."""
+        if len(self._views[0]) != num_rows:
+            self._views = self.residual_cw[:num_rows], self.slope_cw[:num_rows]
+        return self._views
 
     def rehearse(self) -> None:
         """Take the memory that the loss will want."""
@@ -215,9 +222,9 @@ def run_epoch(loader: Loader, stack: Stack, settings: TrainingSettings, epoch: i
     ahead = small and loader.samples.num_rows > loader.load_rows and torch.get_num_threads() > 1
     with num_threads(1 if small else torch.get_num_threads()):
         for loaded in loader.epoch(plan, ahead=ahead):
-            residual_cg = add_gradient(loaded, stack)
+            residual_cw = add_gradient(loaded, stack)
             if loaded.piece.begin >= last:
-                total_g += stack.loss.total(residual_cg)
+                total_g += stack.loss.total(residual_cw[:, : len(total_g)])
             if loaded.piece.closes:
                 stack.reduce(stack.gradient_qw)
                 stack.optimizer.step(weight_pg, gradient_pg, learning_rate_g)
@@ -225,12 +232,13 @@ def run_epoch(loader: Loader, stack: Stack, settings: TrainingSettings, epoch: i
 
 
 def add_gradient(loaded: Loaded, stack: Stack) -> Tensor:
-    """Add a piece's share to the gradient of the batch's mean loss; return the residuals, (c, g)."""
+    """Add a piece's share to the gradient of the batch's mean loss; return the residuals, (c, w)."""
     z_cq, scale = loaded.z_cq, stack.loss.derivative_scale / loaded.piece.batch_rows
-    c, g = len(z_cq), len(stack.live_g)
-    residual_cg = torch.mm(z_cq, stack.weight_qw, out=stack.residual_cw[:c])[:, :g]
+    residual_cw, slope_cw = stack.views(len(z_cq))
+    torch.mm(z_cq, stack.weight_qw, out=residual_cw)
     if stack.slope_cw is not stack.residual_cw:
-        stack.slope_cw[:c, :g] = stack.loss.derivative(residual_cg)
+        g = len(stack.live_g)
+        slope_cw[:, :g] = stack.loss.derivative(residual_cw[:, :g])
     gradient_qw, beta = stack.gradient_qw, 0 if loaded.piece.opens else 1
-    torch.addmm(gradient_qw, z_cq.T, stack.slope_cw[:c], beta=beta, alpha=scale, out=gradient_qw)
-    return residual_cg
+    torch.addmm(gradient_qw, z_cq.T, slope_cw, beta=beta, alpha=scale, out=gradient_qw)
+    return residual_cw

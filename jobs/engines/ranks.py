@@ -52,7 +52,11 @@ class Alone:
         return value
 
     def reducer(self, weight_qw: Tensor) -> Reduce:
-        return lambda gradient_qw: None
+        return _leave
+
+
+def _leave(gradient_qw: Tensor) -> None:
+    """One process has the whole gradient."""
 
 
 ALONE = Alone(torch.device("cpu"))
