@@ -48,7 +48,7 @@ def measure(
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{duration_s}s", "--latency", "-s", file.name, url]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{round(duration_s)}s", "--latency", "-s", file.name, url]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "Non-2xx" not in said, said
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)

@@ -28,6 +28,7 @@ from .text_table import NameIndex, TextTable
 FORMAT = 1
 INDEX, FACTS = "index.safetensors", "facts.safetensors"
 METADATA = "gridline"
+PAGE_BYTES = 4096
 Header = Mapping[str, object]
 
 
@@ -75,7 +76,15 @@ def _load(path: Path) -> tuple[dict[str, Tensor], Header]:
         header: dict[str, object] = json.loads((file.metadata() or {})[METADATA])
         if int(str(header["format"])) > FORMAT:
             raise ArchiveFormatError(f"{path.name} has format {header['format']}: serve it with a newer gridline")
-        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    for tensor in tensors.values():
+        _touch(tensor)
+    return tensors, header
+
+
+def _touch(tensor: Tensor) -> None:
+    """Read a byte of each page of a mapped tensor, in order: later no request waits for a page to be mapped."""
+    tensor.flatten().view(torch.uint8)[::PAGE_BYTES].sum()
 
 
 def _tensors_of(stack: Stack) -> dict[str, Tensor]:
