@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -48,17 +47,11 @@ class Gang:
 
     def reducer(self, weight_qw: Tensor) -> Reduce:
         """Return what adds the shares of a gradient up, through DistributedDataParallel."""
-        layer = _GivenGradient(weight_qw)
-        with self._waiting("the others to start"):
-            model = DistributedDataParallel(layer, gradient_as_bucket_view=True, init_sync=False)
+        reduction = _Reduction(weight_qw)
 
         def reduce(gradient_qw: Tensor) -> None:
-            gradient_qw.mul_(self.number)
-            layer.zero_grad()
             with self._waiting("a gradient"):
-                model(gradient_qw.T).backward()
-            assert layer.linear.weight.grad is not None  # noqa: S101 - backward has set it
-            gradient_qw.copy_(layer.linear.weight.grad.T)
+                reduction.add_up(gradient_qw.mul_(self.number))
 
         return reduce
 
@@ -74,8 +67,8 @@ class Gang:
             ) from exc
 
 
-class _GivenGradient(nn.Module):
-    """The wide linear layer of a block, whose gradient is known already: what is passed forward goes back."""
+class _Wide(nn.Module):
+    """The wide linear layer of a block. Its gradient is known without a forward pass: it is handed to the weights."""
 
     def __init__(self, weight_qw: Tensor) -> None:
         super().__init__()
@@ -83,19 +76,35 @@ class _GivenGradient(nn.Module):
         self.linear = nn.Linear(num_inputs, num_outputs, bias=False, device="meta")
         self.linear.weight = nn.Parameter(weight_qw.T)
 
-    def forward(self, gradient_wq: Tensor) -> Any:
-        return _Given.apply(self.linear.weight, gradient_wq)  # type: ignore[no-untyped-call]
+    def forward(self) -> Tensor:
+        return self.linear.weight.view_as(self.linear.weight)
 
 
-class _Given(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weight_wq: Tensor, gradient_wq: Tensor) -> Tensor:
-        ctx.gradient_wq = gradient_wq
-        return weight_wq.new_zeros(())
+class _Reduction:
+    """DistributedDataParallel around the wide layer, and the graph from its gradient to its weights, which stays."""
 
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, None]:
-        return ctx.gradient_wq, None
+    def __init__(self, weight_qw: Tensor) -> None:
+        self._layer = _Wide(weight_qw)
+        self._model = DistributedDataParallel(self._layer, gradient_as_bucket_view=True, init_sync=False)
+        self._given_wq = self._model()
+        self._num_forward = 1
+
+    def add_up(self, gradient_qw: Tensor) -> None:
+        """Replace a gradient by its mean over the ranks."""
+        weight_wq = self._layer.linear.weight
+        weight_wq.grad = None
+        self._given_wq.backward(gradient_qw.T, retain_graph=True)
+        gradient_qw.copy_(self._mean_wq().T)
+        if self._num_forward < 2:  # the second builds the buckets again
+            self._given_wq = self._model()
+            self._num_forward += 1
+        else:  # all that a forward pass would do, in a third of its time
+            self._model.reducer.prepare_for_backward([])
+
+    def _mean_wq(self) -> Tensor:
+        gradient_wq = self._layer.linear.weight.grad
+        assert gradient_wq is not None  # noqa: S101 - backward has set it
+        return gradient_wq
 
 
 @contextmanager

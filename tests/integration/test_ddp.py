@@ -31,7 +31,7 @@ SCENARIOS = {
     "rows adam": (10_007, 0.0, TrainingSettings(epochs=3, batch_size=1000, optimizer="adam")),
     "rows stopping": (10_007, 0.5, TrainingSettings(epochs=30, batch_size=1000, early_stopping=STOPPING)),
 }
-RATES = [0.001, 0.01, 0.05, 1e4]  # the last diverges
+RATES = [0.001, 0.01, 0.05, 1e4]  # by sgd on mse the last diverges; by others it does not come to rest, and is left out
 SHARES = {2: (0.3, 1.0), 3: (0.5, 0.5, 1.0), 4: (0.1, 0.5, 0.9, 1.0)}  # where each rank's rows end; one has none
 
 
@@ -65,7 +65,8 @@ def everything(ranks: Ranks, ends: Sequence[float]) -> dict[str, dict[str, Tenso
     """Return what every scenario comes to."""
     results = {}
     for name, (num_rows, momentum, settings) in SCENARIOS.items():
-        points = grid(RATES, momentum=momentum)
+        rates = RATES if settings.optimizer == "sgd" and settings.loss == "mse" else RATES[:3]
+        points = grid(rates, momentum=momentum)
         results[name] = told(row_training.train(split(problem(num_rows), ends, ranks), points, settings))
     folds = split(problem(10_007, parts=3), ends, ranks)
     results["folds"] = told(row_training.train(folds, grid(RATES), MANY))
