@@ -1,6 +1,7 @@
-"""One rank of a measured gang, one thread: `torchrun --nproc-per-node N -m benchmarks.ddp_rank ROWS FEATURES RATES`.
+"""One rank of a measured gang, one thread: `torchrun … -m benchmarks.ddp_rank ROWS COLUMNS RATES BATCH`.
 
-The first rank prints the median seconds of an epoch: with the gang, and (of one rank alone) without.
+The first rank prints the median seconds of an epoch: with the gang, and (of one rank alone) without; and of handing one
+gradient to DistributedDataParallel.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 
 from benchmarks.measuring import medians
 from benchmarks.synthetic import rates_grid, regression, spaced_rates
-from jobs.ddp import joined
+from jobs.ddp import Reduction, joined
 from jobs.engines import minibatch
 from jobs.engines.batches import Samples
 from jobs.engines.evaluation import MomentsEvaluator
@@ -21,13 +22,11 @@ from jobs.engines.ranks import ALONE, Ranks, placed
 from jobs.engines.settings import TrainingSettings
 from jobs.moments import moments_of
 
-BATCH_SIZE = 8192
 
-
-def main(num_rows: int, num_columns: int, num_rates: int) -> None:
+def main(num_rows: int, num_columns: int, num_rates: int, batch_size: int) -> None:
     """Train epochs on this rank's share of the rows."""
     torch.set_num_threads(1)
-    settings = TrainingSettings(epochs=1, batch_size=BATCH_SIZE)
+    settings = TrainingSettings(epochs=1, batch_size=batch_size)
     grid = rates_grid(spaced_rates(num_rates))
     with joined(torch.device("cpu")) as gang:
         own = num_rows * (gang.rank + 1) // gang.number - num_rows * gang.rank // gang.number
@@ -40,8 +39,12 @@ def main(num_rows: int, num_columns: int, num_rates: int) -> None:
 
         works = [epoch(gang), epoch(ALONE)] if gang.number == 1 else [epoch(gang)]
         times = medians(*works, repeats=5)
+        weight_qw = torch.zeros(num_columns + 2, num_rates)
+        reduction, gradient_qw = Reduction(weight_qw), torch.ones_like(weight_qw)
+        (hundred_s,) = medians(lambda: [reduction.add_up(gradient_qw) for _ in range(100)])
         if gang.rank == 0:
-            print(json.dumps(dict(zip(("gang_s", "alone_s"), times, strict=False))))
+            found = dict(zip(("gang_s", "alone_s"), times, strict=False))
+            print(json.dumps(found | {"reduction_s": hundred_s / 100}))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jobs.engines.ranks import Reduce
+from jobs.engines.ranks import Reduce, leave
 from jobs.errors import DONE, ClusterError, JobError
 
 TIMEOUT_S = 300.0
@@ -46,8 +46,10 @@ class Gang:
         return total.to(value.device)
 
     def reducer(self, weight_qw: Tensor) -> Reduce:
-        """Return what adds the shares of a gradient up, through DistributedDataParallel."""
-        reduction = _Reduction(weight_qw)
+        """Return what adds the shares of a gradient up, through DistributedDataParallel; one rank adds nothing."""
+        if self.number == 1:
+            return leave
+        reduction = Reduction(weight_qw)
 
         def reduce(gradient_qw: Tensor) -> None:
             with self._waiting("a gradient"):
@@ -80,7 +82,7 @@ class _Wide(nn.Module):
         return self.linear.weight.view_as(self.linear.weight)
 
 
-class _Reduction:
+class Reduction:
     """DistributedDataParallel around the wide layer, and the graph from its gradient to its weights, which stays."""
 
     def __init__(self, weight_qw: Tensor) -> None:

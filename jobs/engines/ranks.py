@@ -52,10 +52,10 @@ class Alone:
         return value
 
     def reducer(self, weight_qw: Tensor) -> Reduce:
-        return _leave
+        return leave
 
 
-def _leave(gradient_qw: Tensor) -> None:
+def leave(gradient_qw: Tensor) -> None:
     """One process has the whole gradient."""
 
 
