@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 SHOWN = 60
-NAMES_SHOWN = 20
+NAMES_SHOWN = 12
+NAME_SHOWN = 30
 MANY_DIGITS = 1 << 128
 
 
@@ -31,12 +32,14 @@ def kind(value: object) -> str:
     return names.get(type(value), "not JSON")
 
 
-def shortened(text: str) -> str:
-    """Return the text, cut where it is long."""
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+def shortened(text: str, length: int = SHOWN) -> str:
+    """Return the text, cut where it is longer than that."""
+    return text if len(text) <= length else text[:length] + "…"
 
 
 def listed(names: Sequence[str]) -> str:
     """Return names as a list, the first of them where there are many."""
     more = len(names) - NAMES_SHOWN
-    return str([shortened(name) for name in names[:NAMES_SHOWN]]) + (f" and {more} more" if more > 0 else "")
+    return str([shortened(name, NAME_SHOWN) for name in names[:NAMES_SHOWN]]) + (
+        f" and {more} more" if more > 0 else ""
+    )
