@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 
+import ray
 from ray import tune
 
 from benchmarks.peers.plain_loops import train_full_batch
@@ -21,6 +22,7 @@ def trial(config: dict[str, float]) -> None:
 
 def main(epochs: int) -> None:
     """Print the best learning rate."""
+    ray.init(address="local", include_dashboard=False)  # as gridline starts it; else Tune joins what else runs here
     with tempfile.TemporaryDirectory() as folder:
         results = tune.Tuner(
             trial,
