@@ -40,6 +40,5 @@ def shortened(text: str, length: int = SHOWN) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return names as a list, the first of them where there are many."""
     more = len(names) - NAMES_SHOWN
-    return str([shortened(name, NAME_SHOWN) for name in names[:NAMES_SHOWN]]) + (
-        f" and {more} more" if more > 0 else ""
-    )
+    first = ", ".join(shortened(repr(name), NAME_SHOWN) for name in names[:NAMES_SHOWN])
+    return f"[{first}]" + (f" and {more} more" if more > 0 else "")
