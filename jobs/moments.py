@@ -20,8 +20,8 @@ from torch import Tensor
 
 from jobs.threads import side_by_side
 
-CHUNK_ROWS = 2048  # a chunk of 32 float64 columns stays in the second-level cache
-STRETCH_ROWS = 32 * CHUNK_ROWS  # what one thread sums: sums must not depend on how many threads there are
+CHUNK_ROWS = 4096  # a chunk of 32 float64 columns just leaves the second-level cache; fewer cost more Python
+STRETCH_ROWS = 16 * CHUNK_ROWS  # what one thread sums: sums must not depend on how many threads there are
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ def moments_of(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None) -> Momen
     if n == 0:
         return empty_moments(1, d)
     rows = _Rows(x_nd, y_n, rows_n)
-    first_cr = torch.zeros(min(n, CHUNK_ROWS), _padded(d + 2), dtype=torch.float64)
-    shift_r = rows.write(0, first_cr).mean(0)
+    shift_r = rows.write(0, rows.buffer(min(n, CHUNK_ROWS))).mean(0)
     shift_r[d + 1] = 0.0
 
     def product(start: int) -> Tensor:
@@ -117,13 +116,19 @@ class _Rows:
     y_n: Tensor
     rows_n: Tensor | None
 
+    def buffer(self, num_rows: int) -> Tensor:
+        """Return room for so many rows, with a one in each; what pads it stays zero."""
+        d = self.x_nd.shape[1]
+        z_cr = torch.zeros(num_rows, _padded(d + 2), dtype=torch.float64)
+        z_cr[:, d + 1] = 1.0
+        return z_cr
+
     def write(self, start: int, z_cr: Tensor) -> Tensor:
-        """Write the rows from `start` on, with their target and a one, over `z_cr`; return it."""
+        """Write the rows from `start` on, with their target, over `z_cr`; return it."""
         where, d = slice(start, start + len(z_cr)), self.x_nd.shape[1]
         rows = where if self.rows_n is None else self.rows_n[where]
         z_cr[:, :d] = self.x_nd[rows]
         z_cr[:, d] = self.y_n[rows]
-        z_cr[:, d + 1] = 1.0
         return z_cr
 
 
@@ -131,7 +136,7 @@ def _product(rows: _Rows, shift_r: Tensor, start: int, stop: int) -> Tensor:
     """Return zᵀz of z = [x y 1] around the shift, of the rows from `start` to `stop`: the ones have the sums."""
     r = len(shift_r)
     product_rr = torch.zeros(r, r, dtype=torch.float64)
-    buffer_cr = torch.zeros(min(stop - start, CHUNK_ROWS), r, dtype=torch.float64)
+    buffer_cr = rows.buffer(min(stop - start, CHUNK_ROWS))
     for begin in range(start, stop, CHUNK_ROWS):
         z_cr = rows.write(begin, buffer_cr[: min(CHUNK_ROWS, stop - begin)])
         z_cr -= shift_r

@@ -6,10 +6,12 @@ each other, one thread to each.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 
@@ -44,3 +46,39 @@ def side_by_side(function: Callable[[T], R], values: Iterable[T], number: int, n
         return [function(value) for value in values]
     with workers(number, name) as pool:
         return list(pool.map(function, values))
+
+
+def ahead_of(function: Callable[[T], R], values: Iterable[T], number: int, depth: int, name: str) -> Iterator[R]:
+    """Yield the function's value for each, in order; up to `depth` are made ahead, by a number of threads.
+
+    The caller makes one itself rather than wait; without threads each when it is asked for.
+    """
+    if number == 0:
+        yield from map(function, values)
+        return
+    coming: deque[_Coming[T, R]] = deque()
+    with workers(number, name) as pool:
+        for value in values:
+            coming.append(_Coming(value, pool.submit(function, value)))
+            if len(coming) > depth:
+                yield _first(coming, function)
+        while coming:
+            yield _first(coming, function)
+
+
+@dataclass
+class _Coming(Generic[T, R]):
+    value: T
+    made: Future[R]
+
+
+def _first(coming: deque[_Coming[T, R]], function: Callable[[T], R]) -> R:
+    """Take what comes first; as long as a thread is at it, make others that none has begun."""
+    first = coming.popleft()
+    for other in (first, *coming):
+        if first.made.done():
+            break
+        if other.made.cancel():
+            other.made = Future()
+            other.made.set_result(function(other.value))
+    return first.made.result()

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from jobs.engines.batches import EpochPlan, Samples
 from jobs.engines.slots import PinnedSlot, PlainSlot, Slot
-from jobs.threads import workers
+from jobs.threads import ahead_of
 
 PIECE_ROWS = 4096  # a piece of 32 columns, and its residuals, stay in the second-level cache
 GPU_PIECE_ROWS = 131_072  # a GPU wants work for its many cores
+LOADS_AHEAD = 3  # by one thread, which then need not be woken for each
 COPY_BYTES = 128 * 2**20  # data up to this size may be kept converted
 GPU_COPY_SHARE = 0.5  # of the GPU's free memory, likewise
 
@@ -104,29 +105,20 @@ class Loader:
                 yield Loaded(piece, self._kept_nq[piece.begin : piece.end])
             return
         order_n = plan.order_n if self._kept_nq is None or plan.order_n is None else plan.order_n.to(self.device)
-        loads = loads_of(pieces, self.load_rows)
-        for load in self._ahead(order_n, loads) if ahead else self._in_turn(order_n, loads):
+        for load in self._loads(order_n, loads_of(pieces, self.load_rows), LOADS_AHEAD if ahead else 0):
             load.slot.make_ready()
             begin = load.pieces[0].begin
             for piece in load.pieces:
                 yield Loaded(piece, load.z_cq[piece.begin - begin : piece.end - begin])
             load.slot.release()
 
-    def _in_turn(self, order_n: Tensor | None, loads: Iterator[list[Piece]]) -> Iterator[_Load]:
-        slots = cycle(self._slots(2 if self.device.type == "cuda" else 1))
-        for group in loads:
-            yield self._load(order_n, group, next(slots))
+    def _loads(self, order_n: Tensor | None, loads: Iterator[list[Piece]], depth: int) -> Iterator[_Load]:
+        slots = self._slots(max(depth + 1, 2 if self.device.type == "cuda" else 1))
 
-    def _ahead(self, order_n: Tensor | None, loads: Iterator[list[Piece]]) -> Iterator[_Load]:
-        """Load each group in a thread while the one before is in use."""
-        slots = cycle(self._slots(2))
-        with workers(1, "loader") as thread:
-            coming = thread.submit(self._load, order_n, next(loads), next(slots))
-            for group in loads:
-                load = coming.result()
-                coming = thread.submit(self._load, order_n, group, next(slots))
-                yield load
-            yield coming.result()
+        def load(item: tuple[Sequence[Piece], Slot]) -> _Load:
+            return self._load(order_n, *item)
+
+        return ahead_of(load, zip(loads, cycle(slots), strict=False), min(depth, 1), depth, "loader")
 
     def _load(self, order_n: Tensor | None, group: Sequence[Piece], slot: Slot) -> _Load:
         begin, end = group[0].begin, group[-1].end

@@ -1,8 +1,8 @@
 """The minibatch engine: any optimiser and loss, mini or full batch, every grid point in one wide linear layer.
 
 The gradient of a linear model needs no graph: with z = [x 1 y], residual = z [W; b; -1], gradient = zᵀ residual. One
-pair of matrix products a step serves every learning rate. A grid point that diverges, or stops early, leaves the stack;
-the others go on, and nothing about them changes.
+pair of matrix products a step serves every learning rate; where columns are few, one small product does (`hessians`).
+A grid point that diverges, or stops early, leaves the stack; the others go on, and nothing about them changes.
 
 Shapes: n rows · c rows of a piece of a batch · d columns · g grid points · e evaluated epochs · p weights (the bias
 last) · q = p + 1 columns of z · w ≥ g columns of a product.
@@ -11,14 +11,16 @@ last) · q = p + 1 columns of z · w ≥ g columns of a product.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from jobs.engines.batches import Samples, plan_epoch
+from jobs.engines.batches import EpochPlan, Samples, plan_epoch
 from jobs.engines.checkpointing import Checkpoint, restore, state_of
 from jobs.engines.evaluation import Evaluator
+from jobs.engines.hessians import HessianLoader, Summed, hessians_pay
 from jobs.engines.loading import PIECE_ROWS, Loaded, Loader, default_piece_rows, worth_keeping
 from jobs.engines.losses import Loss
 from jobs.engines.ranks import ALONE, Ranks
@@ -169,10 +171,14 @@ def fit(
 
 def allocate(
     samples: Samples, hyperparameters: Hyperparameters, settings: TrainingSettings, ranks: Ranks
-) -> tuple[Loader, Stack]:
+) -> tuple[Loader | HessianLoader, Stack]:
     """Return what a fit works on; where a GPU has too little memory for it, with pieces of half as many rows."""
     dtype, piece_rows = settings.torch_dtype, default_piece_rows(ranks.device)
     kept = worth_keeping(samples, dtype, settings.epochs, ranks.device)
+    on_cpu = ranks.device.type == "cpu" and settings.loss == "mse"
+    if on_cpu and hessians_pay(samples.num_columns + 1 + settings.bias, settings.batch_size, samples.num_total):
+        stack = start(samples.num_columns, hyperparameters, settings, ranks)
+        return HessianLoader(samples, dtype, bias=settings.bias, kept=kept), stack
     while True:
         try:
             stack = start(samples.num_columns, hyperparameters, settings, ranks, piece_rows)
@@ -211,34 +217,53 @@ def start(
     )
 
 
-def run_epoch(loader: Loader, stack: Stack, settings: TrainingSettings, epoch: int) -> Tensor:
+def run_epoch(loader: Loader | HessianLoader, stack: Stack, settings: TrainingSettings, epoch: int) -> Tensor:
     """Take the steps of an epoch (from 1); return the loss summed over its last batch, before its step, (g,)."""
     learning_rate_g = stack.learning_rate_g * learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
     plan = plan_epoch(loader.samples, settings.batch_size, settings.seed, epoch)
     last = plan.bounds[-2]
     total_g = torch.zeros_like(stack.learning_rate_g)
     weight_pg, gradient_pg = stack.weight_pg, stack.gradient_pg
-    small = 2 * min(loader.piece_rows, max(plan.batch_rows)) * stack.weight_qw.numel() < ONE_THREAD_FLOPS
-    ahead = small and loader.samples.num_rows > loader.load_rows and torch.get_num_threads() > 1
-    with num_threads(1 if small else torch.get_num_threads()):
-        for loaded in loader.epoch(plan, ahead=ahead):
-            residual_cw = add_gradient(loaded, stack)
-            if loaded.piece.begin >= last:
-                total_g += stack.loss.total(residual_cw[:, : len(total_g)])
+    threads, batches = _batches(loader, plan, stack)
+    with num_threads(threads):
+        for loaded in batches:
+            add_gradient(loaded, stack, total_g if loaded.piece.begin >= last else None)
             if loaded.piece.closes:
                 stack.reduce(stack.gradient_qw)
                 stack.optimizer.step(weight_pg, gradient_pg, learning_rate_g)
     return stack.ranks.total(total_g, "a loss").cpu()
 
 
-def add_gradient(loaded: Loaded, stack: Stack) -> Tensor:
-    """Add a piece's share to the gradient of the batch's mean loss; return the residuals, (c, w)."""
-    z_cq, scale = loaded.z_cq, stack.loss.derivative_scale / loaded.piece.batch_rows
-    residual_cw, slope_cw = stack.views(len(z_cq))
-    torch.mm(z_cq, stack.weight_qw, out=residual_cw)
+def _batches(
+    loader: Loader | HessianLoader, plan: EpochPlan, stack: Stack
+) -> tuple[int, Iterator[Loaded] | Iterator[Summed]]:
+    """Return how many threads a step is worth, and the pieces of an epoch: loaded beside it where there are more."""
+    threads = torch.get_num_threads()
+    large = loader.samples.num_rows > loader.load_rows
+    if isinstance(loader, HessianLoader):
+        return 1, loader.epoch(plan, threads - 1 if large else 0)
+    small = 2 * min(loader.piece_rows, max(plan.batch_rows)) * stack.weight_qw.numel() < ONE_THREAD_FLOPS
+    return 1 if small else threads, loader.epoch(plan, ahead=small and large and threads > 1)
+
+
+def add_gradient(loaded: Loaded | Summed, stack: Stack, total_g: Tensor | None = None) -> None:
+    """Add a piece's share to the gradient of the batch's mean loss, and its loss to `total_g`."""
+    piece, weight_qw, gradient_qw = loaded.piece, stack.weight_qw, stack.gradient_qw
+    if isinstance(loaded, Summed):
+        if piece.opens:
+            torch.mm(loaded.hessian_qq, weight_qw, out=gradient_qw)
+        else:
+            torch.addmm(gradient_qw, loaded.hessian_qq, weight_qw, out=gradient_qw)
+        if total_g is not None:
+            loss_w = (weight_qw * (loaded.hessian_qq @ weight_qw)).sum(0) * (piece.batch_rows / 2)
+            total_g += loss_w[: len(total_g)]
+        return
+    g, scale = len(stack.live_g), stack.loss.derivative_scale / piece.batch_rows
+    residual_cw, slope_cw = stack.views(len(loaded.z_cq))
+    torch.mm(loaded.z_cq, weight_qw, out=residual_cw)
+    if total_g is not None:
+        total_g += stack.loss.total(residual_cw[:, :g])
     if stack.slope_cw is not stack.residual_cw:
-        g = len(stack.live_g)
         slope_cw[:, :g] = stack.loss.derivative(residual_cw[:, :g])
-    gradient_qw, beta = stack.gradient_qw, 0 if loaded.piece.opens else 1
-    torch.addmm(gradient_qw, z_cq.T, slope_cw, beta=beta, alpha=scale, out=gradient_qw)
-    return residual_cw
+    beta = 0 if piece.opens else 1
+    torch.addmm(gradient_qw, loaded.z_cq.T, slope_cw, beta=beta, alpha=scale, out=gradient_qw)

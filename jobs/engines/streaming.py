@@ -110,9 +110,7 @@ def run_epoch(chunks: Chunks, stack: Stack, settings: TrainingSettings, epoch: i
     small = 2 * min(PIECE_ROWS, batch_size) * stack.weight_qw.numel() < ONE_THREAD_FLOPS
     with num_threads(1 if small else torch.get_num_threads()):
         for loaded in pieces_of(chunks.read(epoch if batch_size < n else None), n, batch_size):
-            residual_cg = add_gradient(loaded, stack)
-            if loaded.piece.begin >= last:
-                total_g += stack.loss.total(residual_cg)
+            add_gradient(loaded, stack, total_g if loaded.piece.begin >= last else None)
             if loaded.piece.closes:
                 stack.optimizer.step(weight_pg, gradient_pg, rate_g)
     return total_g

@@ -118,7 +118,7 @@ def test_out_of_memory_halves_the_work_and_says_so(
     samples = samples_of(100)
     score = MomentsEvaluator(moments_of(samples.x_nd, samples.y_n))
 
-    minibatch.fit(samples, score, None, grid([0.01]), TrainingSettings(epochs=1, batch_size=10))
+    minibatch.fit(samples, score, None, grid([0.01]), TrainingSettings(epochs=1, batch_size=8))
 
     assert allocated == [4096, 2048, 1024]
     assert "cpu is out of memory: going on by 2048 rows at a time (no memory)" in caplog.text

@@ -65,7 +65,9 @@ def torch_loop(data: Rows, rate: float, settings: TrainingSettings, **hyperparam
     return flat(model)
 
 
-@pytest.mark.parametrize(("optimizer", "loss", "batch_size"), list(itertools.product(OPTIMIZERS, LOSSES, [None, 8])))
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "batch_size"), list(itertools.product(OPTIMIZERS, LOSSES, [None, 8, 16]))
+)
 def test_minibatch_is_the_torch_loop_under_every_optimizer_and_loss(
     optimizer: str, loss: str, batch_size: int | None
 ) -> None:
@@ -86,15 +88,16 @@ def test_minibatch_follows_the_schedule(schedule: Schedule) -> None:
     torch.testing.assert_close(trained([0.05], batch_size=10, schedule=schedule).weight_mgp[0, 0], expected_p)
 
 
-@pytest.mark.parametrize("batch_size", [1, 37, 1000])
+@pytest.mark.parametrize("batch_size", [1, 12, 36, 37, 1000])
 def test_minibatch_of_any_batch_size_is_the_torch_loop(batch_size: int) -> None:
     expected_p = torch_loop(rows(), 0.01, TrainingSettings(EPOCHS, batch_size=batch_size))
     torch.testing.assert_close(trained([0.01], batch_size=batch_size).weight_mgp[0, 0], expected_p)
 
 
-def test_minibatch_without_a_bias_is_the_torch_loop() -> None:
-    expected_p = torch_loop(rows(), 0.01, TrainingSettings(EPOCHS, batch_size=8, bias=False))
-    result = trained([0.01], batch_size=8, bias=False)
+@pytest.mark.parametrize("batch_size", [7, 8])
+def test_minibatch_without_a_bias_is_the_torch_loop(batch_size: int) -> None:
+    expected_p = torch_loop(rows(), 0.01, TrainingSettings(EPOCHS, batch_size=batch_size, bias=False))
+    result = trained([0.01], batch_size=batch_size, bias=False)
     assert result.weight_mgp.shape[2] == 3
     torch.testing.assert_close(result.weight_mgp[0, 0], expected_p)
 
@@ -116,9 +119,10 @@ def test_minibatch_row_is_the_same_in_any_grid(optimizer: str) -> None:
     torch.testing.assert_close(among.train_curve_mge[0, 1], alone.train_curve_mge[0, 0], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("batch_size", [8, 16])
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
-def test_minibatch_row_that_diverges_leaves_the_others_as_they_are(momentum: float) -> None:
-    columns, values = {"momentum": momentum}, {"batch_size": 8, "epochs": 60, "dtype": "float32"}
+def test_minibatch_row_that_diverges_leaves_the_others_as_they_are(momentum: float, batch_size: int) -> None:
+    columns, values = {"momentum": momentum}, {"batch_size": batch_size, "epochs": 60, "dtype": "float32"}
     with_it = trained([0.01, 5.0, 0.02], columns=columns, **values)
     without = trained([0.01, 0.02], columns=columns, **values)
     assert [with_it.status(0, g) == "diverged" for g in range(3)] == [False, True, False]
