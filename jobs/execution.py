@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from jobs.blocks import make_blocks
 from jobs.checkpoint_stream import Saved
-from jobs.cluster import Cluster, connect
 from jobs.engines.ranks import Alone
 from jobs.planning import Recipe
 from jobs.progress import Progress
@@ -21,6 +20,9 @@ from jobs.tasks import GangSize, Outcome, Patience, Task
 from jobs.training import TrainedDataset, train_block
 from jobs.trial_checkpoints import train_block_saving
 from jobs.trial_library import TrialLibrary
+
+if TYPE_CHECKING:
+    from jobs.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def train(
     trained = {each.dataset.name: finished(each, None) for each in work if each.missing is None}
     failed: dict[str, str] = {}
     if len(trained) < len(work):
+        from jobs.cluster import connect
+
         progress.say("joining the cluster")
         with connect(address) as cluster, progress.counting("datasets trained", len(work) - len(trained)) as advance:
             size = recipe.size.on(cluster.resources["GPU"])

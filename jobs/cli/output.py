@@ -17,12 +17,15 @@ def emit_json(document: Any) -> None:
 
 
 def emit_json_stream(document: Mapping[str, Any], key: str, items: Iterable[Any]) -> None:
-    """Print one JSON document whose last key holds a list, item by item: the list need not fit in memory."""
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    head = encode(dict(document))
-    sys.stdout.write(f"{head[:-1]}, {json.dumps(key)}: [")
+    """Print one JSON document whose last key holds a list, item by item: the list need not fit in memory.
+
+    Numbers that JSON does not have become null.
+    """
+    import orjson
+
+    sys.stdout.write(f"{json.dumps(dict(document), ensure_ascii=False, allow_nan=False)[:-1]}, {json.dumps(key)}: [")
     for number, item in enumerate(items):
-        sys.stdout.write((", " if number else "") + encode(item))
+        sys.stdout.write((", " if number else "") + orjson.dumps(item).decode())
     sys.stdout.write("]}\n")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.cluster import connect
 from jobs.config import DatasetConfig, JobConfig
 from jobs.errors import DataError
 from jobs.planning import Recipe, patience_of, policy_of
@@ -33,6 +32,8 @@ def train_fleets(
     outcomes = {job.dataset.name: reuse_fleet(job) for job in jobs}
     missing = [job for job in jobs if outcomes[job.dataset.name] is None]
     if missing:
+        from jobs.cluster import connect
+
         patience = patience_of(config.training)
         with connect(address) as cluster:
             outcomes |= {job.dataset.name: train_fleet(cluster, job, patience, progress) for job in missing}

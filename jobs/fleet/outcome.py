@@ -17,7 +17,7 @@ from jobs.commits import Comparisons
 from jobs.documents import comparison_document, finite
 
 from .training import TrainedGroups
-from .trial_table import COEFFICIENT, CURVES
+from .trial_documents import trial_documents
 
 DOCUMENTED_DATASETS = 10_000  # above, the trials of each dataset are in the run's folder, not in the document
 DATASETS_AT_ONCE = 512
@@ -79,34 +79,12 @@ class _Trials:
         self._of: dict[str, list[dict[str, Any]]] = {}
         if data is None:
             return
-        file = pq.ParquetFile(io.BytesIO(data))
-        wanted = [name for name in file.schema_arrow.names if name not in CURVES]
-        for batch in file.iter_batches(columns=wanted):
-            for row in batch.to_pylist():
-                self._of.setdefault(row["dataset"], []).append(_trial_document(row))
+        for name, document in trial_documents(data):
+            self._of.setdefault(name, []).append(document)
 
     def of(self, name: str) -> list[dict[str, Any]] | None:
         """Return the trials of a dataset, or None where they are not documented."""
         return self._of.get(name)
-
-
-def _trial_document(row: Mapping[str, Any]) -> dict[str, Any]:
-    neutral = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
-    hyper = ("learning_rate", *(name for name, value in neutral.items() if row[name] != value))
-    named = {key.removeprefix(COEFFICIENT): value for key, value in row.items() if key.startswith(COEFFICIENT)}
-    present = {key: value for key, value in named.items() if value is not None}
-    intercept = {"intercept": present.pop("intercept")} if "intercept" in present else {}
-    return {
-        **{name: row[name] for name in hyper},
-        "epoch": row["epoch"],
-        "status": row["status"],
-        "diverged_at": row["diverged_at"],
-        "engine": row["engine"],
-        "train_mse": row["train_mse"],
-        "val_mse": row["val_mse"],
-        "r2": row["r2"],
-        "coefficients": intercept | present or None,
-    }
 
 
 def _documents(groups: TrainedGroups, comparisons: Comparisons | None, trials: _Trials) -> Iterator[dict[str, Any]]:

@@ -11,9 +11,8 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobs.cluster import Cluster
 from jobs.config import DatasetConfig, TrainingConfig
 from jobs.errors import DataError
 from jobs.planning import Recipe
@@ -35,6 +34,9 @@ from .steps import Steps, steps_of
 from .stored import StoredParts, fleet_key
 from .stream import Source
 from .training import FleetSpec, PartResult
+
+if TYPE_CHECKING:  # Ray takes half a second to import, and not every verb needs it
+    from jobs.cluster import Cluster
 
 FAN_IN = 16
 MAX_PARTS = 1024

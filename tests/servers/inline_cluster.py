@@ -78,6 +78,5 @@ class InlineCluster:
 def inline_cluster(monkeypatch: pytest.MonkeyPatch) -> InlineCluster:
     """The cluster that jobs of this test train on."""
     cluster = InlineCluster()
-    monkeypatch.setattr("jobs.execution.connect", cluster.connect)
-    monkeypatch.setattr("jobs.fleet.job.connect", cluster.connect)
+    monkeypatch.setattr("jobs.cluster.connect", cluster.connect)
     return cluster
