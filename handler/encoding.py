@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,16 @@ DOMAINS: dict[Transform, Domain] = {
 }
 
 
-def encode(card: ModelCard, columns: Mapping[str, NDArray[np.generic]], fill_k: Floats | None = None) -> Floats:
+def encode(
+    card: ModelCard,
+    columns: Mapping[str, NDArray[np.generic]],
+    fill_k: Floats | None = None,
+    *,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
     """Return `x_nd`, float64 of shape (n, d): the columns encoded as the model card says.
+
+    It is `out` where that is given: an array of this shape, in any order and precision of floats.
 
     `columns` holds, for each feature of the card, n values in raw units: an array of numbers for a numeric feature
     (NaN where one is missing), of `str` (dtype object or str) for a categorical one. Other columns are not looked at.
@@ -60,7 +69,7 @@ def encode(card: ModelCard, columns: Mapping[str, NDArray[np.generic]], fill_k: 
         raise EncodingError(reason, feature=absent, row=0, value=None)
     arrays = [columns[name] for name in names]
     num_rows = len(arrays[0]) if arrays else 0
-    x_nd = np.empty((num_rows, card.num_columns))
+    x_nd: NDArray[Any] = np.empty((num_rows, card.num_columns)) if out is None else out
     if num_rows <= ROWS_PER_BLOCK:
         _encode_block(card, arrays, fill_k, 0, x_nd)
         return x_nd
@@ -72,7 +81,11 @@ def encode(card: ModelCard, columns: Mapping[str, NDArray[np.generic]], fill_k: 
 
 
 def _encode_block(
-    card: ModelCard, arrays: Sequence[NDArray[np.generic]], fill: Floats | None, start: int, x_nd: Floats
+    card: ModelCard,
+    arrays: Sequence[NDArray[np.generic]],
+    fill: Floats | None,
+    start: int,
+    x_nd: NDArray[Any],
 ) -> None:
     """Write the encoded columns into `x_nd`; `start` is the row of the whole at which the block begins."""
     column = 0
@@ -87,8 +100,11 @@ def _encode_block(
             column += width
 
 
-def _encode_numbers(feature: Feature, values: NDArray[np.generic], fill_n: Floats | None, start: int) -> Floats:
-    """Return the transformed values of a numeric feature; `fill_n` for missing ones, one or one a row."""
+def _encode_numbers(feature: Feature, values: NDArray[np.generic], fill_n: Floats | None, start: int) -> NDArray[Any]:
+    """Return the transformed values of a numeric feature; `fill_n` for missing ones, one or one a row.
+
+    Without a transform they are in the precision that they have; a transform is computed in float64.
+    """
     raw_n = _numbers(feature, values, start)
     finite = np.isfinite(raw_n)
     if not finite.all():
@@ -101,6 +117,7 @@ def _encode_numbers(feature: Feature, values: NDArray[np.generic], fill_n: Float
     if feature.transform is None:
         return raw_n
     domain = DOMAINS[feature.transform]
+    raw_n = raw_n.astype(np.float64, copy=False)
     inside = raw_n >= domain.lower if domain.closed else raw_n > domain.lower
     if not inside.all():
         row = int(np.argmin(inside))
@@ -110,10 +127,10 @@ def _encode_numbers(feature: Feature, values: NDArray[np.generic], fill_n: Float
     return domain.function(raw_n)
 
 
-def _numbers(feature: Feature, values: NDArray[np.generic], start: int) -> Floats:
-    """Return the values as float64. Raises EncodingError where the array is of another kind than numbers."""
+def _numbers(feature: Feature, values: NDArray[Any], start: int) -> NDArray[Any]:
+    """Return the values as numbers. Raises EncodingError where the array is of another kind."""
     if values.dtype.kind in "fiub":
-        return values.astype(np.float64, copy=False)
+        return values
     numeric = (int, float, np.integer, np.floating)
     row = next((row for row, value in enumerate(values) if not isinstance(value, numeric)), None)
     if row is not None:
@@ -129,7 +146,7 @@ def _why_not_finite(feature: Feature, value: float) -> str:
     return "is missing (NaN): give a number, or train with `missing: mean`"
 
 
-def _write_levels(feature: Feature, values: NDArray[np.generic], start: int, x_nl: Floats) -> None:
+def _write_levels(feature: Feature, values: NDArray[np.generic], start: int, x_nl: NDArray[Any]) -> None:
     """Write a one in the column of each row's level; the reference, where there is one, has none."""
     position_n = np.fromiter(map(feature.level_position.get, values.tolist(), repeat(-1)), np.intp, len(values))
     for row in np.flatnonzero(position_n < 0):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from jobs.threads import side_by_side
 
+SHIFT_ROWS = 256  # whose mean the sums are taken around
 CHUNK_ROWS = 4096  # a chunk of 32 float64 columns just leaves the second-level cache; fewer cost more Python
 STRETCH_ROWS = 16 * CHUNK_ROWS  # what one thread sums: sums must not depend on how many threads there are
 
@@ -93,7 +94,7 @@ def moments_of(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None) -> Momen
     if n == 0:
         return empty_moments(1, d)
     rows = _Rows(x_nd, y_n, rows_n)
-    shift_r = rows.write(0, rows.buffer(min(n, CHUNK_ROWS))).mean(0)
+    shift_r = rows.write(0, rows.buffer(min(n, SHIFT_ROWS))).mean(0)
     shift_r[d + 1] = 0.0
 
     def product(start: int) -> Tensor:
@@ -117,9 +118,12 @@ class _Rows:
     rows_n: Tensor | None
 
     def buffer(self, num_rows: int) -> Tensor:
-        """Return room for so many rows, with a one in each; what pads it stays zero."""
+        """Return room for so many rows, in the order of x in memory, with a one in each; what pads it stays zero."""
         d = self.x_nd.shape[1]
-        z_cr = torch.zeros(num_rows, _padded(d + 2), dtype=torch.float64)
+        if self.x_nd.stride(0) == 1 < d:
+            z_cr = torch.zeros(d + 2, num_rows, dtype=torch.float64).T
+        else:
+            z_cr = torch.zeros(num_rows, _padded(d + 2), dtype=torch.float64)
         z_cr[:, d + 1] = 1.0
         return z_cr
 

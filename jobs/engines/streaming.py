@@ -35,7 +35,7 @@ class Chunks(Protocol):
         """The number of rows of every reading."""
 
     def read(self, epoch: int | None) -> Iterator[Tensor]:
-        """Yield z = [x 1 y] in the units and the precision of training, chunk by chunk, (c, q).
+        """Yield z = [x 1 y] in the units and the precision of training, chunk by chunk, (c, q), valid until the next.
 
         In an order that the epoch determines; as the rows stand where it is None.
         """

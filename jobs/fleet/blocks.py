@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,10 @@ SECOND_HASH = np.uint64(0xD6E8FEB86659FD93)
 
 @dataclass(frozen=True)
 class Block:
-    """The rows of a block that can be used, `row_n` of those read, encoded: the group and the hash of each."""
+    """The rows of a block that can be used, `row_n` of those read (None: all), encoded: the group and hash of each."""
 
     groups: Groups
-    row_n: NDArray[np.intp]
+    row_n: NDArray[np.intp] | None
     code_n: Codes
     key_n: NDArray[np.uint64]
     x_nd: Floats
@@ -39,26 +40,28 @@ class Block:
     failures: Mapping[str, str]
 
 
-def encode_block(columns: Columns, layout: Layout, s3: S3Settings) -> Block:
-    """Return the rows of a block, encoded; a group with a bad row is named, and the row left out."""
+def encode_block(columns: Columns, layout: Layout, s3: S3Settings, *, order: Literal["C", "F"] = "C") -> Block:
+    """Return the rows of a block, encoded; a group with a bad row is named, and the row left out.
+
+    `order` is that of `x_nd` in memory: F takes less time to write and to sum, C to take rows from.
+    """
     groups = groups_of(columns, layout)
     bad_n = bad_rows(columns, layout)
     failures = reasons_of(columns, layout, groups, bad_n, s3) if bad_n.any() else {}
-    row_n = np.flatnonzero(~bad_n) if failures else np.arange(columns.num_rows)
-    return Block(
-        groups=groups,
-        row_n=row_n,
-        code_n=groups.code_n[row_n],
-        key_n=row_keys(columns, layout.row_names)[row_n],
-        x_nd=_encoded(columns, layout, groups, row_n, s3),
-        y_n=columns.numbers[layout.card.target].astype(np.float64)[row_n],
-        failures=failures,
-    )
+    row_n = np.flatnonzero(~bad_n) if failures else None
+    key_n, y_n = row_keys(columns, layout.row_names), columns.numbers[layout.card.target].astype(np.float64)
+    if row_n is not None:
+        groups = Groups(groups.name_m, groups.code_n[row_n])
+        key_n, y_n, columns = key_n[row_n], y_n[row_n], _rows(columns, row_n)
+    x_nd = np.empty((columns.num_rows, len(layout.card.columns)), order=order)
+    fill = layout.fills.of(groups.name_m)[groups.code_n] if layout.fills else _no_fill(layout)
+    encode_columns(fit_of(layout, fill), columns, s3, x_nd)
+    return Block(groups, row_n, groups.code_n, key_n, x_nd, y_n, failures)
 
 
 def block_partial(columns: Columns, layout: Layout, s3: S3Settings) -> Partial:
     """Return what the rows of a block say of their groups."""
-    return partial_of(encode_block(columns, layout, s3), columns, layout)
+    return partial_of(encode_block(columns, layout, s3, order="F"), columns, layout)
 
 
 def partial_of(block: Block, columns: Columns, layout: Layout) -> Partial:
@@ -67,15 +70,17 @@ def partial_of(block: Block, columns: Columns, layout: Layout) -> Partial:
     part_n, draw_n = _parts(block.key_n, layout.split)
     num_parts = 1 + (layout.split.num_parts if layout.split else 0)
     packed = sum_rows(block.x_nd, block.y_n, code_n * num_parts + part_n, m * num_parts)
-    row_nq = np.column_stack([block.x_nd, block.y_n])
-    low_mk, high_mk = _bounds(columns, layout, block.groups, block.row_n[(part_n == 0) | _folds(layout)])
+    row_nq = None if draw_n is None else np.column_stack([block.x_nd, block.y_n])
+    used = columns if block.row_n is None else _rows(columns, block.row_n)
+    trains_n = None if layout.split is None or _folds(layout) else part_n == 0
+    low_mk, high_mk = _bounds(used, layout, block.groups, trains_n)
     return Partial(
         name_m=block.groups.name_m,
         moments_mrw=packed.reshape(m, num_parts, -1),
         low_mk=low_mk,
         high_mk=high_mk,
         hash_m2=_hash_sums(block.key_n, code_n, m),
-        extremes=None if draw_n is None else extremes_of_rows(draw_n, row_nq, code_n, m),
+        extremes=None if row_nq is None or draw_n is None else extremes_of_rows(draw_n, row_nq, code_n, m),
         failures=block.failures,
     )
 
@@ -84,11 +89,8 @@ def _folds(layout: Layout) -> bool:
     return layout.split is not None and layout.split.folds is not None
 
 
-def _encoded(columns: Columns, layout: Layout, groups: Groups, kept: NDArray[np.intp], s3: S3Settings) -> Floats:
-    nothing = np.full(len(layout.card.features), np.nan)
-    rows = columns if len(kept) == columns.num_rows else _rows(columns, kept)
-    fill = layout.fills.of(groups.name_m)[groups.code_n[kept]] if layout.fills else nothing
-    return encode_columns(fit_of(layout, fill), rows, s3)
+def _no_fill(layout: Layout) -> Floats:
+    return np.full(len(layout.card.features), np.nan)
 
 
 def _rows(columns: Columns, kept: NDArray[np.intp]) -> Columns:
@@ -106,17 +108,22 @@ def _parts(key_n: NDArray[np.uint64], split: Split | None) -> tuple[Codes, Float
     return fold_n.astype(np.int64) - TRAINS, draw_n
 
 
-def _bounds(columns: Columns, layout: Layout, groups: Groups, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """Return the least and the greatest raw value of each feature and of the target, by group; NaN for text."""
+def _bounds(
+    columns: Columns, layout: Layout, groups: Groups, trains_n: NDArray[np.bool_] | None
+) -> tuple[Floats, Floats]:
+    """Return the least and the greatest raw value of each feature and of the target, by group; NaN for text.
+
+    Of the rows that train (None: all of them).
+    """
     m, card = len(groups.name_m), layout.card
     low_mk = np.full((m, len(card.features) + 1), np.nan)
     high_mk = low_mk.copy()
-    code_n = groups.code_n[rows]
+    code_n = groups.code_n if trains_n is None else groups.code_n[trains_n]
     names = [f.name if f.kind == "numeric" else None for f in card.features] + [card.target]
     for k, name in enumerate(names):
         if name is None:
             continue
-        value_n = columns.numbers[name][rows].astype(np.float64)
+        value_n = columns.numbers[name] if trains_n is None else columns.numbers[name][trains_n]
         if m == 1 and len(value_n):
             low_mk[0, k], high_mk[0, k] = np.fmin.reduce(value_n), np.fmax.reduce(value_n)
             continue

@@ -27,8 +27,8 @@ from .partial import Extremes, Partial, extremes_of_rows, merge, merge_extremes
 from .reading import Layout
 
 MERGE_AT_GROUPS = 1 << 19  # partials are merged when so many rows of sums have come together
-SHARE_OF_MEMORY = 8  # a block and what is made of it may take so much of a task's memory: an eighth each
-MAX_BLOCK_ROWS = 1 << 18
+SHARE_OF_MEMORY = 4  # a block, those read ahead, and what is made of it may take a quarter of a task's memory
+MAX_BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Survey:
 
 
 def block_rows(num_columns: int, memory_mb: int) -> int:
-    """Return how many rows a block has: what is made of one takes some ten float64 for each of its columns."""
-    row_bytes = 8 * 10 * (num_columns + 1)
+    """Return how many rows a block has: with what is made of it, it takes some six float64 for each of its columns."""
+    row_bytes = 8 * 6 * (num_columns + 1)
     return max(1024, min(MAX_BLOCK_ROWS, memory_mb * 2**20 // SHARE_OF_MEMORY // row_bytes))
 
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,12 +26,14 @@ from torch import Tensor
 from jobs.errors import DataError
 from jobs.moments import Scaling
 from jobs.sources.columns import Columns, Fragment
-from jobs.sources.dataset import naming, wanted_columns
+from jobs.sources.dataset import encode_columns, naming, wanted_columns
+from jobs.sources.fitting import Fit
 from jobs.sources.reading import iterate, prefetched
+from jobs.sources.row_keys import row_keys
 from jobs.validation import draw, fold_of_rows
 from model_store.s3_settings import S3Settings
 
-from .blocks import encode_block
+from .bad_rows import fit_of
 from .reading import Layout
 from .scan import block_rows
 
@@ -55,6 +59,13 @@ class RowStream:
     bias: bool
     seed: int
     dtype: torch.dtype
+
+    @cached_property
+    def fit(self) -> Fit:
+        """How a row is encoded: the scan before has seen to it that each can be."""
+        nothing = np.full(len(self.layout.card.features), np.nan)
+        name_1 = pa.array([self.layout.dataset], pa.large_string())
+        return fit_of(self.layout, self.layout.fills.of(name_1)[0] if self.layout.fills else nothing)
 
     def chunks(
         self, scaling: Scaling | None, num_rows: int, *, without: int | None, within: int | None
@@ -100,11 +111,12 @@ class StreamedChunks:
             )
 
     def _windows(self, blocks: Iterator[Tensor], generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield the rows of the blocks shuffled, a window at a time."""
+        """Yield the rows of the blocks shuffled, a window at a time, which is valid until the next is asked for."""
         stream, filled = self.stream, 0
         width = len(stream.column_d) + 1 + stream.bias
         size = stream.source.memory_mb * 2**20 // SHARE_OF_MEMORY // (width * stream.dtype.itemsize)
         window_wq = torch.empty(min(size, self.num_rows), width, dtype=stream.dtype)
+        shuffled_wq = torch.empty_like(window_wq)
         for block_nq in blocks:
             at = 0
             while at < len(block_nq):
@@ -112,10 +124,10 @@ class StreamedChunks:
                 window_wq[filled : filled + taken] = block_nq[at : at + taken]
                 filled, at = filled + taken, at + taken
                 if filled == len(window_wq):
-                    yield _shuffled(window_wq, generator)
+                    yield _shuffle(window_wq, generator, shuffled_wq)
                     filled = 0
         if filled:
-            yield _shuffled(window_wq[:filled], generator)
+            yield _shuffle(window_wq[:filled], generator, shuffled_wq[:filled])
 
     def _blocks(self, fragments: Sequence[Fragment]) -> Iterator[Tensor]:
         layout, source = self.stream.layout, self.stream.source
@@ -127,25 +139,31 @@ class StreamedChunks:
 
     def _encoded(self, columns: Columns) -> Tensor:
         """Return those of the rows that are wanted as z, (c, q)."""
-        stream = self.stream
-        block = encode_block(columns, stream.layout, stream.source.s3)
-        chosen_n = self._chosen(block.key_n)
-        x_cd, d = torch.from_numpy(block.x_nd[chosen_n][:, stream.column_d]), len(stream.column_d)
-        if self.scaling is not None:
-            x_cd = (x_cd - self.scaling.offset_md[0]) / self.scaling.scale_md[0]
-        z_cq = torch.ones(len(x_cd), d + 1 + stream.bias, dtype=stream.dtype)
-        z_cq[:, :d] = x_cd
-        z_cq[:, -1] = torch.from_numpy(block.y_n[chosen_n])
-        return z_cq
+        stream, n, d = self.stream, columns.num_rows, len(self.stream.column_d)
+        z_nq = torch.ones(n, d + 1 + stream.bias, dtype=stream.dtype)
+        all_columns = d == len(stream.layout.card.columns)
+        if all_columns and self.scaling is None:
+            encode_columns(stream.fit, columns, stream.source.s3, z_nq[:, :d].numpy())
+        else:
+            x_nd = torch.from_numpy(encode_columns(stream.fit, columns, stream.source.s3)[:, stream.column_d])
+            if self.scaling is not None:
+                x_nd = (x_nd - self.scaling.offset_md[0]) / self.scaling.scale_md[0]
+            z_nq[:, :d] = x_nd
+        z_nq[:, -1].numpy()[:] = columns.numbers[stream.layout.card.target]
+        chosen_n = self._chosen(columns)
+        return z_nq if chosen_n is None else z_nq[torch.from_numpy(chosen_n)]
 
-    def _chosen(self, key_n: NDArray[np.uint64]) -> NDArray[np.bool_] | slice:
-        split = self.stream.layout.split
-        if split is None or (self.without is None and self.within is None):
-            return slice(None)
-        fold_n = fold_of_rows(draw(key_n, split.seed), fraction=split.fraction, folds=split.folds)
+    def _chosen(self, columns: Columns) -> NDArray[np.bool_] | None:
+        layout = self.stream.layout
+        if layout.split is None or (self.without is None and self.within is None):
+            return None
+        draw_n = draw(row_keys(columns, layout.row_names), layout.split.seed)
+        fold_n = fold_of_rows(draw_n, fraction=layout.split.fraction, folds=layout.split.folds)
         chosen_n: NDArray[np.bool_] = fold_n == self.within if self.without is None else fold_n != self.without
         return chosen_n
 
 
-def _shuffled(window_wq: Tensor, generator: torch.Generator) -> Tensor:
-    return window_wq.index_select(0, torch.randperm(len(window_wq), generator=generator, dtype=torch.int32))
+def _shuffle(window_wq: Tensor, generator: torch.Generator, out_wq: Tensor) -> Tensor:
+    order_w = torch.randperm(len(window_wq), generator=generator, dtype=torch.int32)
+    np.take(window_wq.numpy(), order_w.numpy(), axis=0, out=out_wq.numpy(), mode="clip")
+    return out_wq

@@ -116,8 +116,10 @@ def wanted_columns(features: Sequence[Feature], target: str, group_by: Sequence[
     )
 
 
-def encode_columns(fitted: Fit, columns: Columns, s3: S3Settings) -> Floats:
-    """Return the encoded rows, float64 of shape (n, d). Raises DataError, with file and row, where a value can't be."""
+def encode_columns(
+    fitted: Fit, columns: Columns, s3: S3Settings, out: NDArray[np.floating] | None = None
+) -> NDArray[np.floating]:
+    """Return the encoded rows, (n, d); see `encode`. Raises DataError, with file and row, where a value can't be."""
     card = fitted.card
     raw = {
         feature.name: columns.numbers[feature.name]
@@ -126,7 +128,7 @@ def encode_columns(fitted: Fit, columns: Columns, s3: S3Settings) -> Floats:
         for feature in card.features
     }
     try:
-        return encode(card, raw, fitted.fill_k)
+        return encode(card, raw, fitted.fill_k, out=out)
     except EncodingError as exc:
         place, _ = cell(columns, exc.row, exc.feature, s3)
         unseen = ". The row validates: set 'unseen: reference', or another seed" if exc.feature in columns.texts else ""

@@ -56,6 +56,9 @@ def _level_keys(text: Text) -> Keys:
 
 def _bits(values: Array) -> Keys:
     """Return the bit patterns of numbers as float64, with one pattern for zero and one for NaN."""
-    numbers = values.astype(np.float64) + 0.0
-    numbers[np.isnan(numbers)] = np.nan
+    numbers = values.astype(np.float64)
+    numbers += 0.0
+    missing = np.isnan(numbers)
+    if missing.any():
+        numbers[missing] = np.nan
     return numbers.view(np.uint64)
