@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobs.selection import Comparison
+if TYPE_CHECKING:
+    from jobs.selection import Comparison
 
 
 def finite(value: float | None) -> float | None:

@@ -14,7 +14,7 @@ from handler.stack import Stack
 from .blobs import read_blobs
 from .champion_columns import row_blobs
 from .checkpoints import read_stack
-from .errors import CorruptObjectError
+from .coefficients import require_row
 from .versions import Version
 
 
@@ -53,8 +53,5 @@ def read_champion(version: Version, dataset: str) -> ChampionModel:
     checkpoint, *statistics = read_blobs(version.objects, row_blobs(row))
     name = f"checkpoint {row['checkpoint']}"
     stack = read_stack(checkpoint, statistics[0] if statistics else None, name)
-    if not 0 <= row["row"] < len(stack.weight_md):
-        raise CorruptObjectError(
-            name, f"dataset '{dataset}' is its row {row['row']}, and it has {len(stack.weight_md)}"
-        )
+    require_row(dataset, row["row"], len(stack.weight_md), name)
     return ChampionModel(version, row, stack, row["row"])

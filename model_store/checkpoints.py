@@ -7,23 +7,19 @@ bytes.
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from handler.errors import ModelCardError
 from handler.model_card import ModelCard
 from handler.stack import Stack, Statistics
 
+from .checkpoint_layout import CARD, checked_card, is_float64, kind, load_arrays, shape_problem
 from .errors import CorruptObjectError, NewerFormatError, StoreError
 
 STATISTICS_FORMAT = 1
-CARD = "model_card"
 STATISTICS = {
     "fill": "fill_mk",
     "feature_min": "feature_min_mk",
@@ -39,7 +35,7 @@ OPTIONAL = ("inverse_cross_product", "residual_variance")
 def write_checkpoint(stack: Stack) -> bytes:
     """Return the checkpoint of a stack. Raises StoreError if its shapes do not fit its card."""
     tensors = {"weight": stack.weight_md} | ({} if stack.bias_m is None else {"bias": stack.bias_m})
-    if problem := _shape_problem(stack.card, tensors):
+    if problem := shape_problem(stack.card, tensors):
         raise StoreError(f"the stack of target '{stack.card.target}' can't be stored: {problem}")
     return save(_plain(tensors), metadata={CARD: stack.card.to_json()})
 
@@ -58,19 +54,14 @@ def read_stack(checkpoint: bytes, statistics: bytes | None = None, name: str = "
 
     Raises CorruptObjectError for bytes that are not one, and NewerFormatError for those of a newer gridline.
     """
-    tensors, metadata = _load(checkpoint, name)
-    try:
-        card = ModelCard.from_json(metadata.get(CARD, "{}"))
-    except ModelCardError as exc:
-        raise CorruptObjectError(name, str(exc)) from exc
-    if problem := _shape_problem(card, tensors):
-        raise CorruptObjectError(name, problem)
+    tensors, metadata = load_arrays(load, checkpoint, name)
+    card = checked_card(tensors, metadata, name)
     rows = None if statistics is None else _read_statistics(statistics, card, len(tensors["weight"]), name)
     return Stack(card, tensors["weight"], tensors.get("bias"), rows)
 
 
 def _read_statistics(data: bytes, card: ModelCard, num_models: int, name: str) -> Statistics:
-    tensors, metadata = _load(data, f"the statistics of {name}")
+    tensors, metadata = load_arrays(load, data, f"the statistics of {name}")
     found = metadata.get("format", "")
     if found.isdecimal() and int(found) > STATISTICS_FORMAT:
         raise NewerFormatError(f"the statistics of {name}", found, STATISTICS_FORMAT)
@@ -82,39 +73,12 @@ def _read_statistics(data: bytes, card: ModelCard, num_models: int, name: str) -
     for key, shape in shapes.items():
         if key not in tensors and key not in OPTIONAL:
             raise CorruptObjectError(f"the statistics of {name}", f"'{key}' is missing")
-        if key in tensors and (tensors[key].shape != shape or tensors[key].dtype != torch.float64):
+        if key in tensors and (tensors[key].shape != shape or not is_float64(tensors[key])):
             raise CorruptObjectError(
-                f"the statistics of {name}", f"'{key}' is {_kind(tensors[key])}, not {shape} float64"
+                f"the statistics of {name}", f"'{key}' is {kind(tensors[key])}, not {shape} float64"
             )
     return Statistics(**{attribute: tensors[key] for key, attribute in STATISTICS.items() if key in tensors})
 
 
-def _load(data: bytes, name: str) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    try:
-        tensors = load(data)
-        (size,) = struct.unpack("<Q", data[:8])
-        metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
-    except (SafetensorError, struct.error, ValueError, KeyError, OverflowError) as exc:
-        raise CorruptObjectError(name, f"it is not a safetensors file: {' '.join(str(exc).split())}") from exc
-    return tensors, metadata
-
-
-def _shape_problem(card: ModelCard, tensors: Mapping[str, Tensor]) -> str | None:
-    expected = {"weight", "bias"} if card.bias else {"weight"}
-    if set(tensors) != expected:
-        return f"it holds {sorted(tensors)}, and its model card wants {sorted(expected)}"
-    weight_md = tensors["weight"]
-    if weight_md.ndim != 2 or weight_md.shape[1] != len(card.columns):
-        return f"weight is {_kind(weight_md)}, and its model card has {len(card.columns)} columns"
-    if card.bias and tensors["bias"].shape != weight_md.shape[:1]:
-        return f"bias is {_kind(tensors['bias'])}, and weight has {len(weight_md)} rows"
-    wrong = [key for key, tensor in tensors.items() if tensor.dtype != torch.float64]
-    return f"{wrong[0]} is {_kind(tensors[wrong[0]])}, not float64" if wrong else None
-
-
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: tensor.detach().to("cpu", torch.float64, copy=True).contiguous() for key, tensor in tensors.items()}
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .blobs import BlobRef, blob_path, put_blob, read_blob
 from .drafts import version_of
@@ -32,6 +32,7 @@ from .versions import Draft, Version, version_json
 
 if TYPE_CHECKING:
     from .champion import ChampionModel
+    from .coefficients import Coefficients
     from .gc import GcReport
     from .verify import Problem
 
@@ -41,6 +42,7 @@ COMMIT_ATTEMPTS = 500
 READ_ATTEMPTS = 5
 MAX_PAUSE_S = 0.5
 
+T = TypeVar("T")
 Propose = Callable[[Version | None], Draft | None]
 
 
@@ -116,10 +118,19 @@ class Ledger:
         """
         from .champion import read_champion
 
+        return self._read(read_champion, collection, dataset, version)
+
+    def coefficients(self, collection: str, dataset: str, version: int | None = None) -> Coefficients:
+        """Return the coefficients of a champion, as `champion` does its model; torch is not imported for it."""
+        from .coefficients import read_coefficients
+
+        return self._read(read_coefficients, collection, dataset, version)
+
+    def _read(self, read: Callable[[Version, str], T], collection: str, dataset: str, version: int | None) -> T:
         for _ in range(READ_ATTEMPTS):
             found = self.version(collection, version)
             try:
-                return read_champion(found, dataset)
+                return read(found, dataset)
             except MissingObjectError as exc:
                 if found.number >= oldest_kept(self.objects, collection):
                     raise
