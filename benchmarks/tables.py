@@ -16,17 +16,16 @@ NUM_FEATURES = 4
 
 
 def write_groups(path: Path, num_groups: int, rows_each: int, *, seed: int = 0) -> Path:
-    """Write the rows of the groups in random order within stretches of `ROW_GROUP` groups' worth; return the path."""
+    """Write the rows of the groups in random order, each group spread over all row groups; return the path."""
     random = np.random.default_rng(seed)
-    at_once = max(1, ROW_GROUP // rows_each)
+    weight_md = random.normal(size=(num_groups, NUM_FEATURES))
+    code_n = random.permutation(np.repeat(np.arange(num_groups), rows_each))
     with pq.ParquetWriter(path, _schema(NUM_FEATURES, "float64", key=True)) as writer:
-        for first in range(0, num_groups, at_once):
-            count = min(at_once, num_groups - first)
-            code_n = random.permutation(np.repeat(np.arange(count), rows_each))
-            x_nd = random.normal(size=(len(code_n), NUM_FEATURES))
-            weight_md = random.normal(size=(count, NUM_FEATURES))
-            y_n = 1 + (x_nd * weight_md[code_n]).sum(1) + random.normal(0, 0.1, len(code_n))
-            writer.write_table(_table(x_nd, y_n, key=code_n + first), row_group_size=ROW_GROUP)
+        for start in range(0, len(code_n), ROW_GROUP):
+            code_b = code_n[start : start + ROW_GROUP]
+            x_bd = random.normal(size=(len(code_b), NUM_FEATURES))
+            y_b = 1 + (x_bd * weight_md[code_b]).sum(1) + random.normal(0, 0.1, len(code_b))
+            writer.write_table(_table(x_bd, y_b, key=code_b), row_group_size=ROW_GROUP)
     return path
 
 
@@ -54,13 +53,14 @@ def _table(x_nd: np.ndarray, y_n: np.ndarray, key: np.ndarray | None = None) -> 
     return pa.table(columns | ({} if key is None else {"key": key}))
 
 
-def job(source: Path, num_features: int, *, grouped: bool, **training: Any) -> Path:
+def job(source: Path, num_features: int, *, grouped: bool, validation: Any = "none", **training: Any) -> Path:
     """Write the configuration of a job over a table beside it, and return its path."""
     dataset = {
         "name": "table",
         "source": str(source),
         "target": "y",
         "features": [f"x{number}" for number in range(num_features)],
+        "validation": validation,
     }
     document = {
         "name": "bench",
@@ -68,6 +68,6 @@ def job(source: Path, num_features: int, *, grouped: bool, **training: Any) -> P
         "grid": {"learning_rate": RATES},
         "training": {"epochs": 1000, **training},
     }
-    path = source.with_suffix(".json")
+    path = source.with_suffix(f".{'full' if 'batch_size' not in training else 'minibatch'}.json")
     path.write_text(json.dumps(document))
     return path
