@@ -161,8 +161,8 @@ class TrainingConfig(BaseModel):
     """Seconds between the checkpoints from which a lost block goes on."""
     wait_for_resources_s: NotNegative = 0.0
     """Seconds to wait for a cluster that lacks what a block needs to grow; 0 for an error at once."""
-    placement: Literal["pack", "spread"] = "pack"
-    """Whether the ranks of a block go to few nodes or to many."""
+    placement: Literal["pack", "strict_pack", "spread"] = "pack"
+    """Whether the ranks of a block go to few nodes, to one node or nowhere, or to many."""
     timeout_s: Positive | None = None
     """Seconds after which a job gives up; left out, it never does."""
     inference_statistics: Flag = True
