@@ -30,6 +30,12 @@ def workers_of(task: str, pid: int) -> list[int]:
     return [each for each, _ in descendants(pid) if _command(each).startswith(f"ray::{task}")]
 
 
+def tasks_below(pid: int) -> set[str]:
+    """Return what the Ray processes below `pid` are, or do: the first words of their names."""
+    commands = [_command(each) for each, _ in descendants(pid)]
+    return {command.split()[0].removeprefix("ray::") for command in commands if command.startswith("ray::")}
+
+
 def _command(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
