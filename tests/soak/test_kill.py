@@ -20,12 +20,11 @@ import pytest
 from jobs.cluster import connect
 from model_store import open_ledger
 from tests.servers.killed_driver import NUM_DATASETS, NUM_RATES, KilledDriver, champions, stored_keys
-from tests.servers.processes import tasks_below, workers_of
+from tests.servers.processes import jobs_below, workers_of
 from tests.servers.ray_nodes import RayNodes
 
 pytestmark = pytest.mark.ray
 SCALE = float(os.environ.get("GRIDLINE_SOAK_SCALE", "1"))
-OF_RAY = {"IDLE", "DashboardAgent", "RuntimeEnvAgent", "_AutoscalingCoordinatorActor"}  # its own, of which it keeps one
 GANG = {"num_workers": 2, "epochs": 1500}
 
 
@@ -123,7 +122,7 @@ def assert_ends_as_undisturbed(
 def assert_nothing_is_left(address: str, store: Path) -> None:
     """Neither a process of the job, nor places that it reserved, nor its claim; nothing was stored twice."""
     deadline = time.monotonic() + 20
-    while left := tasks_below(os.getpid()) - OF_RAY:
+    while left := jobs_below(os.getpid()):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     assert places_held(address) == set()
