@@ -60,10 +60,10 @@ def test_gang_shortage_is_none_where_every_rank_has_a_node(size: GangSize, nodes
             "2 ranks packed strictly need 2 CPUs on one node; the cluster has 2 nodes: 1 CPU, 1 CPU",
         ),
         (
-            GangSize(2, gpus_per_worker=1.5),
-            [Node(1, 2), Node(9, 1)],
-            "2 ranks need 1 CPU and 1.5 GPUs each on one node; the cluster has 2 nodes: "
-            "1 CPU and 2 GPUs, 9 CPUs and 1 GPU",
+            GangSize(2, gpus_per_worker=2),
+            [Node(9, 3), Node(9, 1)],
+            "2 ranks need 1 CPU and 2 GPUs each on one node; the cluster has 2 nodes: "
+            "9 CPUs and 3 GPUs, 9 CPUs and 1 GPU",
         ),
     ],
 )
