@@ -15,7 +15,7 @@ from tests.servers.ray_nodes import RayNodes
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_gang_survives_lost_ranks_and_a_block_that_loses_too_many_fails(ray_head: RayHead, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.gang_job", str(tmp_path)],
@@ -23,7 +23,7 @@ def test_gang_survives_lost_ranks_and_a_block_that_loses_too_many_fails(ray_head
         env=ray_head.environment | {"RAY_ADDRESS": ray_head.address},
         capture_output=True,
         text=True,
-        timeout=350,
+        timeout=550,
         check=False,
     )
 
