@@ -153,7 +153,19 @@ def _fit(job: _GangJob) -> None:
             ),
             run_config=RunConfig(storage_path=folder),
         )
+        _leave_cleaner_out(trainer)
         trainer.fit()
+
+
+def _leave_cleaner_out(trainer: Any) -> None:
+    """Have Ray Train not start the detached actor that would free places: where there is no dashboard it never ends.
+
+    The driver frees them itself (`_free_places`), and Ray does so when the driver is gone.
+    """
+    create = trainer._create_default_callbacks
+    trainer._create_default_callbacks = lambda: [
+        callback for callback in create() if type(callback).__name__ != "PlacementGroupCleanerCallback"
+    ]
 
 
 def _work(config: Mapping[str, _GangJob]) -> None:
