@@ -99,7 +99,7 @@ def kill(victim: str, task: str, ray_nodes: RayNodes, process: subprocess.Popen[
 
 def a_while_after_start(task: str, process: subprocess.Popen[Any], generator: random.Random) -> list[int]:
     """Return the workers that are busy with a task at a random moment of the training."""
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 200
     wanted = 1 + generator.randrange(40)
     seen = 0
     while seen < wanted or not (workers := workers_of(task, os.getpid())):
