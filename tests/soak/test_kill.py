@@ -25,7 +25,7 @@ from tests.servers.ray_nodes import RayNodes
 
 pytestmark = pytest.mark.ray
 SCALE = float(os.environ.get("GRIDLINE_SOAK_SCALE", "1"))
-GANG = {"num_workers": 2, "epochs": 1500}
+GANG = {"num_workers": 2, "epochs": 1500, "wait_for_resources_s": 100}  # a killed node comes back
 
 
 def few(number: int) -> Any:
