@@ -68,7 +68,8 @@ def _use_threads(number: int) -> None:
     torch.set_num_threads(max(1, number))
 
 
-def _nodes() -> list[Node]:
+def live_nodes() -> list[Node]:
+    """Return the nodes of the cluster that are alive, each with what it has in all."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
@@ -83,7 +84,7 @@ class Cluster:
     @property
     def resources(self) -> dict[str, float]:
         """The CPUs and GPUs of all nodes."""
-        nodes = _nodes()
+        nodes = live_nodes()
         return {"CPU": sum(node.num_cpus for node in nodes), "GPU": sum(node.num_gpus for node in nodes)}
 
     def put(self, value: Any) -> Any:
@@ -124,7 +125,7 @@ class _Run:
     def require_room(self, tasks: Sequence[Task]) -> None:
         """Wait, as long as patience has it, until every task fits some node. Raises ClusterError."""
         deadline = time.monotonic() + self.patience.wait_for_resources_s
-        while (short := next(filter(None, (shortage(task, _nodes()) for task in tasks)), None)) is not None:
+        while (short := next(filter(None, (shortage(task, live_nodes()) for task in tasks)), None)) is not None:
             if time.monotonic() >= deadline:
                 raise ClusterError(f"{short} at '{self.address}'; {self.patience.remedy}")
             logger.info("%s: waiting for the cluster to grow", short)
@@ -145,7 +146,7 @@ class _Run:
     def _submit_some(self) -> None:
         if not self.waiting:
             return
-        slots = max(1, int(sum(node.num_cpus for node in _nodes())))
+        slots = max(1, int(sum(node.num_cpus for node in live_nodes())))
         while self.waiting and len(self.running) < IN_FLIGHT_PER_SLOT * slots:
             attempt = self.waiting.pop()
             self.running[_submit(attempt, self.address)] = attempt
@@ -178,7 +179,7 @@ class _Run:
 
     def _homeless(self) -> Iterator[Outcome]:
         """Yield an error for each task for which no node has had room for too long, as nodes were lost."""
-        nodes, now = _nodes(), time.monotonic()
+        nodes, now = live_nodes(), time.monotonic()
         for reference, attempt in list(self.running.items()):
             short = shortage(attempt.task, nodes)
             if short is None:

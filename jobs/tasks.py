@@ -12,6 +12,7 @@ from jobs.errors import ClusterError
 logger = logging.getLogger(__name__)
 
 REASON_LENGTH = 300
+Placement = Literal["pack", "strict_pack", "spread"]
 
 
 @dataclass(frozen=True)
@@ -70,30 +71,22 @@ class Patience:
 
 @dataclass(frozen=True)
 class GangSize:
-    """How many ranks train a block together, and what each gets; `placement`: on few nodes, or on many.
+    """How many ranks train a block together, and what each gets.
 
-    `use_gpu` auto: where the cluster has enough of them.
+    `placement`: on few nodes, on one node only, or on many. `use_gpu` auto: where the cluster has enough of them.
     """
 
     num_workers: int = 1
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
     use_gpu: bool | Literal["auto"] = False
-    placement: Literal["pack", "spread"] = "pack"
+    placement: Placement = "pack"
 
     def on(self, num_gpus: float) -> GangSize:
         """Return what it comes to on a cluster with so many GPUs."""
         wanted = self.gpus_per_worker * self.num_workers
         use_gpu = 0 < wanted <= num_gpus if self.use_gpu == "auto" else self.use_gpu
         return replace(self, use_gpu=use_gpu, gpus_per_worker=self.gpus_per_worker if use_gpu else 0.0)
-
-    def shortage(self, resources: Mapping[str, float]) -> str | None:
-        """Return what the ranks need and what a cluster has in all, or None if that is enough."""
-        for name, amount in (("CPU", self.cpus_per_worker), ("GPU", self.gpus_per_worker)):
-            wanted, there = amount * self.num_workers, resources.get(name, 0.0)
-            if wanted > there:
-                return f"{self.num_workers} ranks need {wanted:g} {name}s; the cluster has {there:g}"
-        return None
 
 
 ONE_RANK = GangSize()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,15 +52,11 @@ def train(
     from jobs.run import run_job
 
     job = load_config(config)
-    outcome = run_job(
-        job,
-        config.parent,
-        _ledger(job, store),
-        address=address,
-        run_id=run_id,
-        dry_run=dry_run,
-        progress=Progress(),
-    )
+    ledger = _ledger(job, store)
+    with redirect_stdout(sys.stderr):  # Ray prints there which worker it lost
+        outcome = run_job(
+            job, config.parent, ledger, address=address, run_id=run_id, dry_run=dry_run, progress=Progress()
+        )
     if json:
         emit_json_stream(outcome.summary(), "datasets", outcome.documents())
     else:

@@ -161,8 +161,8 @@ class TrainingConfig(BaseModel):
     """Seconds between the checkpoints from which a lost block goes on."""
     wait_for_resources_s: NotNegative = 0.0
     """Seconds to wait for a cluster that lacks what a block needs to grow; 0 for an error at once."""
-    placement: Literal["pack", "spread"] = "pack"
-    """Whether the ranks of a block go to few nodes or to many."""
+    placement: Literal["pack", "strict_pack", "spread"] = "pack"
+    """Whether the ranks of a block go to few nodes, to one node or nowhere, or to many."""
     timeout_s: Positive | None = None
     """Seconds after which a job gives up; left out, it never does."""
     inference_statistics: Flag = True
@@ -181,8 +181,19 @@ class TrainingConfig(BaseModel):
         ):
             if key in given and not has:
                 raise refused(f"has a meaning with '{owner}' only: remove it, or set that", key=key)
+        self._refuse_parts_of_gpus()
         self._refuse_closed_form()
         return self
+
+    def _refuse_parts_of_gpus(self) -> None:
+        """Refuse what neither Ray nor NCCL gives: a share of a GPU beside a whole one, or one GPU for two ranks."""
+        if self.gpus_per_block > 1 and not self.gpus_per_block.is_integer():
+            raise refused("is neither a whole number nor below 1: round it", key="gpus_per_block")
+        if self.gpus_per_block < 1 and self.num_workers > 1 and self.use_gpu is not False:
+            raise refused(
+                "is below 1, and ranks can't share a GPU: leave it at 1, set 'num_workers: 1', or 'use_gpu: false'",
+                key="gpus_per_block",
+            )
 
     def _refuse_closed_form(self) -> None:
         """Refuse `engine: closed_form` for what is not full-batch gradient descent on the squared error."""

@@ -33,8 +33,16 @@ def fitted(seed: int, ranks: Ranks) -> list[float]:
 
 def fitted_after_a_loss(seed: int, marker: str, ranks: Ranks) -> list[float]:
     """The same; the first time, a rank is killed."""
-    if ranks.rank == 1 and not Path(marker).exists():
-        Path(marker).touch()
+    if not Path(marker).exists():
+        return lost(seed, ranks, marker)
+    return fitted(seed, ranks)
+
+
+def lost(seed: int, ranks: Ranks, marker: str | None = None) -> list[float]:
+    """Kill a rank, and have the other wait for it."""
+    if ranks.rank == 1:
+        if marker:
+            Path(marker).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return fitted(seed, ranks)
 
@@ -48,16 +56,18 @@ def main(folder: Path) -> None:
         Task("first", fitted, (1,)),
         Task("refused", refused, ()),
         Task("lost once", fitted_after_a_loss, (2, str(folder / "lost"))),
+        Task("lost always", lost, (2,)),
         Task("last", fitted, (3,)),
     ]
     with connect() as cluster:
-        outcomes = list(Gangs(cluster, GangSize(2)).run(tasks, Patience(max_failures=2)))
+        outcomes = list(Gangs(cluster, GangSize(2)).run(tasks, Patience(max_failures=1)))
         try:
             list(Gangs(cluster, GangSize(3)).run(tasks))
         except ClusterError as exc:
             too_many = str(exc)
     document = {
         "outcomes": {each.key: each.value if each.error is None else str(each.error) for each in outcomes},
+        "failures": {each.key: each.failures for each in outcomes},
         "alone": [fitted(seed, ALONE) for seed in (1, 2, 3)],
         "too many": too_many,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from model_store import open_ledger
-from tests.servers.processes import descendants, is_running
+from tests.servers.processes import descendants, is_running, jobs_below
 from tests.servers.ray_nodes import RayNodes
 from tests.servers.stores import ROOT
 
@@ -35,9 +36,9 @@ class Job:
             (folder / f"{name}.csv").write_text(f"x,y\n{rows}\n")
 
     @contextmanager
-    def started(self, *names: str, address: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *names: str, address: str, num_workers: int = 1) -> Iterator[subprocess.Popen[str]]:
         datasets = [{"name": n, "source": f"{n}.csv", "target": "y", "features": ["x"]} for n in names]
-        training = {"engine": "minibatch", "epochs": 2000, "checkpoint_every_s": 0.1}
+        training = {"engine": "minibatch", "epochs": 2000, "checkpoint_every_s": 0.1, "num_workers": num_workers}
         config = self.folder / "job.yaml"
         grid = {"learning_rate": [0.01]}
         config.write_text(json.dumps({"name": "two", "datasets": datasets, "grid": grid, "training": training}))
@@ -84,6 +85,18 @@ def test_sigterm_ends_a_job_and_keeps_what_is_finished(raylets: RayNodes, job: J
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert json.loads(output)["computed"] == 0
+
+
+@pytest.mark.timeout(200)
+def test_sigterm_ends_a_gang_and_leaves_nothing_of_it(ray_nodes: RayNodes, job: Job) -> None:
+    ray_nodes.add(num_cpus=1)
+    with job.started("slow", address=ray_nodes.address, num_workers=2) as process:
+        wait_until(lambda: job.has("checkpoints/"), 100)
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=10)
+    assert process.returncode == 130, errors
+    assert json.loads(output)["exit_code"] == 130
+    wait_until(lambda: not jobs_below(os.getpid()), 20)
 
 
 def test_ctrl_c_stops_the_ray_that_the_job_started(ray_token: str, job: Job) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,19 +21,25 @@ from tests.ranks import run_ranks
 STOPPING = EarlyStopping(patience=2, tolerance=1e-3)
 ISLANDS = TrainingSettings(epochs=60, batch_size=8)
 MANY = TrainingSettings(epochs=3, batch_size=1000)
+ISLANDS_STOPPING = replace(ISLANDS, epochs=200, early_stopping=STOPPING)
+MANY_STOPPING = replace(MANY, epochs=30, early_stopping=STOPPING)
 SCENARIOS = {
-    "islands sgd": (22, 0.0, ISLANDS),
-    "islands momentum": (22, 0.9, ISLANDS),
-    "islands adam": (22, 0.0, TrainingSettings(epochs=60, batch_size=8, optimizer="adam")),
-    "islands stopping": (22, 0.0, TrainingSettings(epochs=200, batch_size=8, early_stopping=STOPPING)),
-    "islands huber, full batch, scaled": (22, 0.0, TrainingSettings(epochs=60, loss="huber", normalize=True)),
-    "rows sgd": (10_007, 0.0, MANY),
-    "rows momentum": (10_007, 0.9, MANY),
-    "rows adam": (10_007, 0.0, TrainingSettings(epochs=3, batch_size=1000, optimizer="adam")),
-    "rows stopping": (10_007, 0.5, TrainingSettings(epochs=30, batch_size=1000, early_stopping=STOPPING)),
+    f"{name}{' stopping' if settings.early_stopping else ''} {optimizer}": (
+        num_rows,
+        0.9 if optimizer == "momentum" else 0.0,
+        replace(settings, optimizer="adam" if optimizer == "adam" else "sgd"),
+    )
+    for name, num_rows, settings in (
+        ("islands", 22, ISLANDS),
+        ("islands", 22, ISLANDS_STOPPING),
+        ("rows", 10_007, MANY),
+        ("rows", 10_007, MANY_STOPPING),
+    )
+    for optimizer in ("sgd", "momentum", "adam")
 }
+SCENARIOS["islands huber, full batch, scaled"] = (22, 0.0, TrainingSettings(epochs=60, loss="huber", normalize=True))
 RATES = [0.001, 0.01, 0.05, 1e4]  # by sgd on mse the last diverges; by others it does not come to rest, and is left out
-SHARES = {2: (0.3, 1.0), 3: (0.5, 0.5, 1.0), 4: (0.1, 0.5, 0.9, 1.0)}  # where each rank's rows end; one has none
+SHARES = {2: (0.3, 1.0), 3: (0.5, 0.5, 1.0), 4: (0.0, 0.5, 0.9, 1.0)}  # where each rank's rows end; two have none
 
 
 def problem(num_rows: int, parts: int = 0) -> Rows:

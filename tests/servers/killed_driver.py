@@ -7,9 +7,10 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +24,16 @@ NUM_DATASETS, NUM_RATES = 20, 8
 
 @dataclass
 class KilledDriver:
-    """Runs the same job by the command line, on a cluster that outlives it, into stores of a folder."""
+    """Runs the same job by the command line, on a cluster that outlives it, into stores of a folder.
+
+    `training` is what is set beyond a job of many short blocks.
+    """
 
     folder: Path
     address: str
     generator: random.Random
+    num_datasets: int = NUM_DATASETS
+    training: Mapping[str, Any] = field(default_factory=dict)
     num_kills: int = 0
     seconds: float = 0.0
     champions: dict[str, str] = field(default_factory=dict)
@@ -38,7 +44,7 @@ class KilledDriver:
 
     def _job(self) -> dict[str, object]:
         datasets = []
-        for number in range(NUM_DATASETS):
+        for number in range(self.num_datasets):
             x_n2 = np.random.default_rng(number).normal(size=(500, 2))
             y_n = x_n2 @ [1.0, -2.0] + number
             rows = "\n".join(f"{u!r},{v!r},{y!r}" for (u, v), y in zip(x_n2.tolist(), y_n.tolist(), strict=True))
@@ -46,7 +52,7 @@ class KilledDriver:
             name = f"d{number:02d}"
             datasets.append({"name": name, "source": f"d{number}.csv", "target": "y", "features": ["u", "v"]})
         rates = [0.001 * 2**power for power in range(NUM_RATES)]
-        training = {"engine": "minibatch", "epochs": 400, "checkpoint_every_s": 0.05}
+        training = {"engine": "minibatch", "epochs": 400, "checkpoint_every_s": 0.05} | self.training
         return {"name": "many", "datasets": datasets, "grid": {"learning_rate": rates}, "training": training}
 
     def run_undisturbed(self) -> None:
@@ -56,9 +62,9 @@ class KilledDriver:
         output, errors = process.communicate()
         assert process.returncode == 0, errors
         document = json.loads(output)
-        assert (document["computed"], document["reused"]) == (NUM_DATASETS * NUM_RATES, 0)
+        assert (document["computed"], document["reused"]) == (self.num_datasets * NUM_RATES, 0)
         self.seconds, self.champions = time.monotonic() - started, champions(store)
-        assert len(self.champions) == NUM_DATASETS
+        assert len(self.champions) == self.num_datasets
 
     def run_until_done(self, store: Path, max_kills: int) -> None:
         """Start the job, and kill it after a random part of its time, up to so often, until it ends by itself."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+OF_RAY = {"IDLE", "DashboardAgent", "RuntimeEnvAgent", "_AutoscalingCoordinatorActor"}  # its own, of which it keeps one
+
 
 def descendants(pid: int) -> list[tuple[int, str]]:
     """Return the process ids below `pid`, each with its start time, so that a reused id is not taken for it."""
@@ -28,6 +30,12 @@ def is_running(process: tuple[int, str]) -> bool:
 def workers_of(task: str, pid: int) -> list[int]:
     """Return the Ray workers below `pid` that run a task whose name begins so: Ray gives it to the process."""
     return [each for each, _ in descendants(pid) if _command(each).startswith(f"ray::{task}")]
+
+
+def jobs_below(pid: int) -> set[str]:
+    """Return what the Ray processes below `pid` are, or do, by the first words of their names; but for Ray's own."""
+    commands = [_command(each) for each, _ in descendants(pid)]
+    return {command.split()[0].removeprefix("ray::") for command in commands if command.startswith("ray::")} - OF_RAY
 
 
 def _command(pid: int) -> str:

@@ -1,10 +1,12 @@
-"""SIGKILL of the driver, a worker or a node at random moments of a job: nothing lost, nothing twice, nothing left.
+"""SIGKILL of the driver, a worker, a rank or a node at random moments of a job: nothing lost or twice, nothing left.
 
-The full counts are those of docs/reliability.md; GRIDLINE_SOAK_SCALE=0.1 runs a tenth. `make test` runs a few.
+The full counts are those of docs/reliability.md; GRIDLINE_SOAK_SCALE=0.1 runs a tenth, and two at least. `make test`
+runs a few of those that take little time.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -15,21 +17,24 @@ from typing import Any
 
 import pytest
 
+from jobs.cluster import connect
 from model_store import open_ledger
 from tests.servers.killed_driver import NUM_DATASETS, NUM_RATES, KilledDriver, champions, stored_keys
-from tests.servers.processes import workers_of
+from tests.servers.processes import jobs_below, workers_of
 from tests.servers.ray_nodes import RayNodes
 
 pytestmark = pytest.mark.ray
 SCALE = float(os.environ.get("GRIDLINE_SOAK_SCALE", "1"))
+GANG = {"num_workers": 2, "epochs": 1500, "wait_for_resources_s": 100}  # a killed node comes back
 
 
-def few_and_many(few: int, many: int) -> list[Any]:
+def few(number: int) -> Any:
+    return pytest.param(number, id="few", marks=pytest.mark.timeout(300))
+
+
+def many(number: int) -> Any:
     soak = [pytest.mark.soak, pytest.mark.timeout(5400)]
-    return [
-        pytest.param(few, id="few", marks=pytest.mark.timeout(300)),
-        pytest.param(max(few, round(many * SCALE)), id="many", marks=soak),
-    ]
+    return pytest.param(max(2, round(number * SCALE)), id="many", marks=soak)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def driver(raylets: RayNodes, tmp_path_factory: pytest.TempPathFactory) -> Kille
     return driver
 
 
-@pytest.mark.parametrize("num_kills", few_and_many(2, 100))
+@pytest.mark.parametrize("num_kills", [few(2), many(100)])
 def test_killed_driver_goes_on_where_it_was(driver: KilledDriver, tmp_path: Path, num_kills: int) -> None:
     rounds, last = 0, driver.num_kills + num_kills
     while driver.num_kills < last:
@@ -53,56 +58,84 @@ def test_killed_driver_goes_on_where_it_was(driver: KilledDriver, tmp_path: Path
     print(f"{num_kills} kills of the driver in {rounds} jobs: same champions, no trial stored twice")
 
 
-@pytest.mark.parametrize("num_seeds", few_and_many(2, 20))
+@pytest.mark.parametrize("num_seeds", [few(1), many(20)])
+@pytest.mark.parametrize("victim", ["worker", "node"])
 def test_killed_workers_and_nodes_change_nothing(
-    driver: KilledDriver, ray_nodes: RayNodes, tmp_path: Path, num_seeds: int
+    driver: KilledDriver, ray_nodes: RayNodes, tmp_path: Path, victim: str, num_seeds: int
 ) -> None:
     ray_nodes.add(num_cpus=1)
     for seed in range(num_seeds):
-        generator, store = random.Random(seed), tmp_path / f"store {seed}"
-        process = driver.start(store)
-        kill = kill_node if seed % 2 else kill_worker
-        kill(ray_nodes, process, generator)
-        _, errors = process.communicate(timeout=200)
-        assert process.returncode == 0, errors
-        assert champions(store) == driver.champions
-        assert_nothing_is_left(store)
-    print(f"{num_seeds} kills of a worker or a node: same champions, nothing left")
+        process = driver.start(tmp_path / f"store {seed}")
+        kill(victim, "d", ray_nodes, process, random.Random(seed))  # tasks have the names of the datasets
+        assert_ends_as_undisturbed(driver, ray_nodes, process, tmp_path / f"store {seed}")
+    print(f"{num_seeds} kills of a {victim}: same champions, nothing left")
 
 
-def busy_workers() -> list[int]:
-    return workers_of("d", os.getpid())  # the names of the datasets
-
-
-def kill_worker(ray_nodes: RayNodes, process: subprocess.Popen[str], generator: random.Random) -> None:
-    os.kill(generator.choice(a_while_after_start(process, generator)), signal.SIGKILL)
-
-
-def kill_node(ray_nodes: RayNodes, process: subprocess.Popen[str], generator: random.Random) -> None:
-    a_while_after_start(process, generator)
-    ray_nodes.kill(ray_nodes.nodes[0])
+@pytest.mark.parametrize("num_seeds", [many(20)])
+@pytest.mark.parametrize("victim", ["rank", "node"])
+def test_killed_ranks_and_their_nodes_change_nothing(
+    ray_nodes: RayNodes, tmp_path: Path, victim: str, num_seeds: int
+) -> None:
     ray_nodes.add(num_cpus=1)
+    driver = KilledDriver(tmp_path, ray_nodes.address, random.Random(0), num_datasets=4, training=GANG)
+    driver.run_undisturbed()
+    assert_nothing_is_left(ray_nodes.address, tmp_path / "undisturbed")
+    for seed in range(num_seeds):
+        process = driver.start(tmp_path / f"store {seed}")
+        kill(victim, "RayTrainWorker", ray_nodes, process, random.Random(seed))
+        assert_ends_as_undisturbed(driver, ray_nodes, process, tmp_path / f"store {seed}")
+    print(f"{num_seeds} kills of a {victim} of a gang: same champions, nothing left")
 
 
-def a_while_after_start(process: subprocess.Popen[Any], generator: random.Random) -> list[int]:
-    """Return the workers that are busy at a random moment of the training."""
-    deadline = time.monotonic() + 100
+def kill(victim: str, task: str, ray_nodes: RayNodes, process: subprocess.Popen[str], generator: random.Random) -> None:
+    """Kill a process that runs the task, or a node, at a random moment while the task is run."""
+    busy = a_while_after_start(task, process, generator)
+    if victim == "node":
+        ray_nodes.kill(ray_nodes.nodes[0])
+        ray_nodes.add(num_cpus=1)
+    else:
+        os.kill(generator.choice(busy), signal.SIGKILL)
+
+
+def a_while_after_start(task: str, process: subprocess.Popen[Any], generator: random.Random) -> list[int]:
+    """Return the workers that are busy with a task at a random moment of the training."""
+    deadline = time.monotonic() + 200
     wanted = 1 + generator.randrange(40)
     seen = 0
-    while seen < wanted or not (workers := busy_workers()):
+    while seen < wanted or not (workers := workers_of(task, os.getpid())):
         assert process.poll() is None and time.monotonic() < deadline
-        seen += bool(busy_workers())
+        seen += bool(workers_of(task, os.getpid()))
         time.sleep(0.05)
     return workers
 
 
-def assert_nothing_is_left(store: Path) -> None:
-    deadline = time.monotonic() + 10
-    while busy_workers():
-        assert time.monotonic() < deadline
+def assert_ends_as_undisturbed(
+    driver: KilledDriver, ray_nodes: RayNodes, process: subprocess.Popen[str], store: Path
+) -> None:
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert json.loads(output)["computed"] == driver.num_datasets * NUM_RATES
+    assert champions(store) == driver.champions
+    assert_nothing_is_left(ray_nodes.address, store)
+
+
+def assert_nothing_is_left(address: str, store: Path) -> None:
+    """Neither a process of the job, nor places that it reserved, nor its claim; nothing was stored twice."""
+    deadline = time.monotonic() + 20
+    while left := jobs_below(os.getpid()):
+        assert time.monotonic() < deadline, left
         time.sleep(0.05)
+    assert places_held(address) == set()
     (run,) = (path.name for path in (store / "runs").iterdir())
     with open_ledger(str(store)).run(run).claim():
         pass
     keys = list(stored_keys(store))
     assert len(keys) == len(set(keys))
+
+
+def places_held(address: str) -> set[str]:
+    """Return the placement groups of the cluster that are not removed."""
+    from ray.util.placement_group import placement_group_table
+
+    with connect(address):
+        return {key for key, group in placement_group_table().items() if group["state"] != "REMOVED"}

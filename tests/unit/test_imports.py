@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("jobs", "model_store", "handler")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ROOMS = {
-    "ray": {"jobs/cluster.py", "jobs/gangs.py"},
+    "ray": {"jobs/cluster.py", "jobs/trainers.py"},
     "torch.distributed": {"jobs/ddp.py"},
     "boto3": {"model_store/s3.py"},
     "model_archiver": {"model_store/archive.py"},

@@ -206,6 +206,8 @@ def test_config_wrong_is_one_line(case: str, tmp_path: Path) -> None:
     [
         ("optimizer: adam\n  momentum: 0.9", "momentum"),
         ("optimizer: adamw\n  nesterov: true", "nesterov"),
+        ("num_workers: 2\n  gpus_per_block: 0.5", "gpus_per_block"),
+        ("use_gpu: true\n  gpus_per_block: 1.5", "gpus_per_block"),
         ("engine: closed_form\n  optimizer: adam", "optimizer"),
         ("engine: closed_form\n  loss: huber", "loss"),
         ("engine: closed_form\n  batch_size: 8", "batch_size"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.room import Node, shortage
-from jobs.tasks import Patience, Task
+from jobs.room import Node, gang_shortage, shortage
+from jobs.tasks import GangSize, Patience, Task
 
 
 def task(num_cpus: float, num_gpus: float = 0.0) -> Task:
@@ -32,6 +32,43 @@ def test_shortage_says_what_is_asked_and_what_there_is(wanted: Task, nodes: list
     short = shortage(wanted, nodes)
     assert short is not None
     assert text in short
+
+
+@pytest.mark.parametrize(
+    ("size", "nodes"),
+    [
+        (GangSize(2), [Node(1, 0), Node(1, 0)]),
+        (GangSize(2, placement="spread"), [Node(2, 0)]),
+        (GangSize(2, placement="strict_pack"), [Node(1, 0), Node(2, 0)]),
+        (GangSize(4, gpus_per_worker=0.25), [Node(4, 1)]),
+        (GangSize(10, gpus_per_worker=0.1), [Node(16, 1)]),
+    ],
+)
+def test_gang_shortage_is_none_where_every_rank_has_a_node(size: GangSize, nodes: list[Node]) -> None:
+    assert gang_shortage(size, nodes) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "nodes", "text"),
+    [
+        (GangSize(3), [Node(2, 0)], "3 ranks need 3 CPUs; the cluster has 2"),
+        (GangSize(4, gpus_per_worker=1), [Node(8, 1), Node(8, 1)], "4 ranks need 4 GPUs; the cluster has 2"),
+        (GangSize(2), [], "2 ranks need 2 CPUs; the cluster has 0"),
+        (
+            GangSize(2, placement="strict_pack"),
+            [Node(1, 0), Node(1, 0)],
+            "2 ranks packed strictly need 2 CPUs on one node; the cluster has 2 nodes: 1 CPU, 1 CPU",
+        ),
+        (
+            GangSize(2, gpus_per_worker=2),
+            [Node(9, 3), Node(9, 1)],
+            "2 ranks need 1 CPU and 2 GPUs each on one node; the cluster has 2 nodes: "
+            "9 CPUs and 3 GPUs, 9 CPUs and 1 GPU",
+        ),
+    ],
+)
+def test_gang_shortage_says_what_is_asked_and_what_there_is(size: GangSize, nodes: list[Node], text: str) -> None:
+    assert gang_shortage(size, nodes) == text
 
 
 def test_patience_says_what_was_done_or_can_be() -> None:
