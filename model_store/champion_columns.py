@@ -9,6 +9,7 @@ from typing import Any
 from .blobs import BlobRef
 
 CHECKPOINT_EXT = "safetensors"
+LARGEST = 2**63  # an integer is one of 64 bits in the table
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ def row_problem(row: Mapping[str, Any]) -> str | None:
                 return f"'{column.name}' is missing"
         elif isinstance(value, bool) or not isinstance(value, (int, float) if column.kind is float else column.kind):
             return f"'{column.name}' is {value!r}, not {column.kind.__name__}"
+        elif isinstance(value, int) and not -LARGEST <= value < LARGEST:
+            return f"'{column.name}' is {value!r}, which has more than 64 bits"
+    if row.get("statistics") and row.get("statistics_size") is None:
+        return "'statistics_size' is missing"
     return None
 
 
