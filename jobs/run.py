@@ -55,7 +55,7 @@ def run_job(
         trained = train(
             datasets, recipe, library, address=address, patience=patience_of(config.training), progress=progress
         )
-        challengers = [c for t in trained.datasets if (c := challenger_of(t, policy_of(config, t.name))) is not None]
+        challengers = _challengers(config, datasets, trained)
         outcomes = _outcomes(datasets, trained, challengers)
         if config.training.verify:
             outcomes = _verified(outcomes, datasets, recipe)
@@ -93,6 +93,14 @@ def _claimed(ledger: Ledger, run_id: str, *, dry_run: bool) -> Iterator[Callable
         return
     with ledger.run(run_id).claim() as claim:
         yield claim.check
+
+
+def _challengers(config: JobConfig, datasets: Sequence[Dataset], trained: Trained) -> list[Challenger]:
+    """Return the best trial of each dataset that has one."""
+    by_name = {dataset.name: dataset for dataset in datasets}
+    specs = {spec.name: spec for spec in config.datasets}
+    offered = (challenger_of(t, policy_of(config, specs[t.name]), by_name[t.name]) for t in trained.datasets)
+    return [challenger for challenger in offered if challenger is not None]
 
 
 def _outcomes(

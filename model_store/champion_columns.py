@@ -42,6 +42,7 @@ COLUMNS = (
     Column("r2", float),
     Column("num_rows", int),
     Column("fingerprint", str),  # sha256 of the data
+    Column("loss", str),  # what was minimised: `mse`, `mae`, `huber(1.0)`, `quantile(0.9)`; null in older rows
     Column("comparison", str),  # JSON: what it was compared with when it was promoted
 )
 
