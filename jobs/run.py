@@ -20,6 +20,7 @@ from jobs.fleet.job import fleet_batches, require_distinct_names, train_fleets
 from jobs.fleet.run import is_fleet
 from jobs.planning import Recipe, make_recipe, patience_of, policy_of
 from jobs.progress import Progress
+from jobs.repetition import repetition_of
 from jobs.reporting import DatasetOutcome, JobOutcome, trials_parquet
 from jobs.sources.dataset import Dataset
 from jobs.training import TrainedDataset
@@ -47,9 +48,14 @@ def run_job(
     """
     recipe = make_recipe(config)
     fleets = [spec for spec in config.datasets if is_fleet(spec, recipe, config.training, base)]
+    run_id = run_id or default_run_id(config)
+    repetition = None if fleets or dry_run else repetition_of(config, base, ledger)
+    if repetition is not None and (earlier := repetition.earlier(config, run_id)) is not None:
+        with ledger.run(run_id).claim():
+            progress.say(f"{len(config.datasets)} datasets, all as version {earlier.version} has them")
+            return earlier
     datasets = read_datasets(config, base, [spec for spec in config.datasets if spec not in fleets])
     progress.say(f"{len(config.datasets)} datasets, {recipe.reason}")
-    run_id = run_id or default_run_id(config)
     with _claimed(ledger, run_id, dry_run=dry_run) as require_claim:
         library = TrialLibrary(ledger, config.name, run_id, read_only=dry_run)
         trained = train(
@@ -76,7 +82,10 @@ def run_job(
             return outcome
         require_claim()
         _keep_run(ledger, run_id, config, trained.datasets)
-        return _commit(ledger, config, challengers, outcome)
+        outcome = _commit(ledger, config, challengers, outcome)
+        if repetition is not None:
+            repetition.remember(outcome, ledger.head(config.name))
+        return outcome
 
 
 def default_run_id(config: JobConfig) -> str:
