@@ -144,7 +144,7 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove the blobs that no kept version and no running run names."""
+    """Remove the blobs and the folders of runs that no kept version and no running run needs."""
     from model_store import open_ledger
 
     report = open_ledger(store).gc(collection, keep, dry_run, grace_s)
@@ -154,5 +154,6 @@ def gc(
     did = "would remove" if dry_run else "removed"
     console().print(
         f"{collection}: {did} {len(report.removed)} objects ({report.removed_bytes / 2**20:.1f} MiB); "
-        f"{report.num_young} are too young, {len(report.live_runs)} runs go on"
+        f"{report.num_young} are too young, {len(report.live_runs)} runs go on; {did} the folders of "
+        f"{len(report.removed_runs)} runs and {report.num_checkpoints} old checkpoints"
     )
