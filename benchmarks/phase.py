@@ -30,7 +30,7 @@ def train(cluster: Cluster, path: Path) -> float:
     config = load_config(path)
     (spec,) = config.datasets
     started = time.perf_counter()
-    job = fleet_job(spec, config.training, make_recipe(config), policy_of(config, spec.name), path.parent, None)
+    job = fleet_job(spec, config.training, make_recipe(config), policy_of(config, spec), path.parent, None)
     train_fleet(cluster, job, patience_of(config.training), Progress(quiet=True))
     return time.perf_counter() - started
 

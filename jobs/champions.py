@@ -6,7 +6,7 @@ Shapes: m = 1 dataset · d encoded columns · p weights (d, and the bias last wh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,7 +19,9 @@ from torch import Tensor
 from handler.stack import Stack, Statistics
 from jobs.commits import commit_better
 from jobs.moments import Moments, mse
-from jobs.selection import Basis, Comparison, Policy, best_trial, compare
+from jobs.selection import Comparison, Policy, best_trial
+from jobs.sources.dataset import Dataset
+from jobs.standing import against, loss_text
 from jobs.training import TrainedDataset, inverse_cross_product
 from model_store.blobs import ref_of
 from model_store.champion_columns import CHECKPOINT_EXT
@@ -31,12 +33,13 @@ from model_store.versions import Version
 
 @dataclass(frozen=True)
 class Challenger:
-    """The best trial of a dataset, as a model to be offered."""
+    """The best trial of a dataset, as a model to be offered; with the dataset, a champion can be scored on its rows."""
 
     trained: TrainedDataset
     point: int
     policy: Policy
     score: float
+    dataset: Dataset | None = None
 
     @property
     def stack(self) -> Stack:
@@ -88,11 +91,11 @@ def residual_variance(moments: Moments, weight_mp: Tensor, bias: bool) -> Tensor
     return torch.where(freedom_m > 0, squares_m / freedom_m.clamp(min=1), torch.nan)
 
 
-def challenger_of(trained: TrainedDataset, policy: Policy) -> Challenger | None:
+def challenger_of(trained: TrainedDataset, policy: Policy, dataset: Dataset | None = None) -> Challenger | None:
     """Return the best trial of a dataset, or None where none has a finite score."""
     score_g = trained.result.metric(policy.metric)[0]
     point = best_trial(score_g, trained.hyperparameters.learning_rate_mg[0], policy.mode)
-    return None if point is None else Challenger(trained, point, policy, score_g[point].item())
+    return None if point is None else Challenger(trained, point, policy, score_g[point].item(), dataset)
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class ChallengerBatch:
         rows = self.table.to_pylist()
         return ComparisonList(
             tuple(
-                _against(self.ledger, challenger, row, standing.get(row["dataset"]), head)
+                against(self.ledger, challenger, row, standing.get(row["dataset"]), head)
                 for challenger, row in zip(self.challengers, rows, strict=True)
             )
         )
@@ -180,7 +183,7 @@ def _row(challenger: Challenger, blobs: Sequence[bytes], run_id: str, trained_at
     checkpoint, *beside = [ref_of(data, CHECKPOINT_EXT) for data in blobs]
     known = beside[0] if beside else None
     trained, point = challenger.trained, challenger.point
-    result = trained.result
+    result, hyper = trained.result, challenger.hyperparameters
     return {
         "dataset": trained.name,
         "checkpoint": checkpoint.sha256,
@@ -193,7 +196,8 @@ def _row(challenger: Challenger, blobs: Sequence[bytes], run_id: str, trained_at
         "engine": result.engine,
         "status": result.status(0, point),
         "epoch": int(result.epoch_mg[0, point]),
-        "hyperparameters": json.dumps(challenger.hyperparameters, sort_keys=True),
+        "hyperparameters": json.dumps(hyper, sort_keys=True),
+        "loss": loss_text(trained.loss, hyper["huber_delta"], hyper["quantile"]),
         "metric": challenger.policy.metric,
         "mode": challenger.policy.mode,
         "score": challenger.score,
@@ -203,50 +207,3 @@ def _row(challenger: Challenger, blobs: Sequence[bytes], run_id: str, trained_at
         "num_rows": int(trained.trained.num_rows_m[0].item()),
         "fingerprint": trained.fingerprint,
     }
-
-
-def _against(
-    ledger: Ledger,
-    challenger: Challenger,
-    row: Mapping[str, Any],
-    champion: Mapping[str, Any] | None,
-    head: Version | None,
-) -> Comparison:
-    policy = challenger.policy
-    if champion is None or head is None:
-        score, basis = None, "first"
-    elif champion["checkpoint"] == row["checkpoint"] and champion["fingerprint"] == row["fingerprint"]:
-        return Comparison(False, "it is the champion already", "same rows", challenger.score, challenger.score)
-    else:
-        score, basis = _champion_score(ledger, challenger, champion, head)
-    return compare(
-        challenger.score,
-        score,
-        basis=basis,  # type: ignore[arg-type]
-        mode=policy.mode,
-        promote=policy.promote,
-        min_improvement=policy.min_improvement,
-    )
-
-
-def _champion_score(
-    ledger: Ledger, challenger: Challenger, champion: Mapping[str, Any], head: Version
-) -> tuple[float | None, Basis]:
-    """Return the champion's score on the challenger's rows: the recorded one if the rows are the same.
-
-    A champion over other features can't be applied to these rows: then its recorded score is all there is.
-    """
-    trained, metric = challenger.trained, challenger.policy.metric
-    if champion["fingerprint"] == trained.fingerprint and champion["metric"] == metric:
-        return champion["score"], "same rows"
-    model = ledger.champion(head.collection, trained.name, head.number)
-    if model.card != trained.card or metric not in ("train_mse", "val_mse", "r2"):
-        return champion["score"] if champion["metric"] == metric else None, "as recorded"
-    weight_1p = model.stack.weight_md[model.stack_row : model.stack_row + 1]
-    if model.stack.bias_m is not None:
-        weight_1p = torch.cat([weight_1p, model.stack.bias_m[model.stack_row].reshape(1, 1)], dim=1)
-    rows = trained.trained if metric in ("train_mse", "r2") else trained.scored
-    error = mse(rows, weight_1p[:, None], trained.card.bias)[0, 0].item()
-    if metric == "r2":
-        return 1 - error * rows.num_rows_m[0].item() / rows.y_scatter_m[0].item(), "scored again"
-    return error, "scored again"

@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs.documents import finite
 from model_store.champion_columns import COLUMNS
+from model_store.errors import CorruptObjectError
 from model_store.ledger import Ledger
 from model_store.versions import Version
 
@@ -49,13 +50,23 @@ def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
     values = {column.name: row.get(column.name) for column in COLUMNS}
     readable = {key: finite(value) if isinstance(value, float) else value for key, value in values.items()}
     hyperparameters, comparison = row.get("hyperparameters"), row.get("comparison")
-    readable["hyperparameters"] = _parsed(hyperparameters) if hyperparameters else None
-    readable["comparison"] = json.loads(comparison) if comparison else None
+    try:
+        readable["hyperparameters"] = _parsed(hyperparameters) if hyperparameters else None
+        readable["comparison"] = _object(comparison) if comparison else None
+    except (ValueError, RecursionError) as exc:
+        name = f"the champion table's row of dataset {row['dataset']!r}"
+        raise CorruptObjectError(name, f"it holds what is not JSON: {exc}") from exc
     return readable
 
 
 @lru_cache(maxsize=1024)
 def _parsed(hyperparameters: str) -> dict[str, Any]:
     """Return what the JSON holds; the datasets of a fleet share few grid points."""
-    parsed: dict[str, Any] = json.loads(hyperparameters)
+    return _object(hyperparameters)
+
+
+def _object(text: str) -> dict[str, Any]:
+    parsed = json.loads(text, parse_constant=lambda _: None)  # of a score that is not finite
+    if not isinstance(parsed, dict):
+        raise ValueError(f"{text[:80]!r} is not an object")
     return parsed

@@ -45,8 +45,7 @@ def make_plan(config: JobConfig, base: Path) -> Plan:
     datasets = read_datasets(config, base, [spec for spec in config.datasets if spec not in scanned])
     blocks = make_blocks(datasets)
     fleets = [
-        plan_fleet(fleet_job(spec, config.training, recipe, policy_of(config, spec.name), base, None))
-        for spec in scanned
+        plan_fleet(fleet_job(spec, config.training, recipe, policy_of(config, spec), base, None)) for spec in scanned
     ]
     certified = [certify_dataset(dataset, recipe) for dataset in datasets]
     return Plan(

@@ -14,7 +14,7 @@ from jobs.tasks import ONE_RANK, GangSize, Patience
 from jobs.trials import EngineName, Hyperparameters
 
 if TYPE_CHECKING:
-    from jobs.config import GridPoint, JobConfig, TrainingConfig
+    from jobs.config import DatasetConfig, GridPoint, JobConfig, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,6 @@ def patience_of(training: TrainingConfig) -> Patience:
     )
 
 
-def policy_of(config: JobConfig, dataset: str) -> Policy:
+def policy_of(config: JobConfig, dataset: DatasetConfig) -> Policy:
     """Return what the trials of a dataset of the configuration are compared by."""
-    (spec,) = [d for d in config.datasets if d.name == dataset]
-    return Policy(config.metric_of(spec), config.mode, config.select.promote, config.select.min_improvement)
+    return Policy(config.metric_of(dataset), config.mode, config.select.promote, config.select.min_improvement)

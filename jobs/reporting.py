@@ -36,12 +36,31 @@ class DatasetOutcome:
     reason: str | None = None
     verification: Mapping[str, float] | None = None
 
+    def document(self) -> dict[str, Any]:
+        """Return what `train --json` says of the dataset."""
+        trained, challenger = self.trained, self.challenger
+        trials = [trial_document(trained, point) for point in _points(trained)] if trained else []
+        document: dict[str, Any] = {
+            "dataset": self.name,
+            "status": self.status,
+            "best": trials[challenger.point] if challenger else None,
+            "trials": trials,
+        }
+        if self.reason is not None:
+            document["reason"] = self.reason
+        if self.comparison is not None:
+            document["comparison"] = comparison_document(self.comparison)
+        if self.verification is not None:
+            document["verification"] = dict(self.verification)
+        return document
+
 
 @dataclass(frozen=True)
 class JobOutcome:
     """What became of a job. `version` is the collection's newest after it; None where nothing was ever committed.
 
-    `computed` and `reused` are the numbers of trials that were trained now, and that were stored.
+    `computed` and `reused` are the numbers of trials that were trained now, and that were stored. `earlier` are the
+    documents of a run that this one repeats: then it has no datasets of its own.
     """
 
     run_id: str
@@ -52,11 +71,12 @@ class JobOutcome:
     computed: int = 0
     reused: int = 0
     fleets: tuple[FleetOutcome, ...] = ()
+    earlier: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def exit_code(self) -> int:
         """0, or 3 where no trial of some dataset converged, or 5 where some datasets failed otherwise."""
-        statuses = {dataset.status for dataset in self.datasets}
+        statuses = {dataset.status for dataset in self.datasets} | {document["status"] for document in self.earlier}
         if "failed" in statuses or any(fleet.failures for fleet in self.fleets):
             return 5
         unconverged = "no convergence" in statuses or any(fleet.unconverged for fleet in self.fleets)
@@ -77,29 +97,16 @@ class JobOutcome:
             "reused": self.reused,
         }
 
-    def documents(self) -> Iterator[dict[str, Any]]:
+    def listed_documents(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the document of each dataset that is not of a fleet."""
+        yield from (dataset.document() for dataset in self.datasets)
+        yield from self.earlier
+
+    def documents(self) -> Iterator[Mapping[str, Any]]:
         """Yield the document of each dataset, one at a time: a fleet may have a million."""
-        yield from map(_dataset_document, self.datasets)
+        yield from self.listed_documents()
         for fleet in self.fleets:
             yield from fleet.documents()
-
-
-def _dataset_document(outcome: DatasetOutcome) -> dict[str, Any]:
-    trained, challenger = outcome.trained, outcome.challenger
-    trials = [trial_document(trained, point) for point in _points(trained)] if trained else []
-    document: dict[str, Any] = {
-        "dataset": outcome.name,
-        "status": outcome.status,
-        "best": trials[challenger.point] if challenger else None,
-        "trials": trials,
-    }
-    if outcome.reason is not None:
-        document["reason"] = outcome.reason
-    if outcome.comparison is not None:
-        document["comparison"] = comparison_document(outcome.comparison)
-    if outcome.verification is not None:
-        document["verification"] = dict(outcome.verification)
-    return document
 
 
 def _points(trained: TrainedDataset) -> range:

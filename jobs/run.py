@@ -20,6 +20,7 @@ from jobs.fleet.job import fleet_batches, require_distinct_names, train_fleets
 from jobs.fleet.run import is_fleet
 from jobs.planning import Recipe, make_recipe, patience_of, policy_of
 from jobs.progress import Progress
+from jobs.repetition import repetition_of
 from jobs.reporting import DatasetOutcome, JobOutcome, trials_parquet
 from jobs.sources.dataset import Dataset
 from jobs.training import TrainedDataset
@@ -47,15 +48,20 @@ def run_job(
     """
     recipe = make_recipe(config)
     fleets = [spec for spec in config.datasets if is_fleet(spec, recipe, config.training, base)]
+    run_id = run_id or default_run_id(config)
+    repetition = None if fleets or dry_run else repetition_of(config, base, ledger)
+    if repetition is not None and (earlier := repetition.earlier(config, run_id)) is not None:
+        with ledger.run(run_id).claim():
+            progress.say(f"{len(config.datasets)} datasets, all as version {earlier.version} has them")
+            return earlier
     datasets = read_datasets(config, base, [spec for spec in config.datasets if spec not in fleets])
     progress.say(f"{len(config.datasets)} datasets, {recipe.reason}")
-    run_id = run_id or default_run_id(config)
     with _claimed(ledger, run_id, dry_run=dry_run) as require_claim:
         library = TrialLibrary(ledger, config.name, run_id, read_only=dry_run)
         trained = train(
             datasets, recipe, library, address=address, patience=patience_of(config.training), progress=progress
         )
-        challengers = [c for t in trained.datasets if (c := challenger_of(t, policy_of(config, t.name))) is not None]
+        challengers = _challengers(config, datasets, trained)
         outcomes = _outcomes(datasets, trained, challengers)
         if config.training.verify:
             outcomes = _verified(outcomes, datasets, recipe)
@@ -76,7 +82,10 @@ def run_job(
             return outcome
         require_claim()
         _keep_run(ledger, run_id, config, trained.datasets)
-        return _commit(ledger, config, challengers, outcome)
+        outcome = _commit(ledger, config, challengers, outcome)
+        if repetition is not None:
+            repetition.remember(outcome, ledger.head(config.name))
+        return outcome
 
 
 def default_run_id(config: JobConfig) -> str:
@@ -93,6 +102,14 @@ def _claimed(ledger: Ledger, run_id: str, *, dry_run: bool) -> Iterator[Callable
         return
     with ledger.run(run_id).claim() as claim:
         yield claim.check
+
+
+def _challengers(config: JobConfig, datasets: Sequence[Dataset], trained: Trained) -> list[Challenger]:
+    """Return the best trial of each dataset that has one."""
+    by_name = {dataset.name: dataset for dataset in datasets}
+    specs = {spec.name: spec for spec in config.datasets}
+    offered = (challenger_of(t, policy_of(config, specs[t.name]), by_name[t.name]) for t in trained.datasets)
+    return [challenger for challenger in offered if challenger is not None]
 
 
 def _outcomes(

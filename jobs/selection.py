@@ -5,6 +5,7 @@ Shapes: g grid points.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,10 +70,12 @@ def compare(
 ) -> Comparison:
     """Return whether a challenger is promoted: it must be better by more than `min_improvement`, in the metric's units.
 
-    There is no champion where `champion_score` is None. An equal challenger does not take the champion's place.
+    `champion_score` is None where there is no champion, or where it has no score by the same metric. An equal
+    challenger does not take the champion's place.
     """
-    if champion_score is None:
-        return Comparison(True, "there was no champion", basis, challenger_score)
+    if champion_score is None or math.isnan(champion_score):
+        reason = "there was no champion" if basis == "first" else "the champion has no score by this metric"
+        return Comparison(True, reason, basis, challenger_score)
     gain = champion_score - challenger_score if mode == "min" else challenger_score - champion_score
     if promote == "always":
         return Comparison(True, "promote: always", basis, challenger_score, champion_score)

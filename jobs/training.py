@@ -21,6 +21,7 @@ from jobs.engines import closed_form, row_training
 from jobs.engines.checkpointing import Checkpoints
 from jobs.engines.ranks import ALONE, Ranks
 from jobs.engines.rows import Rows
+from jobs.engines.settings import LossName
 from jobs.engines.spectrum import hessian
 from jobs.moments import Moments, scaling_of
 from jobs.planning import Recipe, with_rates
@@ -40,7 +41,7 @@ class TrainedDataset:
     name: str
     card: ModelCard
     fingerprint: str
-    loss: str
+    loss: LossName
     hyperparameters: Hyperparameters
     result: BlockResult
     certificate: Certificate

@@ -21,13 +21,12 @@ from jobs.trial_columns import KeyedTrials
 from jobs.trial_keys import block_name
 from model_store.errors import CorruptObjectError
 from model_store.ledger import Ledger
+from model_store.names import RUN_CHECKPOINTS, RUN_MARKS
 from model_store.runs import RunFolder
 
 logger = logging.getLogger(__name__)
 
 BLOCKS = "blocks/"
-MARKS = "from/"
-CHECKPOINTS = "checkpoints/"
 MAX_RUNS = 16  # that are looked through: the head of a fleet may name a run for every day
 
 
@@ -68,7 +67,7 @@ class TrialLibrary:
         """Note whose trials were used: the next run finds them by way of this one."""
         for run_id in sorted(set(run_ids) - {self._own.run_id}):
             if not self._read_only:
-                self._own.create(f"{MARKS}{run_id}", b"")
+                self._own.create(f"{RUN_MARKS}{run_id}", b"")
 
     def keep(self, trials: Sequence[KeyedTrials]) -> None:
         """Store the trials of a block as one object."""
@@ -82,18 +81,18 @@ class TrialLibrary:
     def checkpoint(self, name: str) -> bytes | None:
         """Return the newest checkpoint of a name that this run has saved."""
         number = self._saved().get(name)
-        return _read_object(self._own, f"{CHECKPOINTS}{name}/{number:08d}") if number else None
+        return _read_object(self._own, f"{RUN_CHECKPOINTS}{name}/{number:08d}") if number else None
 
     def save_checkpoint(self, name: str, data: bytes) -> None:
         """Store the next checkpoint of a name."""
         if not self._read_only:
             number = self._saved()[name] = self._saved().get(name, 0) + 1
-            self._own.create(f"{CHECKPOINTS}{name}/{number:08d}", data)
+            self._own.create(f"{RUN_CHECKPOINTS}{name}/{number:08d}", data)
 
     def _saved(self) -> dict[str, int]:
         """Return the number of the newest checkpoint of each name."""
         if self._num_saved is None:
-            paths = (path.removeprefix(CHECKPOINTS).partition("/") for path in self._own.names(CHECKPOINTS))
+            paths = (path.removeprefix(RUN_CHECKPOINTS).partition("/") for path in self._own.names(RUN_CHECKPOINTS))
             self._num_saved = {name: int(number) for name, _, number in paths}
         return self._num_saved
 
@@ -111,7 +110,7 @@ class TrialLibrary:
             seen.add(run_id)
             folder = self._ledger.run(run_id)
             yield folder
-            marks = (name.removeprefix(MARKS) for name in folder.names(MARKS))
+            marks = (name.removeprefix(RUN_MARKS) for name in folder.names(RUN_MARKS))
             waiting += [mark for mark in marks if mark not in seen and mark not in waiting]
 
     def _head_runs(self, collection: str) -> list[str]:

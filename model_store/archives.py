@@ -18,9 +18,9 @@ from .blobs import BlobRef
 from .errors import CorruptObjectError, MissingObjectError, StoreRefusedError
 from .fleets import gather
 from .ledger import Ledger
+from .names import ARCHIVES_RUN
 from .versions import Version
 
-RUN = "archives"
 logger = logging.getLogger(__name__)
 
 
@@ -32,7 +32,7 @@ def archive_of(ledger: Ledger, version: Version, folder: Path) -> Archive:
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{version.collection}/{version.number}/{version.commit_id}-{code_digest()[:16]}.json"
-    record = ledger.run(RUN).read(name)
+    record = ledger.run(ARCHIVES_RUN).read(name)
     if record is not None:
         ref = BlobRef(**json.loads(record))
         try:
@@ -44,7 +44,7 @@ def archive_of(ledger: Ledger, version: Version, folder: Path) -> Archive:
     archive = write_archive(gather(version), folder)
     try:
         ref = ledger.put_blob(archive.path.read_bytes(), EXT)
-        ledger.run(RUN).create(name, _record(ref))
+        ledger.run(ARCHIVES_RUN).create(name, _record(ref))
     except StoreRefusedError as exc:
         logger.warning("the archive of version %d is not kept in the store: %s", version.number, exc)
     return archive

@@ -28,8 +28,11 @@ class BlobRef:
     ext: str
 
     def __post_init__(self) -> None:
-        if not (SHA256.fullmatch(self.sha256) and EXT.fullmatch(self.ext) and self.size_bytes >= 0):
-            raise CorruptObjectError(f"blob name {self.sha256!r}.{self.ext!r}", "it is not a sha256 and an extension")
+        is_size = isinstance(self.size_bytes, int) and self.size_bytes >= 0
+        if not (is_size and SHA256.fullmatch(self.sha256) and EXT.fullmatch(self.ext)):
+            raise CorruptObjectError(
+                f"blob name {self.sha256!r}.{self.ext!r}", "it is not a sha256, an extension and a size"
+            )
 
     @property
     def key(self) -> str:

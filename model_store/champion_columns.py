@@ -9,6 +9,7 @@ from typing import Any
 from .blobs import BlobRef
 
 CHECKPOINT_EXT = "safetensors"
+LARGEST = 2**63  # an integer is one of 64 bits in the table
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ COLUMNS = (
     Column("r2", float),
     Column("num_rows", int),
     Column("fingerprint", str),  # sha256 of the data
+    Column("loss", str),  # what was minimised: `mse`, `mae`, `huber(1.0)`, `quantile(0.9)`; null in older rows
     Column("comparison", str),  # JSON: what it was compared with when it was promoted
 )
 
@@ -54,6 +56,10 @@ def row_problem(row: Mapping[str, Any]) -> str | None:
                 return f"'{column.name}' is missing"
         elif isinstance(value, bool) or not isinstance(value, (int, float) if column.kind is float else column.kind):
             return f"'{column.name}' is {value!r}, not {column.kind.__name__}"
+        elif isinstance(value, int) and not -LARGEST <= value < LARGEST:
+            return f"'{column.name}' is {value!r}, which has more than 64 bits"
+    if row.get("statistics") and row.get("statistics_size") is None:
+        return "'statistics_size' is missing"
     return None
 
 

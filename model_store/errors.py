@@ -40,7 +40,7 @@ class StoreRefusedError(StoreError):
     """The storage answered no. `bucket` and `key` say where (`key` may be empty), `cause` says why."""
 
     def __init__(self, bucket: str, key: str, cause: str) -> None:
-        where = f"bucket '{bucket}'" + (f", key '{key}'" if key else "")
+        where = ("folder" if bucket.startswith("/") else "bucket") + f" '{bucket}'" + (f", key '{key}'" if key else "")
         super().__init__(f"{where}: {cause}")
         self.bucket = bucket
         self.key = key

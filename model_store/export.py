@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from handler.stack import Stack
@@ -16,7 +17,7 @@ from handler.stack import Stack
 from .blobs import BlobRef, read_blob
 from .champion_columns import row_blobs
 from .checkpoints import read_stack
-from .errors import ExportFolderError
+from .errors import ExportFolderError, StoreRefusedError
 from .versions import Version
 
 LOADER = '''"""Load a model of this folder: python load.py DATASET; needs torch and safetensors only."""
@@ -41,15 +42,26 @@ def export(version: Version, dataset: str | None, out_dir: Path) -> list[Path]:
 
     `stack-<i>.safetensors` holds `weight` [m, d] and `bias` [m] of the models that share `stack-<i>.card.json`;
     `index.json` says which file and row each dataset has, with its row of the champion table; `load.py` loads one.
-    Raises ExportFolderError if the folder has something in it.
+    Raises ExportFolderError if the folder has something in it, and StoreRefusedError if it can't be written.
     """
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise ExportFolderError(f"folder '{out_dir}' is not empty: give a new one, so that nothing is overwritten")
     rows = version.table().to_pylist() if dataset is None else [version.find(dataset)]
-    out_dir.mkdir(parents=True, exist_ok=True)
+    stacks = _by_card(version, rows)
+    try:
+        if out_dir.exists() and any(out_dir.iterdir()):
+            raise ExportFolderError(f"folder '{out_dir}' is not empty: give a new one, so that nothing is overwritten")
+        out_dir.mkdir(parents=True, exist_ok=True)
+        return _write(out_dir, stacks)
+    except (OSError, SafetensorError) as exc:
+        cause = getattr(exc, "strerror", None) or " ".join(str(exc).split())
+        raise StoreRefusedError(
+            str(out_dir.absolute()), "", f"{cause}: check the path, its owner and the disk"
+        ) from exc
+
+
+def _write(out_dir: Path, stacks: list[tuple[Stack, list[Mapping[str, Any]]]]) -> list[Path]:
     index: dict[str, Mapping[str, Any]] = {}
     files: list[Path] = []
-    for number, (stack, members) in enumerate(_by_card(version, rows)):
+    for number, (stack, members) in enumerate(stacks):
         name = f"stack-{number}"
         files += _write_stack(out_dir, name, stack)
         for at, row in enumerate(members):

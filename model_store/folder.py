@@ -41,7 +41,8 @@ class FolderObjects:
         return self.uri
 
     def exists(self) -> bool:
-        return self._root.is_dir()
+        with self._translated(""):
+            return self._root.is_dir()
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         with self._translated(key), (self._root / key).open("rb") as file:
@@ -87,9 +88,9 @@ class FolderObjects:
             yield ObjectInfo(key, status.st_size, status.st_mtime)
 
     def _walk(self, prefix: str) -> Iterator[str]:
-        """Yield every key in the folder that `prefix` begins with."""
+        """Yield every key in the folder that `prefix` begins with; a folder that can't be read is not an empty one."""
         root = str(self._root)
-        for folder, folders, names in os.walk(self._root / prefix.rpartition("/")[0]):
+        for folder, folders, names in os.walk(self._root / prefix.rpartition("/")[0], onerror=_raise_unless_missing):
             inside = f"{folder[len(root) + 1 :]}/" if len(folder) > len(root) else ""
             if not inside and STAGING in folders:
                 folders.remove(STAGING)
@@ -153,6 +154,11 @@ class FolderObjects:
             raise StoreRefusedError(
                 self.uri, key, f"{exc.strerror or exc}: check the path, its owner and the disk"
             ) from exc
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,14 +1,15 @@
-"""gc: removes blobs that no kept version, no running run and no commit under way names. Versions themselves stay.
+"""gc: removes blobs that no kept version, no running run and no commit under way names, and the folders of old runs.
 
-Every version file is kept, however old: its number is then never free again, so that a writer which was stopped for an
-hour can't create it anew below the head. Safe beside running jobs (see pins.py), and to be stopped at any moment.
+Versions themselves stay. Every version file is kept, however old: its number is then never free again, so that a writer
+which was stopped for an hour can't create it anew below the head. Safe beside running jobs (see pins.py), and to be
+stopped at any moment.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from .history import History
 from .kept import keep_from, oldest_kept
 from .names import BLOBS, GC_CLAIM, RUN_CLAIMS, RUNS, VERSIONS
 from .objects import ObjectInfo, ObjectStore
+from .old_runs import RUN_GRACE_S, folders_of_runs, remove_run, replaced_checkpoints, runs_of, unneeded
 from .pins import FRESH_S, forget_old_pins, pinned_keys
 from .versions import Version
 
@@ -32,7 +34,10 @@ SHA256 = re.compile(rb"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class GcReport:
-    """What gc removed, or with `dry_run` would remove. `num_young` blobs are named by nothing, but too young to go."""
+    """What gc removed, or with `dry_run` would remove. `num_young` blobs are named by nothing, but too young to go.
+
+    `removed` are blobs, `removed_runs` the runs whose folders went, `num_checkpoints` those that newer ones replaced.
+    """
 
     collection: str
     oldest_kept: int
@@ -43,6 +48,8 @@ class GcReport:
     num_young: int
     live_runs: tuple[str, ...]
     dry_run: bool
+    removed_runs: tuple[str, ...] = ()
+    num_checkpoints: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,8 @@ def collect(
     """Keep the newest `keep` versions of a collection whole, and remove the blobs that nothing needs any more.
 
     A blob of a dropped version goes when it is 10 minutes old, one that was never committed after a day, during which
-    a killed run can go on. `grace_s` replaces both; 0 is safe beside claimed runs and readers, not beside writers
-    that claim nothing.
+    a killed run can go on; a run's folder after a week. `grace_s` replaces all three; 0 is safe beside claimed runs and
+    readers, not beside writers that claim nothing.
     Raises RunClaimedError while another gc runs, UnknownCollectionError, and InvalidNameError for `keep` < 1.
     """
     if keep < 1:
@@ -90,7 +97,25 @@ def collect(
         live = dict(_live_runs(objects))
         spared = _spared(objects, collection, range(before, oldest), oldest, live, grace_s)
         found = _sweep(objects, spared, claim)
-        return GcReport(collection, oldest, head.number, *found, tuple(sorted(live)), dry_run)
+        before_s = min(objects.now() - (RUN_GRACE_S if grace_s is None else grace_s), spared.live_since)
+        of_runs = _sweep_runs(objects, _kept_versions(objects, collection, oldest), live.keys(), before_s, claim)
+        return GcReport(collection, oldest, head.number, *found, tuple(sorted(live)), dry_run, *of_runs)
+
+
+def _sweep_runs(
+    objects: ObjectStore, versions: Iterable[Version], live: Set[str], before: float, claim: Claim | None
+) -> tuple[tuple[str, ...], int]:
+    """Return the runs whose folders were removed, and the number of checkpoints removed from others."""
+    folders = folders_of_runs(objects)
+    old = unneeded(folders, live, before)
+    if old:  # only then is it worth reading which runs the versions name
+        old = unneeded(folders, live | runs_of(versions), before)
+    replaced = list(replaced_checkpoints({run: folders[run] for run in folders.keys() - set(old)}, live))
+    if claim is None:
+        return tuple(old), len(replaced)
+    for info in replaced:
+        _remove(objects, info, claim)
+    return tuple(run_id for run_id in old if remove_run(objects, run_id, before)), len(replaced)
 
 
 def _sweep(objects: ObjectStore, spared: _Spared, claim: Claim | None) -> tuple[tuple[str, ...], int, int, int]:
@@ -120,9 +145,7 @@ def _spared(
 ) -> _Spared:
     started_at = objects.now()
     keys: set[str] = pinned_keys(objects)
-    for name in objects.folders(VERSIONS):
-        start = oldest if name == collection else oldest_kept(objects, name)
-        keys |= {ref.key for version in _versions(objects, name, start) for ref in version.blobs()}
+    keys |= {ref.key for version in _kept_versions(objects, collection, oldest) for ref in version.blobs()}
     history = History(objects, collection)
     dropped_keys = {ref.key for number in dropped for ref in _blobs_left(history.read(number))}
     return _Spared(
@@ -134,6 +157,12 @@ def _spared(
         dropped_grace_s=DROPPED_GRACE_S if grace_s is None else grace_s,
         orphan_grace_s=ORPHAN_GRACE_S if grace_s is None else grace_s,
     )
+
+
+def _kept_versions(objects: ObjectStore, collection: str, oldest: int) -> Iterator[Version]:
+    """Yield the versions of every collection that stay whole; `oldest` is the first of `collection` that does."""
+    for name in objects.folders(VERSIONS):
+        yield from _versions(objects, name, oldest if name == collection else oldest_kept(objects, name))
 
 
 def _versions(objects: ObjectStore, collection: str, start: int) -> Iterator[Version]:

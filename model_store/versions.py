@@ -13,6 +13,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .blobs import BlobRef, read_blob, read_blobs
@@ -170,7 +171,7 @@ def parse_version(objects: ObjectStore, collection: str, number: int, data: byte
         if _digest(body) != document["sha256"]:
             raise CorruptObjectError(name, "its checksum does not fit its content")
         version = _from_body(objects, body)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as exc:
         raise CorruptObjectError(
             name, f"it is not a commit: {type(exc).__name__} {' '.join(str(exc).split())}"
         ) from exc
@@ -187,21 +188,40 @@ def _from_body(objects: ObjectStore, body: Mapping[str, Any]) -> Version:
     if body["action"] not in get_args(Action):
         raise ValueError(f"action {body['action']!r}")
     parts = tuple(
-        Part(str(part["first"]), int(part["num_rows"]), BlobRef(part["sha256"], part["size"], PART_EXT))
+        Part(_text(part, "first"), _count(part, "num_rows"), BlobRef(part["sha256"], _count(part, "size"), PART_EXT))
         for part in body["parts"]
     )
     if (len(rows) or sum(part.num_rows for part in parts)) != body["num_datasets"]:
         raise ValueError("the number of its rows is not that of its datasets")
-    texts = {name: body[name] for name in ("collection", "commit_id", "created_at", "run_id", "action", "note")}
+    names = [row["dataset"] for row in rows] or [part.first for part in parts]
+    if any(name >= following for name, following in pairwise(names)):
+        raise ValueError("its datasets are not sorted by name, each once")
+    texts: dict[str, Any] = {name: _text(body, name) for name in ("collection", "commit_id", "created_at", "run_id")}
     return Version(
         **texts,
-        number=int(body["number"]),
-        parent=body["parent"],
-        num_datasets=int(body["num_datasets"]),
+        action=body["action"],
+        note=_text(body, "note"),
+        number=_count(body, "number"),
+        parent=None if body["parent"] is None else _text(body, "parent"),
+        num_datasets=_count(body, "num_datasets"),
         rows=rows,
         parts=parts,
         objects=objects,
     )
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise TypeError(f"'{name}' is {value!r}, not a text")
+    return value
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int:
+    value = fields[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"'{name}' is {value!r}, not a count")
+    return value
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ def job_of(
 def train_groups(config: JobConfig, folder: Path, num_cpus: int = 2) -> FleetOutcome:
     """Return what a cluster of `num_cpus` makes of the job's fleet; its tasks run here, one after the other."""
     (spec,) = config.datasets
-    job = fleet_job(spec, config.training, make_recipe(config), policy_of(config, spec.name), folder, None)
+    job = fleet_job(spec, config.training, make_recipe(config), policy_of(config, spec), folder, None)
     cluster: Any = InlineCluster(num_cpus=num_cpus)
     return train_fleet(cluster, job, Patience(), Progress(quiet=True))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .options import CollectionArgument, JsonOption, StoreOption, VersionOption
-from .output import console, emit_json, emit_json_stream
+from .output import console, emit_json, emit_json_stream, number
 
 models = typer.Typer(help="What is in the store.", no_args_is_help=True)
 
@@ -32,15 +32,16 @@ def list_models(
     if json:
         emit_json_stream({"collection": collection, "version": found.number}, "datasets", champion_documents(found))
         return
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{collection} version {found.number}", title_justify="left")
     for heading in ("dataset", "learning rate", "R²", "score", "metric", "trained at"):
         table.add_column(heading)
     for row in champion_documents(found):
-        rate = f"{row['hyperparameters']['learning_rate']:.6g}"
-        r2 = "" if row["r2"] is None else f"{row['r2']:.6f}"
-        table.add_row(row["dataset"], rate, r2, f"{row['score']:.6g}", row["metric"], row["trained_at"])
+        rate = number((row["hyperparameters"] or {}).get("learning_rate"), ".6g")
+        r2, score = number(row["r2"], ".6f"), number(row["score"], ".6g")
+        table.add_row(escape(row["dataset"]), rate, r2, score, row["metric"], row["trained_at"])
     console().print(table)
 
 
@@ -61,7 +62,7 @@ def show(
         emit_json(document)
         return
     for key, value in document.items():
-        console().print(f"{key}: {value}")
+        console().print(f"{key}: {value}", markup=False)
 
 
 @models.command("history")
@@ -143,7 +144,7 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove the blobs that no kept version and no running run names."""
+    """Remove the blobs and the folders of runs that no kept version and no running run needs."""
     from model_store import open_ledger
 
     report = open_ledger(store).gc(collection, keep, dry_run, grace_s)
@@ -153,5 +154,6 @@ def gc(
     did = "would remove" if dry_run else "removed"
     console().print(
         f"{collection}: {did} {len(report.removed)} objects ({report.removed_bytes / 2**20:.1f} MiB); "
-        f"{report.num_young} are too young, {len(report.live_runs)} runs go on"
+        f"{report.num_young} are too young, {len(report.live_runs)} runs go on; {did} the folders of "
+        f"{len(report.removed_runs)} runs and {report.num_checkpoints} old checkpoints"
     )

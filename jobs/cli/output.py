@@ -38,6 +38,11 @@ def report_error(message: str, exit_code: int, *, as_json: bool) -> int:
     return exit_code
 
 
+def number(value: Any, form: str) -> str:
+    """Return a number as text, and no text for None or what is no number."""
+    return format(value, form) if isinstance(value, int | float) else ""
+
+
 def console() -> Console:
     """Return the console of standard output: as wide as the terminal, 120 columns elsewhere."""
     from rich.console import Console

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.fleet.outcome import FleetOutcome
 from jobs.fleet.plan import FleetPlan
 from jobs.plan import Plan
-from jobs.reporting import DatasetOutcome, JobOutcome, trial_document
+from jobs.reporting import JobOutcome
+
+from .output import number
 
 MAX_REASONS = 20
+MAX_TABLES = 100
 
 
 def print_outcome(console: Console, outcome: JobOutcome) -> None:
     """Print the grid of each dataset with its champion, then what was committed."""
-    for dataset in outcome.datasets:
-        _print_dataset(console, dataset)
+    _print_datasets(console, outcome)
     for fleet in outcome.fleets:
         _print_fleet(console, fleet)
     if outcome.committed:
@@ -40,33 +44,47 @@ def _print_fleet(console: Console, fleet: FleetOutcome) -> None:
         console.print(f"{fleet.name}: and {unhealthy - MAX_REASONS} more: see --json")
 
 
-def _print_dataset(console: Console, outcome: DatasetOutcome) -> None:
-    if outcome.trained is not None:
-        points = range(outcome.trained.hyperparameters.num_points)
-        trials = [trial_document(outcome.trained, point) for point in points]
-        console.print(_grid(outcome.name, trials, outcome.challenger.point if outcome.challenger else None))
-    if outcome.reason is not None:
-        console.print(f"{outcome.name}: {outcome.status}: {outcome.reason}")
-    if outcome.challenger is None or outcome.trained is None:
+def _print_datasets(console: Console, outcome: JobOutcome) -> None:
+    """Print every dataset with its grid; of many, only how many there are and what is wrong with some."""
+    if len(outcome.datasets) + len(outcome.earlier) <= MAX_TABLES:
+        for document in outcome.listed_documents():
+            _print_dataset(console, document)
         return
-    best = trial_document(outcome.trained, outcome.challenger.point)
-    model = ", ".join(f"{name} {value:.6g}" for name, value in best["coefficients"].items())
-    rate = best["learning_rate"]
-    why = f" ({outcome.comparison.reason})" if outcome.comparison else ""
+    found = [(str(d["status"]), str(d["dataset"]), d.get("reason")) for d in outcome.listed_documents()]
+    counts = Counter(status for status, _, _ in found)
+    console.print(f"{len(found)} datasets: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    wrong = [(name, reason) for _, name, reason in found if reason is not None]
+    for name, reason in wrong[:MAX_REASONS]:
+        console.print(f"{name}: {reason}", markup=False)
+    if len(wrong) > MAX_REASONS:
+        console.print(f"and {len(wrong) - MAX_REASONS} more: see --json")
+
+
+def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
+    name, best, status = document["dataset"], document["best"], document["status"]
+    if document["trials"]:
+        console.print(_grid(escape(name), document["trials"], best))
+    if "reason" in document:
+        console.print(f"{name}: {status}: {document['reason']}", markup=False)
+    if best is None:
+        return
+    model = ", ".join(f"{column} {value:.6g}" for column, value in best["coefficients"].items())
+    why = f" ({document['comparison']['reason']})" if "comparison" in document else ""
+    r2 = number(best["r2"], ".6f")
     console.print(
-        f"{outcome.name}: best at learning rate {rate:g}: {model}; R² {best['r2']:.6f}; {outcome.status}{why}"
+        f"{name}: best at learning rate {best['learning_rate']:g}: {model}; R² {r2}; {status}{why}", markup=False
     )
-    if outcome.verification is not None:
-        weights = outcome.verification["max_weight_difference"]
-        predictions = outcome.verification["max_prediction_difference"]
+    if "verification" in document:
+        weights = document["verification"]["max_weight_difference"]
+        predictions = document["verification"]["max_prediction_difference"]
         console.print(
-            f"{outcome.name}: verified by the plain loop: weights differ by {weights:.1e} at most, "
-            f"predictions by {predictions:.1e}"
+            f"{name}: verified by the plain loop: weights differ by {weights:.1e} at most, "
+            f"predictions by {predictions:.1e}",
+            markup=False,
         )
 
 
-def _grid(name: str, trials: Iterable[Mapping[str, Any]], best: int | None) -> Table:
-    trials = list(trials)
+def _grid(name: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> Table:
     others = [key for key in trials[0] if key in ("momentum", "nesterov", "weight_decay", "huber_delta", "quantile")]
     has_validation = any(trial["val_mse"] is not None for trial in trials)
     table = Table(title=name, title_justify="left")
@@ -81,7 +99,7 @@ def _grid(name: str, trials: Iterable[Mapping[str, Any]], best: int | None) -> T
         table.add_column(heading, justify="left" if heading == "status" else "right")
     table.add_column("R²", justify="right")
     table.add_column("")
-    for number, trial in enumerate(trials):
+    for trial in trials:
         diverged = trial["status"] == "diverged"
         status = f"diverged at epoch {trial['diverged_at']}" if diverged else trial["status"].replace("_", " ")
         errors = [_number(trial["train_mse"], "{:.6g}")]
@@ -94,7 +112,7 @@ def _grid(name: str, trials: Iterable[Mapping[str, Any]], best: int | None) -> T
             _number(trial["epoch"], "{}"),
             *errors,
             _number(trial["r2"], "{:.6f}"),
-            "best" if number == best else "",
+            "best" if trial == best else "",
         )
     return table
 

@@ -87,10 +87,11 @@ class JobConfig(BaseModel):
         return self
 
     def _check_datasets(self) -> None:
-        names = [dataset.name for dataset in self.datasets]
+        names: set[str] = set()
         for at, dataset in enumerate(self.datasets):
-            if dataset.name in names[:at]:
+            if dataset.name in names:
                 raise refused("is the name of two datasets: rename one", key=f"datasets.{at}.name")
+            names.add(dataset.name)
             if self.select.metric in ("val_mse", "val_loss") and dataset.validation is None:
                 remedy = "set its 'validation', such as {fraction: 0.2}, or 'metric: train_mse'"
                 raise refused(f"needs validation, and dataset {dataset.name!r} has none: {remedy}", key="select.metric")

@@ -14,8 +14,10 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from jobs.engines.settings import LossName
 from jobs.moments import mse
 from jobs.selection import Basis, Comparison, Policy, compare
+from jobs.standing import OF_THE_LOSS, loss_text, recorded_loss
 from model_store.blobs import BlobRef
 from model_store.champion_columns import CHECKPOINT_EXT
 from model_store.champion_table import CHAMPION_SCHEMA
@@ -89,6 +91,7 @@ class GroupBatch:
     policy: Policy
     run_id: str
     trained_at: str
+    loss: LossName = "mse"
 
     def decide(self, head: Version | None, champions: pa.Table) -> GroupComparisons:
         """Return how the groups stand against the champions of their names."""
@@ -107,6 +110,9 @@ class GroupBatch:
         scores = standing["score"].to_numpy().astype(np.float64)
         fingerprints = np.array(self.groups.fingerprint_m, dtype=object)[known]
         same_metric = standing["metric"].to_numpy(zero_copy_only=False) == self.policy.metric
+        if self.policy.metric in OF_THE_LOSS:
+            recorded = [recorded_loss(champion) for champion in standing.select(["loss", "engine"]).to_pylist()]
+            same_metric &= np.array(recorded, dtype=object) == np.array(self._losses(), dtype=object)[known]
         same_rows = (standing["fingerprint"].to_numpy(zero_copy_only=False) == fingerprints) & same_metric
         basis = np.where(same_rows, SAME, RECORDED).astype(np.int8)
         hyper = np.array(self._hyperparameters(), dtype=object)[known]
@@ -165,6 +171,15 @@ class GroupBatch:
             texts.append(written[point, rate])
         return texts
 
+    def _losses(self) -> list[str]:
+        """Return each group's loss, as the champion table has it."""
+        hyper = self.groups.hyperparameters
+        of_point_g = [
+            loss_text(self.loss, delta, quantile)
+            for delta, quantile in zip(hyper.huber_delta_g.tolist(), hyper.quantile_g.tolist(), strict=True)
+        ]
+        return [of_point_g[point] for point in self.groups.point_m.tolist()]
+
     def rows(self, promoted_m: NDArray[np.bool_]) -> pa.Table:
         """Store the groups' blobs, and return the rows of the promoted for the champion table."""
         return self._store().filter(pa.array(promoted_m))
@@ -202,6 +217,7 @@ class GroupBatch:
             "r2": numbers(groups.r2_m),
             "num_rows": pa.array(groups.trained.num_rows_m.to(torch.int64).numpy()),
             "fingerprint": pa.array(groups.fingerprint_m, pa.string()),
+            "loss": pa.array(self._losses(), pa.string()),
             "comparison": same(None, pa.string()),
         }
         return pa.table([columns[name] for name in CHAMPION_SCHEMA.names], schema=CHAMPION_SCHEMA)

@@ -28,7 +28,7 @@ def train_fleets(
     progress: Progress,
 ) -> tuple[FleetOutcome, ...]:
     """Train the datasets that are read by scans; Ray is joined only where the run has not trained them already."""
-    jobs = [fleet_job(spec, config.training, recipe, policy_of(config, spec.name), base, folder) for spec in specs]
+    jobs = [fleet_job(spec, config.training, recipe, policy_of(config, spec), base, folder) for spec in specs]
     outcomes = {job.dataset.name: reuse_fleet(job) for job in jobs}
     missing = [job for job in jobs if outcomes[job.dataset.name] is None]
     if missing:
@@ -44,8 +44,9 @@ def fleet_batches(
     ledger: Ledger, config: JobConfig, fleets: Sequence[FleetOutcome], run_id: str, trained_at: str
 ) -> list[GroupBatch]:
     """Return the models of all fleets, part by part, ready to be offered."""
+    specs = {spec.name: spec for spec in config.datasets}
     return [
-        GroupBatch(ledger, groups, policy_of(config, fleet.name), run_id, trained_at)
+        GroupBatch(ledger, groups, policy_of(config, specs[fleet.name]), run_id, trained_at, config.training.loss)
         for fleet in fleets
         for part in fleet.parts
         for groups in part.trained

@@ -15,6 +15,7 @@ from model_store.errors import (
     InvalidNameError,
     RunClaimedError,
     StoreError,
+    StoreRefusedError,
     UnknownCollectionError,
     UnknownDatasetError,
     UnknownStoreError,
@@ -228,3 +229,11 @@ def test_open_ledger_takes_the_default_from_the_environment(tmp_path: Path, monk
 def open_like(ledger: Ledger) -> Ledger:
     """Return a ledger that has cached nothing."""
     return Ledger(ledger.objects)
+
+
+@pytest.mark.parametrize("out", ["file", "file/out"])
+def test_export_to_where_no_folder_can_be_is_refused(ledger: Ledger, tmp_path: Path, out: str) -> None:
+    commit(ledger, "plants", {"a": 1.0})
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreRefusedError, match="Not a directory"):
+        ledger.export("plants", None, tmp_path / out)

@@ -15,6 +15,7 @@ import torch
 from jobs.champions import Challenger, Policy, challenger_of, offer
 from jobs.selection import Comparison
 from jobs.sources.dataset import Dataset
+from jobs.standing import loss_text, recorded_loss
 from jobs.training import TrainedDataset
 from model_store import open_ledger
 from model_store.champion_table import table_to_rows
@@ -23,6 +24,7 @@ from model_store.versions import Version
 from tests.samples import dataset, trained
 
 TRAIN = Policy("train_mse", "min")
+LOSS = Policy("train_loss", "min")
 
 
 @pytest.fixture
@@ -168,3 +170,57 @@ def test_offer_stores_equal_models_once(ledger: Ledger) -> None:
     assert version is not None
     first, second = table_to_rows(version.table())
     assert first["checkpoint"] == second["checkpoint"]
+
+
+def robust(data: Dataset, loss: str, policy: Policy = LOSS, **values: Any) -> Challenger:
+    found = challenger_of(trained(data, engine="minibatch", loss=loss, **values), policy, data)
+    assert found is not None
+    return found
+
+
+def champion_residuals(ledger: Ledger, data: Dataset) -> np.ndarray:
+    champion = ledger.champion("c", "a")
+    predicted_n = data.x_nd @ champion.stack.weight_md[0].numpy() + champion.coefficients["intercept"]
+    return np.asarray(predicted_n - data.y_n)
+
+
+def test_offer_of_another_loss_scores_the_champion_by_the_loss_of_the_challenger(ledger: Ledger) -> None:
+    """The Huber loss of a model is below its mean absolute error, however good it is."""
+    data = dataset()
+    offered(ledger, robust(data, "mae", epochs=300))
+    residual_n = np.abs(champion_residuals(ledger, data))
+    huber = np.where(residual_n <= 1, residual_n**2 / 2, residual_n - 0.5).mean()
+    _, comparisons = offered(ledger, robust(data, "huber", epochs=1))
+    assert comparisons["a"].basis == "scored again"
+    assert comparisons["a"].champion_score == pytest.approx(huber)
+    assert not comparisons["a"].promoted
+
+
+def test_offer_by_a_loss_on_other_rows_scores_the_champion_on_those_that_validate(ledger: Ledger) -> None:
+    policy = Policy("val_loss", "min")
+    offered(ledger, robust(dataset(folds=[0, -1, -1]), "mae", policy))
+    other = dataset(seed=1, folds=[-1, 0, -1])
+    expected = np.abs(champion_residuals(ledger, other))[np.asarray(other.fold_n) == 0].mean()
+    _, comparisons = offered(ledger, robust(other, "mae", policy))
+    assert comparisons["a"].basis == "scored again"
+    assert comparisons["a"].champion_score == pytest.approx(expected)
+
+
+def test_offer_by_the_same_loss_on_the_same_rows_takes_the_recorded_score(ledger: Ledger) -> None:
+    first = robust(dataset(), "mae")
+    offered(ledger, first)
+    _, comparisons = offered(ledger, robust(dataset(), "mae", epochs=1))
+    assert (comparisons["a"].basis, comparisons["a"].champion_score) == ("same rows", first.score)
+
+
+def test_offer_of_another_loss_without_its_rows_is_not_compared(ledger: Ledger) -> None:
+    offered(ledger, robust(dataset(), "mae"))
+    _, comparisons = offered(ledger, replace(robust(dataset(), "huber", epochs=1), dataset=None))
+    assert comparisons["a"].champion_score is None
+    assert comparisons["a"].reason == "the champion has no score by this metric"
+
+
+def test_recorded_loss_of_a_row_from_before_the_column_is_that_of_its_engine() -> None:
+    assert recorded_loss({"loss": None, "engine": "closed_form"}) == "mse"
+    assert recorded_loss({"loss": None, "engine": "minibatch"}) is None
+    assert recorded_loss({"loss": loss_text("quantile", 1.0, 0.9), "engine": "minibatch"}) == "quantile(0.9)"

@@ -271,3 +271,23 @@ def test_config_uppermost_of_several_problems_is_told(tmp_path: Path) -> None:
 def test_config_unknown_key_is_told_before_what_it_explains(tmp_path: Path) -> None:
     text = VALID.replace("uri: models", "url: models").replace(EPOCHS, "epochs: -1")
     assert refusal(tmp_path, text) == "job.yaml:14: store.url: the key is unknown: did you mean 'uri'?"
+
+
+@pytest.mark.parametrize("nest", ["[" * 100_000, "- " * 60_000, "{a: " * 40_000], ids=["list", "dashes", "mapping"])
+def test_large_file_that_is_nested_without_end_is_one_line(tmp_path: Path, nest: str) -> None:
+    (tmp_path / "job.yaml").write_text(f"name: {nest}")
+    with pytest.raises(ConfigError, match=r"job\.yaml"):
+        load_config(tmp_path / "job.yaml")
+
+
+def test_large_file_is_read_by_the_same_rules(tmp_path: Path) -> None:
+    datasets = "".join(f"- {{name: d{at}, source: no, target: on, features: [y, 2020-01-01]}}\n" for at in range(3000))
+    text = f"name: many\ngrid: {{learning_rate: [1e-4, 0.1]}}\ndatasets:\n{datasets}"
+    (tmp_path / "job.yaml").write_text(text)
+    config = load_config(tmp_path / "job.yaml")
+    assert len(config.datasets) == 3000
+    assert config.datasets[9].features[1].name == "2020-01-01"
+    assert config.grid.learning_rate == (0.0001, 0.1)
+    (tmp_path / "job.yaml").write_text(f"{text}nonsense: 1\n")
+    with pytest.raises(ConfigError, match=r"job\.yaml:3004: nonsense"):
+        load_config(tmp_path / "job.yaml")

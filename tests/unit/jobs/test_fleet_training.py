@@ -11,8 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.commits import commit_better
+from jobs.config.job import SelectConfig
 from jobs.fleet import run as fleet_run
 from jobs.fleet import scan as fleet_scan
+from jobs.fleet.job import fleet_batches
+from model_store import open_ledger
 from tests.fleet_tables import (
     assert_same_trials,
     documents_of,
@@ -155,3 +159,21 @@ def fingerprints(config: Any, folder: Path) -> dict[str, str]:
         for groups in part.trained
         for name, fingerprint in zip(groups.name_m.to_pylist(), groups.fingerprint_m, strict=True)
     }
+
+
+def test_fleet_of_another_loss_is_not_compared_by_it(tmp_path: Path, table: pa.Table) -> None:
+    """A fleet's rows are gone when it is offered: its champion can't be scored by another loss."""
+    pq.write_table(table, tmp_path / "sites.parquet")
+    ledger = open_ledger(str(tmp_path / "store"))
+    reasons = []
+    for loss in ("mae", "huber", "huber"):
+        config = job_of("sites.parquet", loss=loss)
+        config = config.model_copy(update={"select": SelectConfig(metric="train_loss")})
+        outcome = train_groups(config, tmp_path)
+        _, comparisons = commit_better(ledger, "farms", fleet_batches(ledger, config, [outcome], loss, ""), loss)
+        reasons.append({comparison[0].reason for comparison in comparisons})
+    assert reasons == [
+        {"there was no champion"},
+        {"the champion has no score by this metric"},
+        {"it is the champion already"},
+    ]

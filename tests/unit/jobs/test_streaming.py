@@ -104,7 +104,8 @@ def test_streaming_minibatches_learns_what_training_in_memory_learns(tmp_path: P
 
 def stream_of(folder: Path, source: str, num_rows: int, memory_mb: int = 64) -> StreamedChunks:
     config = job_of(source, ["area"], group_by=None, batch_size=8)
-    job = fleet_job(config.datasets[0], config.training, make_recipe(config), policy_of(config, "sites"), folder, None)
+    spec = config.datasets[0]
+    job = fleet_job(spec, config.training, make_recipe(config), policy_of(config, spec), folder, None)
     layout = initial_layout(job.dataset)
     rows = RowStream(Source(job.fragments, S3Settings(), memory_mb), layout, np.array([0]), True, 7, torch.float32)
     return rows.chunks(None, num_rows, without=None, within=None)

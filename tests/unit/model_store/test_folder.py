@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from model_store.errors import StoreRefusedError
 from model_store.folder import STAGING, FolderObjects
 from model_store.process_identity import is_dead, this_process
 
@@ -55,3 +57,19 @@ def test_process_is_dead_when_it_has_ended_or_its_number_was_given_again() -> No
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
     assert is_dead(replace(me, pid=child.pid))
+
+
+def test_folder_whose_path_can_not_be_looked_up_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreRefusedError, match="File name too long"):
+        FolderObjects(tmp_path / ("x" * 300)).exists()
+
+
+def test_folder_that_can_not_be_read_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FolderObjects(tmp_path).create("claims/run/1.json", b"{}")
+
+    def denied(path: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(StoreRefusedError, match=r"folder '.*', key 'claims/': Permission denied"):
+        list(FolderObjects(tmp_path).list("claims/"))
