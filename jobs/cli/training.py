@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,9 +50,11 @@ def train(
     from jobs.cli.tables import print_outcome
     from jobs.config import load_config
     from jobs.progress import Progress
-    from jobs.run import run_job
 
-    job = load_config(config)
+    with _uncollected():
+        from jobs.run import run_job
+
+        job = load_config(config)
     outcome = run_job(
         job,
         config.parent,
@@ -71,6 +76,17 @@ def schema(json: JsonOption = False) -> None:
     from jobs.config import json_schema
 
     emit_json(json_schema())
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make what stays until the process ends, without cyclic collection, which would go through it again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _ledger(job: JobConfig, store: str | None) -> Ledger:
