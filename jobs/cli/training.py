@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,9 +51,11 @@ def train(
     from jobs.cli.tables import print_outcome
     from jobs.config import load_config
     from jobs.progress import Progress
-    from jobs.run import run_job
 
-    job = load_config(config)
+    with _uncollected():
+        from jobs.run import run_job
+
+        job = load_config(config)
     ledger = _ledger(job, store)
     with redirect_stdout(sys.stderr):  # Ray prints there which worker it lost
         outcome = run_job(
@@ -69,6 +73,17 @@ def schema(json: JsonOption = False) -> None:
     from jobs.config import json_schema
 
     emit_json(json_schema())
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make what stays until the process ends, without cyclic collection, which would go through it again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _ledger(job: JobConfig, store: str | None) -> Ledger:
