@@ -16,7 +16,7 @@ from jobs.engines.rows import Rows
 from jobs.engines.settings import EarlyStopping, TrainingSettings
 from jobs.trials import BlockResult
 from tests.oracles import article, grid
-from tests.ranks import run_ranks
+from tests.ranks import run_gangs, run_ranks
 
 STOPPING = EarlyStopping(patience=2, tolerance=1e-3)
 ISLANDS = TrainingSettings(epochs=60, batch_size=8)
@@ -89,7 +89,7 @@ def alone() -> dict[str, dict[str, Tensor]]:
 
 @pytest.fixture(scope="module")
 def ranked() -> dict[int, list[Any]]:
-    return {number: run_ranks(number, everything, ends) for number, ends in {1: (1.0,), **SHARES}.items()}
+    return run_gangs({number: (ends,) for number, ends in {1: (1.0,), **SHARES}.items()}, everything)
 
 
 @pytest.mark.timeout(600)
