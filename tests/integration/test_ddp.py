@@ -21,7 +21,7 @@ from tests.ranks import run_gangs, run_ranks
 STOPPING = EarlyStopping(patience=2, tolerance=1e-3)
 ISLANDS = TrainingSettings(epochs=60, batch_size=8)
 MANY = TrainingSettings(epochs=3, batch_size=1000)
-ISLANDS_STOPPING = replace(ISLANDS, epochs=200, early_stopping=STOPPING)
+ISLANDS_STOPPING = replace(ISLANDS, epochs=60, early_stopping=STOPPING)
 MANY_STOPPING = replace(MANY, epochs=30, early_stopping=STOPPING)
 SCENARIOS = {
     f"{name}{' stopping' if settings.early_stopping else ''} {optimizer}": (
