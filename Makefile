@@ -1,6 +1,8 @@
 # People and CI run the same targets. Everything lives in .venv; nothing needs root.
 PYTHON ?= python3
 VENV := .venv
+# Of `make test`, however many cores there are: most tests wait for servers, and those that share one stay together.
+WORKERS ?= 3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -20,7 +22,7 @@ demo: install
 	@$(BIN)/python -m examples.demo
 
 test: install
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not soak"
 
 soak: install
 	$(BIN)/python -m pytest -m soak --timeout 5400 || test $$? -eq 5  # 5: there is none yet

@@ -1,5 +1,13 @@
 """Fixtures for every test; those of one kind of server are in tests/servers/."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests import parallel
+
 pytest_plugins = [
     "tests.servers.stores",
     "tests.servers.inline_cluster",
@@ -7,3 +15,14 @@ pytest_plugins = [
     "tests.servers.ray_cluster",
     "tests.servers.ray_nodes",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring tests that share a server together, and begin with what takes longest."""
+    items.sort(key=lambda item: parallel.place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Divide the tests among workers, where there are some."""
+    return parallel.scheduler(config, log)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -19,38 +20,52 @@ def run_ranks(number: int, work: Callable[..., Any], *arguments: Any) -> list[An
 
     Raises RuntimeError with the first error of a rank.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    return run_gangs({number: arguments}, work)[number]
+
+
+def run_gangs(arguments: Mapping[int, tuple[Any, ...]], work: Callable[..., Any]) -> dict[int, list[Any]]:
+    """Return the same of gangs of several sizes, which the same processes form, one after the other.
+
+    Raises RuntimeError with the first error of a rank.
+    """
+    sizes = sorted(arguments, reverse=True)  # so that none waits for a gang that is not its own
+    gangs = [(size, port, arguments[size]) for size, port in zip(sizes, _free_ports(len(sizes)), strict=True)]
     context = mp.get_context("spawn")
     answers = context.SimpleQueue()
-    processes = [
-        context.Process(target=_rank, args=(rank, number, port, answers, work, arguments)) for rank in range(number)
-    ]
+    processes = [context.Process(target=_rank, args=(rank, gangs, answers, work)) for rank in range(sizes[0])]
     for process in processes:
         process.start()
-    values: dict[int, Any] = {}
-    for _ in processes:
-        rank, data, error = answers.get()
+    values: dict[int, list[Any]] = {size: [None] * size for size in sizes}
+    for _ in range(sum(sizes)):
+        size, rank, data, error = answers.get()
         if error:
-            raise RuntimeError(f"rank {rank}: {error}")
-        values[rank] = torch.load(io.BytesIO(data), weights_only=True)
+            raise RuntimeError(f"rank {rank} of {size}: {error}")
+        values[size][rank] = torch.load(io.BytesIO(data), weights_only=True)
     for process in processes:
         process.join()
-    return [values[rank] for rank in range(number)]
+    return values
 
 
-def _rank(
-    rank: int, number: int, port: int, answers: Any, work: Callable[..., Any], arguments: tuple[Any, ...]
-) -> None:
+def _rank(rank: int, gangs: Sequence[tuple[int, int, tuple[Any, ...]]], answers: Any, work: Callable[..., Any]) -> None:
     from jobs.ddp import joined
 
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(number), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
-    data = io.BytesIO()
-    try:
-        with joined(torch.device("cpu"), timeout_s=TIMEOUT_S) as gang:
-            torch.save(work(gang, *arguments), data)
-        answers.put((rank, data.getvalue(), ""))
-    except BaseException as exc:  # noqa: BLE001  it is raised again by whoever waits
-        answers.put((rank, b"", f"{type(exc).__name__}: {exc}"))
+    for size, port, arguments in gangs:
+        if rank >= size:
+            return
+        os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        data = io.BytesIO()
+        try:
+            with joined(torch.device("cpu"), timeout_s=TIMEOUT_S) as gang:
+                torch.save(work(gang, *arguments), data)
+            answers.put((size, rank, data.getvalue(), ""))
+        except BaseException as exc:  # noqa: BLE001  it is raised again by whoever waits
+            answers.put((size, rank, b"", f"{type(exc).__name__}: {exc}"))
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

@@ -16,12 +16,12 @@ from jobs.engines.rows import Rows
 from jobs.engines.settings import EarlyStopping, TrainingSettings
 from jobs.trials import BlockResult
 from tests.oracles import article, grid
-from tests.ranks import run_ranks
+from tests.ranks import run_gangs, run_ranks
 
 STOPPING = EarlyStopping(patience=2, tolerance=1e-3)
 ISLANDS = TrainingSettings(epochs=60, batch_size=8)
 MANY = TrainingSettings(epochs=3, batch_size=1000)
-ISLANDS_STOPPING = replace(ISLANDS, epochs=200, early_stopping=STOPPING)
+ISLANDS_STOPPING = replace(ISLANDS, epochs=60, early_stopping=STOPPING)
 MANY_STOPPING = replace(MANY, epochs=30, early_stopping=STOPPING)
 SCENARIOS = {
     f"{name}{' stopping' if settings.early_stopping else ''} {optimizer}": (
@@ -89,7 +89,7 @@ def alone() -> dict[str, dict[str, Tensor]]:
 
 @pytest.fixture(scope="module")
 def ranked() -> dict[int, list[Any]]:
-    return {number: run_ranks(number, everything, ends) for number, ends in {1: (1.0,), **SHARES}.items()}
+    return run_gangs({number: (ends,) for number, ends in {1: (1.0,), **SHARES}.items()}, everything)
 
 
 @pytest.mark.timeout(600)

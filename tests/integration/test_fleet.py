@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,32 +23,11 @@ from jobs.run import run_job
 from model_store import open_ledger
 from model_store.champion_table import INLINE_ROWS
 from model_store.ledger import Ledger
+from tests.integration.farms import WEIGHTS, document, groups, statuses
 from tests.servers.inline_cluster import InlineCluster
 from tests.servers.ray_cluster import RayHead
-from tests.servers.ray_nodes import RayNodes
-from tests.servers.stores import S3Server
 
-WEIGHTS = {"u": 2.0, "v": -1.0, "intercept": 0.5}
 ODD_KEYS = ["é ß 日本", "k" * 3000, "a,b", 'say "x"', "../../etc/passwd", "C:\\x", "%2e%2e", "two\nlines", "..", "-"]
-
-
-def groups(keys: Sequence[str | None], seed: int = 0, rows_each: int = 12, noise: float = 0.01) -> pa.Table:
-    """Return rows of groups that are all on one plane, but for the noise."""
-    random = np.random.default_rng(seed)
-    n = len(keys) * rows_each
-    u, v = random.normal(size=n), random.normal(size=n)
-    y = WEIGHTS["u"] * u + WEIGHTS["v"] * v + WEIGHTS["intercept"] + random.normal(0, noise, n)
-    return pa.table({"u": u, "v": v, "y": y, "key": pa.array([k for k in keys for _ in range(rows_each)], pa.string())})
-
-
-def document(source: str, *, rates: Sequence[float] = (0.05, 0.2), **dataset: Any) -> dict[str, Any]:
-    fleet = {"name": "sites", "source": source, "target": "y", "features": ["u", "v"], "group_by": "key"}
-    return {
-        "name": "farms",
-        "datasets": [fleet | dataset],
-        "grid": {"learning_rate": list(rates)},
-        "training": {"epochs": 200},
-    }
 
 
 class Farm:
@@ -100,10 +77,6 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, d
     return ended.value.code, printed
 
 
-def statuses(outcome: JobOutcome) -> dict[str, str]:
-    return {each["dataset"]: each["status"] for each in outcome.documents()}
-
-
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 def test_fleet_on_ray_is_trained_listed_shown_and_asked(
@@ -130,47 +103,6 @@ def test_fleet_on_ray_is_trained_listed_shown_and_asked(
     _, asked = command(capsys, "predict", "farms", "--dataset", "site 7", "--set", "u=1", "--set", "v=3", *store)
     expected = sum(best["coefficients"][name] * value for name, value in (("u", 1), ("v", 3), ("intercept", 1)))
     assert asked["predictions"] == [pytest.approx(expected)]
-
-
-@pytest.mark.ray
-@pytest.mark.s3
-@pytest.mark.timeout(300)
-def test_fleet_on_nodes_that_share_nothing_but_s3(
-    ray_nodes: RayNodes, ceph_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ray_nodes.add(num_cpus=1)
-    settings, bucket = ceph_server.settings, ceph_server.new_bucket()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", settings.endpoint_url or "")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", settings.access_key_id or "")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", settings.secret_access_key or "")
-    client = boto3.client(
-        "s3",
-        endpoint_url=settings.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=settings.secret_access_key,
-    )
-    keys = [f"site {number}" for number in range(30)]
-    table = groups(keys)
-    for number in range(6):  # every group in every file
-        client.put_object(
-            Bucket=bucket, Key=f"data/{number}.parquet", Body=parquet(table.take(list(range(number, 360, 6))))
-        )
-    config = JobConfig.model_validate(document(f"s3://{bucket}/data/*.parquet"))
-    ledger = open_ledger(f"s3://{bucket}/store")
-    outcome = run_job(config, tmp_path / "nothing", ledger, address=ray_nodes.address, progress=Progress(quiet=True))
-    assert outcome.exit_code == 0
-    assert statuses(outcome) == dict.fromkeys(keys, "promoted")
-    champion = open_ledger(f"s3://{bucket}/store").champion("farms", "site 29")
-    assert champion.coefficients == pytest.approx(WEIGHTS, abs=0.05)
-    assert champion.row["num_rows"] == 12
-    assert not list(tmp_path.iterdir())
-
-
-def parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()
 
 
 def test_fleet_with_a_bad_group_commits_the_others(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,13 @@ ROOMS = {
 OF_HANDLER = {"torch", "numpy", "safetensors", "ts"}
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield the absolute names that a module imports, anywhere in it; relative ones by their package."""
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Return the absolute names that a module imports, anywhere in it; relative ones by their package."""
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     package = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -43,9 +49,9 @@ def importers(package: str) -> set[str]:
 
 
 def test_imports_are_found() -> None:
-    names = set(imported(ROOT / "jobs" / "engines" / "closed_form.py"))
+    names = imported(ROOT / "jobs" / "engines" / "closed_form.py")
     assert {"torch.Tensor", "jobs.moments.mse"} <= names
-    relative = set(imported(ROOT / "jobs" / "config" / "job.py"))
+    relative = imported(ROOT / "jobs" / "config" / "job.py")
     assert "jobs.config.grid.GridConfig" in relative
 
 
