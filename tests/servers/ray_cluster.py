@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.servers.processes import descendants, is_running
 
 ROOT = Path(__file__).parents[2]
 START_S = 180.0  # 10 to 20 where the machine is not busy
@@ -65,9 +69,22 @@ def ray_head() -> Iterator[RayHead]:
             time.sleep(0.1)
         yield RayHead(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard_port}", environment, folder)
     finally:
-        process.terminate()  # it ends what it started
-        process.wait()
+        _kill_all(process)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_all(process: subprocess.Popen[bytes]) -> None:
+    """Kill the head and what it started, and return when none of it runs: told to end, it takes up to half a minute."""
+    process.send_signal(signal.SIGSTOP)  # it starts nothing anew
+    others = descendants(process.pid)
+    for pid in [process.pid, *(pid for pid, _ in others)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + START_S
+    while any(is_running(each) for each in others):
+        assert time.monotonic() < deadline, "what the head started runs on"
+        time.sleep(0.02)
 
 
 def _environment(folder: Path) -> dict[str, str]:
