@@ -57,7 +57,9 @@ class Repetition:
         return None
 
     def remember(self, outcome: JobOutcome, head: Version | None) -> None:
-        """Keep what a run came to; `head` is the newest version after it."""
+        """Keep what a run came to; one that changed nothing writes nothing. `head` is the newest version after it."""
+        if not outcome.computed and not outcome.committed:
+            return
         if head is None or head.number != outcome.version or outcome.exit_code == FAILED:
             return
         if not outcome.committed and (self.before is None or head.commit_id != self.before.commit_id):
