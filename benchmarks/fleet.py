@@ -34,12 +34,12 @@ def main() -> None:
         print_growth(folder)
 
 
-def table(folder: Path, num_groups: int, rows_each: int) -> Path:
-    """Return the job over a table of groups, a fifth of whose rows validate; it is written once."""
+def table(folder: Path, num_groups: int, rows_each: int, *, validation: object = "none") -> Path:
+    """Return the job over a table of groups; the table is written once."""
     path = folder / f"{num_groups}x{rows_each}.parquet"
     if not path.exists():
         write_groups(path, num_groups, rows_each)
-    return job(path, NUM_FEATURES, grouped=True, validation={"fraction": 0.2})
+    return job(path, NUM_FEATURES, grouped=True, validation=validation)
 
 
 def trained(path: Path, store: str) -> Footprint:
@@ -50,7 +50,7 @@ def trained(path: Path, store: str) -> Footprint:
 
 def print_ten_thousand(folder: Path) -> float:
     """Print the ratios of the smaller fleet; return the median seconds of its whole process."""
-    path, source = table(folder, GROUPS, ROWS), str(folder / f"{GROUPS}x{ROWS}.parquet")
+    path, source = table(folder, GROUPS, ROWS, validation={"fraction": 0.2}), str(folder / f"{GROUPS}x{ROWS}.parquet")
     warm = table(folder, 20, ROWS)
     phase_s = statistics.median(child("benchmarks.phase", path, warm)["seconds"] for _ in range(3))
     whole_s = statistics.median(trained(path, f"store-{attempt}").seconds for attempt in range(3))
