@@ -80,5 +80,10 @@ def _reason(columns: Columns, layout: Layout, row: int, s3: S3Settings, *, place
 
 
 def fit_of(layout: Layout, fill_k: Floats) -> Fit:
-    nothing = np.full(len(layout.card.features), np.nan)
-    return Fit(layout.card, fill_k, nothing, nothing)
+    """Return how rows are encoded with these fill values."""
+    return Fit(layout.card, fill_k, no_fill(layout), no_fill(layout))
+
+
+def no_fill(layout: Layout) -> Floats:
+    """Return that no feature has a value that stands for a missing one, (k,)."""
+    return np.full(len(layout.card.features), np.nan)

@@ -18,7 +18,7 @@ from jobs.sources.row_keys import row_keys
 from jobs.validation import TRAINS, draw, fold_of_rows
 from model_store.s3_settings import S3Settings
 
-from .bad_rows import bad_rows, fit_of, reasons_of
+from .bad_rows import bad_rows, fit_of, no_fill, reasons_of
 from .group_names import Groups, groups_of
 from .packed import Codes, Floats, sum_rows
 from .partial import Partial, extremes_of_rows
@@ -54,7 +54,7 @@ def encode_block(columns: Columns, layout: Layout, s3: S3Settings, *, order: Lit
         groups = Groups(groups.name_m, groups.code_n[row_n])
         key_n, y_n, columns = key_n[row_n], y_n[row_n], _rows(columns, row_n)
     x_nd = np.empty((columns.num_rows, len(layout.card.columns)), order=order)
-    fill = layout.fills.of(groups.name_m)[groups.code_n] if layout.fills else _no_fill(layout)
+    fill = layout.fills.of(groups.name_m)[groups.code_n] if layout.fills else no_fill(layout)
     encode_columns(fit_of(layout, fill), columns, s3, x_nd)
     return Block(groups, row_n, groups.code_n, key_n, x_nd, y_n, failures)
 
@@ -87,10 +87,6 @@ def partial_of(block: Block, columns: Columns, layout: Layout) -> Partial:
 
 def _folds(layout: Layout) -> bool:
     return layout.split is not None and layout.split.folds is not None
-
-
-def _no_fill(layout: Layout) -> Floats:
-    return np.full(len(layout.card.features), np.nan)
 
 
 def _rows(columns: Columns, kept: NDArray[np.intp]) -> Columns:

@@ -33,7 +33,7 @@ from jobs.sources.row_keys import row_keys
 from jobs.validation import draw, fold_of_rows
 from model_store.s3_settings import S3Settings
 
-from .bad_rows import fit_of
+from .bad_rows import fit_of, no_fill
 from .reading import Layout
 from .scan import block_rows
 
@@ -63,9 +63,8 @@ class RowStream:
     @cached_property
     def fit(self) -> Fit:
         """How a row is encoded: the scan before has seen to it that each can be."""
-        nothing = np.full(len(self.layout.card.features), np.nan)
         name_1 = pa.array([self.layout.dataset], pa.large_string())
-        return fit_of(self.layout, self.layout.fills.of(name_1)[0] if self.layout.fills else nothing)
+        return fit_of(self.layout, self.layout.fills.of(name_1)[0] if self.layout.fills else no_fill(self.layout))
 
     def chunks(
         self, scaling: Scaling | None, num_rows: int, *, without: int | None, within: int | None
