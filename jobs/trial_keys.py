@@ -21,7 +21,7 @@ from jobs.trials import EngineName, Hyperparameters
 
 KEY_BYTES = 32
 # Raised whenever an engine gives other numbers for the same input: what was stored is then not used any more.
-ENGINE_VERSIONS: dict[EngineName, int] = {"closed_form": 1, "minibatch": 2}
+ENGINE_VERSIONS: dict[EngineName, int] = {"closed_form": 1, "minibatch": 3}
 POINT = struct.Struct("<5d?i")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.champions import Challenger, point_values
-from jobs.engines.batches import epoch_order
+from jobs.engines.batches import shuffled
 from jobs.engines.schedules import learning_rate_factor
 from jobs.engines.settings import TrainingSettings
 from jobs.moments import scaling_of
@@ -76,8 +76,7 @@ def _batches(num_rows: int, settings: TrainingSettings, epoch: int) -> list[Tens
     size = settings.batch_size
     if size is None or size >= num_rows:
         return [torch.arange(num_rows)]
-    order_n = epoch_order(num_rows, settings.seed, epoch)
-    return [order_n[begin : begin + size] for begin in range(0, num_rows, size)]
+    return list(torch.split(shuffled(num_rows, size, settings.seed, epoch)[0], size))
 
 
 def _loss(name: str, point: dict[str, float | bool]) -> nn.Module:

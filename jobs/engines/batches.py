@@ -6,9 +6,11 @@ Shapes: n rows here (of all ranks: `num_total`) · d columns · b batches of an 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.moments import Scaling
@@ -84,11 +86,25 @@ class EpochPlan:
     batch_rows: tuple[int, ...]
 
 
-def epoch_order(num_rows: int, seed: int, epoch: int) -> Tensor:
-    """Return the order of the rows in an epoch: a permutation that depends on its arguments alone; int32 if it fits."""
+def shuffled(num_rows: int, batch_size: int, seed: int, epoch: int, own: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    """Return the rows of `own` in the order of the batches of an epoch (int64), and where each batch begins and ends.
+
+    A random permutation, which depends on the first four arguments alone, says which batch a row is in. Within a batch
+    the rows come as they stand: they are then fetched in two thirds of the time. Of a range of rows, places count from
+    its start.
+    """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     dtype = torch.int32 if num_rows < 2**31 else torch.int64
-    return torch.randperm(num_rows, generator=generator, dtype=dtype)
+    batch_n = torch.randperm(num_rows, generator=generator, dtype=dtype)[own].numpy() // batch_size
+    order_n = _sorting(batch_n)
+    bounds_b = np.searchsorted(batch_n, np.arange(-(-num_rows // batch_size) + 1), sorter=order_n)
+    return torch.from_numpy(order_n), torch.from_numpy(bounds_b)
+
+
+def _sorting(value_n: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    """Return the places of whole numbers in ascending order, equal ones as they stand; by radix, two bytes a time."""
+    order_n, high_n = value_n.astype(np.uint16).argsort(kind="stable"), value_n >> 16
+    return order_n[high_n[order_n].astype(np.uint16).argsort(kind="stable")] if high_n.any() else order_n
 
 
 def plan_epoch(samples: Samples, batch_size: int | None, seed: int, epoch: int) -> EpochPlan:
@@ -99,11 +115,7 @@ def plan_epoch(samples: Samples, batch_size: int | None, seed: int, epoch: int) 
     n, total = samples.num_rows, samples.num_total
     if batch_size is None or batch_size >= total:
         return EpochPlan(None, (0, n), (total,))
-    starts = range(0, total, batch_size)
-    batch_rows = tuple(min(batch_size, total - start) for start in starts)
-    order_n = epoch_order(total, seed, epoch)
-    if n == total:
-        return EpochPlan(order_n, (*starts, n), batch_rows)
-    place_n = ((order_n >= samples.offset) & (order_n < samples.offset + n)).nonzero()[:, 0]
-    bounds_b = torch.searchsorted(place_n, torch.tensor([*starts, total]))
-    return EpochPlan(order_n[place_n] - samples.offset, tuple(bounds_b.tolist()), batch_rows)
+    own = slice(samples.offset, samples.offset + n)
+    order_n, bounds_b = shuffled(total, batch_size, seed, epoch, own)
+    batch_rows = tuple(min(batch_size, total - start) for start in range(0, total, batch_size))
+    return EpochPlan(order_n, tuple(bounds_b.tolist()), batch_rows)

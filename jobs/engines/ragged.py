@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from jobs.engines.batches import epoch_order
+from jobs.engines.batches import shuffled
 from jobs.moments import Scaling
 
 
@@ -83,7 +83,7 @@ class Batches:
         length_u, which_m = torch.unique(self.size_m, return_inverse=True)
         order_ur = torch.full((len(length_u), r - 1), r - 1, dtype=torch.int64)
         for at, length in enumerate(length_u.tolist()):
-            order_ur[at, :length] = epoch_order(length, self.seed, epoch)
+            order_ur[at, :length], _ = shuffled(length, self.batch_size, self.seed, epoch)
         place_mr = order_ur[which_m] + (torch.arange(len(self.size_m)) * r)[:, None]
         return [place_mr[:, at : at + self.batch_size] for at in range(0, r - 1, self.batch_size)]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines import bucket_training, row_training
-from jobs.engines.batches import epoch_order
+from jobs.engines.batches import shuffled
 from jobs.engines.bucket_training import BucketRows
 from jobs.engines.ragged import Batches, Ragged
 from jobs.engines.rows import Rows
@@ -150,8 +150,8 @@ def test_train_without_curves_keeps_the_last_epoch_of_each() -> None:
 def test_batches_of_a_dataset_are_those_that_it_has_alone() -> None:
     batches = Batches(torch.tensor([10, 12]), 4, seed=5)
     places = torch.cat([place for place in batches.epoch(3) if place is not None], dim=1)
-    assert places[0].tolist() == [*epoch_order(10, 5, 3).tolist(), 12, 12]  # place 12 is a row of zeros
-    assert places[1].tolist() == (epoch_order(12, 5, 3) + 13).tolist()
+    assert places[0].tolist() == [*shuffled(10, 4, 5, 3)[0].tolist(), 12, 12]  # place 12 is a row of zeros
+    assert places[1].tolist() == (shuffled(12, 4, 5, 3)[0] + 13).tolist()
     assert [batches.num_rows(number).tolist() for number in range(3)] == [[4, 4], [4, 4], [2, 4]]
 
 

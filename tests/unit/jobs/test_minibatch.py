@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.engines import row_training
-from jobs.engines.batches import epoch_order
+from jobs.engines.batches import shuffled
 from jobs.engines.rows import Rows
 from jobs.engines.schedules import learning_rate_factor
 from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
@@ -57,7 +57,7 @@ def torch_loop(data: Rows, rate: float, settings: TrainingSettings, **hyperparam
     size, n = settings.batch_size or len(data.y_n), len(data.y_n)
     for epoch in range(1, settings.epochs + 1):
         optimizer.param_groups[0]["lr"] = rate * learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
-        order_n = epoch_order(n, settings.seed, epoch) if size < n else torch.arange(n)
+        order_n = shuffled(n, size, settings.seed, epoch)[0] if size < n else torch.arange(n)
         for rows_b in order_n.split(size):
             optimizer.zero_grad()
             LOSSES[settings.loss](model(data.x_nd[rows_b])[:, 0], data.y_n[rows_b]).backward()
@@ -163,12 +163,29 @@ def test_minibatch_leaves_the_rows_as_they_were() -> None:
     assert torch.equal(data.y_n, y_n)
 
 
-def test_epoch_order_is_a_permutation_by_seed_and_epoch() -> None:
-    orders = [epoch_order(100, seed, epoch) for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))]
+def test_batches_of_an_epoch_depend_on_seed_and_epoch() -> None:
+    orders = [shuffled(100, 8, seed, epoch)[0] for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))]
     assert torch.equal(orders[0], orders[1])
     assert not torch.equal(orders[0], orders[2])
     assert not torch.equal(orders[0], orders[3])
-    assert orders[0].sort().values.tolist() == list(range(100))
+
+
+@pytest.mark.parametrize(("num_rows", "batch_size"), [(100, 8), (103, 103), (7, 1), (70_001, 1), (200_000, 3)])
+def test_every_row_is_in_one_batch_where_rows_come_as_they_stand(num_rows: int, batch_size: int) -> None:
+    order_n, bounds_b = shuffled(num_rows, batch_size, seed=1, epoch=2)
+    assert bounds_b.tolist() == [*range(0, num_rows, batch_size), num_rows]
+    assert order_n.sort().values.equal(torch.arange(num_rows))
+    batches = order_n.split(batch_size)
+    assert all(bool((batch.diff() > 0).all()) for batch in batches[:1000])
+    assert num_rows < 100 or not order_n.equal(torch.arange(num_rows)) or len(batches) == 1
+
+
+def test_batches_take_rows_from_everywhere() -> None:
+    order_n, _ = shuffled(100_000, 1000, seed=0, epoch=1)
+    means = torch.stack([batch.double().mean() for batch in order_n.split(1000)])
+    error = 100_000 / 12**0.5 / 1000**0.5  # of the mean of a thousand places
+    assert float((means - 50_000).abs().max()) < 5 * error
+    assert float(means.std()) == pytest.approx(error, rel=0.3)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
