@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,12 +32,16 @@ TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Gang:
-    """The ranks of the process group of this process; `timeout_s` is what each collective is given."""
+    """The ranks of the process group of this process; `timeout_s` is what each collective is given.
+
+    Gradients are added up by the thread `beside`, if there is one, while this one goes on.
+    """
 
     rank: int
     number: int
     device: torch.device
     timeout_s: float
+    beside: ThreadPoolExecutor | None = None
 
     def total(self, value: Tensor, what: str) -> Tensor:
         """Return the sum over the ranks. Raises ClusterError if one does not answer in time."""
@@ -51,9 +56,16 @@ class Gang:
             return leave
         reduction = Reduction(weight_qw)
 
-        def reduce(gradient_qw: Tensor) -> None:
+        def reduce(gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
+            gradient_qw.mul_(self.number)
+            if self.beside is None:
+                with self._waiting("a gradient"):
+                    reduction.add_up(gradient_qw)
+                return
+            added_up = self.beside.submit(reduction.add_up, gradient_qw)
+            meanwhile()
             with self._waiting("a gradient"):
-                reduction.add_up(gradient_qw.mul_(self.number))
+                added_up.result()
 
         return reduce
 
@@ -113,7 +125,8 @@ class Reduction:
 def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[Gang]:
     """Join the ranks that the environment names, as torchrun and Ray Train do; leave them at the end.
 
-    A process group that is there already is used, and stays. Raises ClusterError if the others do not come in time.
+    A process group that is there already is used, and stays. Else the machine is ours, and each rank keeps to its share
+    of the cores. Raises ClusterError if the others do not come in time.
     """
     ours = not dist.is_initialized()
     if ours:
@@ -126,11 +139,27 @@ def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[Gang]
         except (RuntimeError, ValueError) as exc:
             reason = " ".join(str(exc).split())[:300]
             raise ClusterError(f"rank {rank} of {number} did not meet the others in {timeout_s:g} s: {reason}") from exc
+        _keep_to_own_cores()
+    # A GPU waits for the others by itself; a CPU would be idle.
+    beside = ThreadPoolExecutor(1, "gradient") if device.type == "cpu" and dist.get_world_size() > 1 else None
     try:
-        yield Gang(dist.get_rank(), dist.get_world_size(), device, timeout_s)
+        yield Gang(dist.get_rank(), dist.get_world_size(), device, timeout_s, beside)
     finally:
+        if beside is not None:
+            beside.shutdown(wait=False)
         if ours:
             dist.destroy_process_group()
+
+
+def _keep_to_own_cores() -> None:
+    """Divide the cores among the ranks of this machine: else the threads that wait push those that work around."""
+    number = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if number > 1 and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        share = len(cores) // number
+        if share > 0:
+            begin = int(os.environ["LOCAL_RANK"]) * share
+            os.sched_setaffinity(0, cores[begin : begin + share])
 
 
 def own_device(*, use_gpu: bool) -> torch.device:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle, pairwise
+from itertools import cycle, islice, pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from torch import Tensor
 from jobs.engines.batches import EpochPlan, Samples
 from jobs.engines.slots import PinnedSlot, PlainSlot, Slot
 from jobs.threads import ahead_of
+
+T = TypeVar("T")
 
 PIECE_ROWS = 4096  # a piece of 32 columns, and its residuals, stay in the second-level cache
 GPU_PIECE_ROWS = 131_072  # a GPU wants work for its many cores
@@ -63,6 +66,21 @@ def loads_of(pieces: Iterator[Piece], load_rows: int) -> Iterator[list[Piece]]:
             group = []
         group.append(piece)
     yield group
+
+
+class Fetching(Iterator[T]):
+    """An iterator whose next value may be fetched before it is asked for."""
+
+    def __init__(self, values: Iterator[T]) -> None:
+        self._values = values
+        self._fetched: list[T] = []
+
+    def __next__(self) -> T:
+        return self._fetched.pop() if self._fetched else next(self._values)
+
+    def fetch(self) -> None:
+        """Fetch the next value, if there is one, and none is waiting."""
+        self._fetched = self._fetched or list(islice(self._values, 1))
 
 
 @dataclass(frozen=True, slots=True)

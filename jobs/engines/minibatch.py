@@ -21,7 +21,7 @@ from jobs.engines.batches import EpochPlan, Samples, plan_epoch
 from jobs.engines.checkpointing import Checkpoint, restore, state_of
 from jobs.engines.evaluation import Evaluator
 from jobs.engines.hessians import HessianLoader, Summed, hessians_pay
-from jobs.engines.loading import PIECE_ROWS, Loaded, Loader, default_piece_rows, worth_keeping
+from jobs.engines.loading import PIECE_ROWS, Fetching, Loaded, Loader, default_piece_rows, worth_keeping
 from jobs.engines.losses import Loss
 from jobs.engines.ranks import ALONE, Ranks
 from jobs.engines.rowwise_optimizers import RowwiseOptimizer, rowwise_optimizer
@@ -226,10 +226,11 @@ def run_epoch(loader: Loader | HessianLoader, stack: Stack, settings: TrainingSe
     weight_pg, gradient_pg = stack.weight_pg, stack.gradient_pg
     threads, batches = _batches(loader, plan, stack)
     with num_threads(threads):
-        for loaded in batches:
+        coming: Fetching[Loaded | Summed] = Fetching(batches)
+        for loaded in coming:
             add_gradient(loaded, stack, total_g if loaded.piece.begin >= last else None)
             if loaded.piece.closes:
-                stack.reduce(stack.gradient_qw)
+                stack.reduce(stack.gradient_qw, coming.fetch)
                 stack.optimizer.step(weight_pg, gradient_pg, learning_rate_g)
     return stack.ranks.total(total_g, "a loss").cpu()
 

@@ -18,7 +18,12 @@ from torch import Tensor
 from jobs.engines.batches import Samples
 from jobs.moments import Moments
 
-Reduce = Callable[[Tensor], None]
+
+class Reduce(Protocol):
+    """What replaces each rank's share of a gradient by the sum of all, in place."""
+
+    def __call__(self, gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
+        """Do so; `meanwhile` may be called while the shares of the others are on their way."""
 
 
 class Ranks(Protocol):
@@ -37,7 +42,7 @@ class Ranks(Protocol):
         """Return the sum of a value over the ranks, the same on each; `what` names it in messages."""
 
     def reducer(self, weight_qw: Tensor) -> Reduce:
-        """Return what replaces each rank's share of the gradient of these weights by the sum of all, in place."""
+        """Return what adds up the shares of the gradient of these weights."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Alone:
         return leave
 
 
-def leave(gradient_qw: Tensor) -> None:
+def leave(gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
     """One process has the whole gradient."""
 
 

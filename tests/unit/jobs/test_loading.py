@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from jobs.engines import minibatch
 from jobs.engines.batches import Samples, plan_epoch
 from jobs.engines.evaluation import MomentsEvaluator
-from jobs.engines.loading import Loader, worth_keeping
+from jobs.engines.loading import Fetching, Loader, worth_keeping
 from jobs.engines.ranks import Alone
 from jobs.engines.settings import TrainingSettings
 from jobs.moments import Scaling, moments_of
@@ -138,3 +139,21 @@ def test_gpu_gives_what_the_cpu_gives(optimizer: str, epochs: int) -> None:
         for name in ("cpu", "cuda")
     ]
     torch.testing.assert_close(fits[1].weight_pg, fits[0].weight_pg, atol=1e-4, rtol=1e-4)
+
+
+def test_a_value_may_be_fetched_before_it_is_asked_for() -> None:
+    asked = []
+
+    def values() -> Iterator[int]:
+        for value in range(3):
+            asked.append(value)
+            yield value
+
+    fetching = Fetching(values())
+    assert next(fetching) == 0
+    fetching.fetch()
+    fetching.fetch()
+    assert asked == [0, 1]
+    assert list(fetching) == [1, 2]
+    fetching.fetch()
+    assert list(fetching) == []
