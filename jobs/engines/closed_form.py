@@ -19,9 +19,10 @@ from torch import Tensor
 from jobs.engines.curves import best_epoch_index, converged_by_gap
 from jobs.engines.descent import prepare
 from jobs.engines.divergence import divergence_epoch, earlier
+from jobs.engines.quadratic import loss_along, reached
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
 from jobs.engines.spectrum import hessian
-from jobs.moments import Moments, leaving_out, mse, scaling_of
+from jobs.moments import Moments, leaving_out, scaling_of
 from jobs.trials import BlockResult, Hyperparameters
 
 MAX_ELEMENTS = 4_000_000  # of a temporary (m, g, e, p): 32 MB
@@ -44,7 +45,7 @@ def train(
     started = time.perf_counter()
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations)
     if want_curves or held_out:
-        chunk = _train_all(moments, held_out, hyperparameters, settings, epochs_e)
+        chunk = _train_all(moments, held_out, hyperparameters, settings, epochs_e, want_curves=want_curves)
     else:
         chunk = _train_by_need(moments, hyperparameters, settings, epochs_e)
     result = _result(chunk, epochs_e, time.perf_counter() - started)
@@ -61,7 +62,7 @@ def _train_by_need(
     parts = []
     for index_g, evaluated_e in ((order_g[:num_steady], epochs_e[-1:]), (order_g[num_steady:], epochs_e)):
         if len(index_g):
-            part = _train_all(moments, (), hyperparameters.take(index_g), settings, evaluated_e)
+            part = _train_all(moments, (), hyperparameters.take(index_g), settings, evaluated_e, want_curves=False)
             parts.append(part.last_epoch_only())
     return _join(parts, dim=1).points(order_g.argsort())
 
@@ -85,6 +86,8 @@ def _train_all(
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
     epochs_e: Tensor,
+    *,
+    want_curves: bool,
 ) -> _Chunk:
     """Train in chunks of datasets whose temporaries stay small."""
     per_dataset = hyperparameters.num_points * len(epochs_e) * (moments.num_columns + 1)
@@ -97,6 +100,7 @@ def _train_all(
                 hyperparameters.datasets(start, start + step),
                 settings,
                 epochs_e,
+                want_curves=want_curves,
             )
             for start in range(0, moments.num_datasets, step)
         ],
@@ -133,25 +137,31 @@ def _train_chunk(
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
     epochs_e: Tensor,
+    *,
+    want_curves: bool,
 ) -> _Chunk:
+    """Train a chunk; where curves are not wanted, that of the training loss holds what is needed of it."""
     kept = moments.without(held_out[0]) if len(held_out) == 1 else moments
     descent = prepare(kept, hyperparameters, settings)
     displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
-    weight_mgep = descent.raw(descent.weights(displacement_mgep))
-    train_curve_mge = mse(kept, weight_mgep, settings.bias)
+    about_mp = reached(descent, settings.epochs)
+    train_loss = loss_along(descent, kept, about_mp)
     diverged_at_mg = divergence_epoch(descent, settings.epochs)
-    val_curve_mge = torch.full_like(train_curve_mge, torch.nan)
+    val_curve_mge = torch.full(displacement_mgep.shape[:3], torch.nan, dtype=torch.float64)
     if len(held_out) == 1:
-        val_curve_mge = mse(held_out[0], weight_mgep, settings.bias)
+        val_curve_mge = loss_along(descent, held_out[0], about_mp).at(displacement_mgep)
     elif held_out:
         val_curve_mge, fold_diverged_mg = _cross_validate(moments, held_out, hyperparameters, settings, epochs_e)
         diverged_at_mg = earlier(diverged_at_mg, fold_diverged_mg)
+    needed = want_curves or not held_out
+    train_curve_mge = train_loss.at(displacement_mgep if needed else displacement_mgep[:, :, -1:])
     index_mg = best_epoch_index(val_curve_mge if held_out else train_curve_mge, settings.keep)
     at = index_mg[:, :, None]
+    kept_mg1p = displacement_mgep.gather(2, at[..., None].expand(-1, -1, -1, displacement_mgep.shape[-1]))
     dead_mg = diverged_at_mg > 0
-    train_mse_mg = train_curve_mge.gather(2, at)[..., 0]
+    train_mse_mg = train_loss.at(kept_mg1p)[..., 0]
     variance_m1 = (kept.y_scatter_m / kept.num_rows_m)[:, None]
-    weight_mgp = weight_mgep.gather(2, at[..., None].expand(-1, -1, -1, weight_mgep.shape[-1]))[:, :, 0]
+    weight_mgp = descent.raw(descent.weights(kept_mg1p))[:, :, 0]
     return _Chunk(
         weight_mgp=weight_mgp.masked_fill(dead_mg[..., None], torch.nan),
         epoch_mg=epochs_e[index_mg],
@@ -178,8 +188,8 @@ def _cross_validate(
     for fold, others in zip(folds, leaving_out(folds), strict=True):
         descent = prepare(others, hyperparameters, settings)
         displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
-        error_mge = mse(fold, descent.raw(descent.weights(displacement_mgep)), settings.bias)
-        error_mge = error_mge * fold.num_rows_m[:, None, None]
+        curve_mge = loss_along(descent, fold, reached(descent, settings.epochs)).at(displacement_mgep)
+        error_mge = curve_mge.mul_(fold.num_rows_m[:, None, None])
         squares_mge = error_mge if squares_mge is None else squares_mge + error_mge
         diverged_at_mg = earlier(diverged_at_mg, divergence_epoch(descent, settings.epochs))
     assert squares_mge is not None  # noqa: S101 - the caller has folds
