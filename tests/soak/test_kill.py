@@ -12,6 +12,8 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from tests.servers.ray_nodes import RayNodes
 
 pytestmark = pytest.mark.ray
 SCALE = float(os.environ.get("GRIDLINE_SOAK_SCALE", "1"))
+LAST_MOMENT = 30  # by which workers are killed, in glances: the shortest job is seen at work about 100 times
 GANG = {"num_workers": 2, "epochs": 1500, "wait_for_resources_s": 100}  # a killed node comes back
 
 
@@ -65,9 +68,9 @@ def test_killed_workers_and_nodes_change_nothing(
 ) -> None:
     ray_nodes.add(num_cpus=1)
     for seed in range(num_seeds):
-        process = driver.start(tmp_path / f"store {seed}")
-        kill(victim, "d", ray_nodes, process, random.Random(seed))  # tasks have the names of the datasets
-        assert_ends_as_undisturbed(driver, ray_nodes, process, tmp_path / f"store {seed}")
+        with started(driver, tmp_path / f"store {seed}") as process:
+            kill(victim, "d", ray_nodes, process, random.Random(seed))  # tasks have the names of the datasets
+            assert_ends_as_undisturbed(driver, ray_nodes, process, tmp_path / f"store {seed}")
     print(f"{num_seeds} kills of a {victim}: same champions, nothing left")
 
 
@@ -81,10 +84,21 @@ def test_killed_ranks_and_their_nodes_change_nothing(
     driver.run_undisturbed()
     assert_nothing_is_left(ray_nodes.address, tmp_path / "undisturbed")
     for seed in range(num_seeds):
-        process = driver.start(tmp_path / f"store {seed}")
-        kill(victim, "RayTrainWorker", ray_nodes, process, random.Random(seed))
-        assert_ends_as_undisturbed(driver, ray_nodes, process, tmp_path / f"store {seed}")
+        with started(driver, tmp_path / f"store {seed}") as process:
+            kill(victim, "RayTrainWorker", ray_nodes, process, random.Random(seed))
+            assert_ends_as_undisturbed(driver, ray_nodes, process, tmp_path / f"store {seed}")
     print(f"{num_seeds} kills of a {victim} of a gang: same champions, nothing left")
+
+
+@contextmanager
+def started(driver: KilledDriver, store: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start the job; it does not outlive the block."""
+    process = driver.start(store)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def kill(victim: str, task: str, ray_nodes: RayNodes, process: subprocess.Popen[str], generator: random.Random) -> None:
@@ -100,10 +114,11 @@ def kill(victim: str, task: str, ray_nodes: RayNodes, process: subprocess.Popen[
 def a_while_after_start(task: str, process: subprocess.Popen[Any], generator: random.Random) -> list[int]:
     """Return the workers that are busy with a task at a random moment of the training."""
     deadline = time.monotonic() + 200
-    wanted = 1 + generator.randrange(40)
+    wanted = 1 + generator.randrange(LAST_MOMENT)
     seen = 0
     while seen < wanted or not (workers := workers_of(task, os.getpid())):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"the workers were seen {seen} times, and not {wanted}"
         seen += bool(workers_of(task, os.getpid()))
         time.sleep(0.05)
     return workers
