@@ -10,6 +10,9 @@ Source: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Co
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +47,7 @@ def sum_rows(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Float
         for i in range(q)
         for j in range(i, q)
     ]
-    return np.stack([count_m, *means, *scatter], axis=1)
+    return _rows([count_m, *means, *scatter])
 
 
 def _sum_few(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Floats:
@@ -61,19 +64,22 @@ def _sum_few(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Float
 def combine(packed_tw: Floats, code_t: Codes, num_groups: int) -> Floats:
     """Return the moments of all packed rows of each group together, (m, w)."""
     q = _num_columns(packed_tw.shape[1])
-    count_t = packed_tw[:, 0]
+    count_t, *columns = np.ascontiguousarray(packed_tw.T)
     count_m = np.bincount(code_t, weights=count_t, minlength=num_groups)
     divisor_m = np.maximum(count_m, 1)
-    mean_tq = packed_tw[:, 1 : 1 + q]
-    means = [np.bincount(code_t, weights=count_t * mean_tq[:, i], minlength=num_groups) / divisor_m for i in range(q)]
-    gaps = [mean_tq[:, i] - means[i][code_t] for i in range(q)]
-    scatter, place = [], 1 + q
-    for i in range(q):
-        for j in range(i, q):
-            value_t = packed_tw[:, place] + count_t * gaps[i] * gaps[j]
-            scatter.append(np.bincount(code_t, weights=value_t, minlength=num_groups))
-            place += 1
-    return np.stack([count_m, *means, *scatter], axis=1)
+    means = [np.bincount(code_t, weights=count_t * c, minlength=num_groups) / divisor_m for c in columns[:q]]
+    gaps = [column - mean[code_t] for column, mean in zip(columns, means, strict=False)]
+    scatter = [
+        np.bincount(code_t, weights=column_t + count_t * gaps[i] * gaps[j], minlength=num_groups)
+        for (i, j), column_t in zip(combinations_with_replacement(range(q), 2), columns[q:], strict=True)
+    ]
+    return _rows([count_m, *means, *scatter])
+
+
+def _rows(columns: Sequence[NDArray[Any]]) -> Floats:
+    """Return columns as rows; in two steps, as numbers are written where they are read in less time than apart."""
+    rows: Floats = np.ascontiguousarray(np.stack(columns).T)
+    return rows
 
 
 def _num_columns(width: int) -> int:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from .packed import Codes, Floats, combine
 
+MERGE_AT_GROUPS = 1 << 19  # sums are merged when so many groups wait for it,
+MERGE_AT_PARTIALS = 64  # or so many partials
+
 Counts = NDArray[np.uint64]
 
 
@@ -80,6 +83,29 @@ class Partial:
         order_m = np.argsort(part_m, kind="stable")
         ends = np.searchsorted(part_m[order_m], np.arange(num_parts + 1))
         return tuple(self.take(order_m[ends[at] : ends[at + 1]]) for at in range(num_parts))
+
+
+class Sums:
+    """Partials that are added up as they come, each part by itself: a part is small, and stays in the cache."""
+
+    def __init__(self, num_parts: int) -> None:
+        self._pieces: list[list[Partial]] = [[] for _ in range(num_parts)]
+        self._num_waiting = self._groups_waiting = 0
+
+    def add(self, partial: Partial) -> None:
+        """Deal the groups of a partial to the parts."""
+        for pieces, piece in zip(self._pieces, partial.split(len(self._pieces)), strict=True):
+            pieces.append(piece)
+        self._num_waiting, self._groups_waiting = self._num_waiting + 1, self._groups_waiting + partial.num_groups
+        if self._num_waiting >= MERGE_AT_PARTIALS or self._groups_waiting >= MERGE_AT_GROUPS:
+            self.parts()
+
+    def parts(self) -> tuple[Partial, ...]:
+        """Return the sums of each part; there is a partial or more."""
+        for pieces in self._pieces:
+            pieces[:] = [merge(pieces)]
+        self._num_waiting = self._groups_waiting = 0
+        return tuple(piece for (piece,) in self._pieces)
 
 
 def part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:

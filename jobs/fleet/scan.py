@@ -23,10 +23,9 @@ from model_store.s3_settings import S3Settings
 from .blocks import block_partial
 from .group_names import groups_of
 from .packed import Floats, packed_width
-from .partial import Extremes, Partial, extremes_of_rows, merge, merge_extremes
+from .partial import Extremes, Partial, Sums, extremes_of_rows, merge_extremes
 from .reading import Layout
 
-MERGE_AT_GROUPS = 1 << 19  # partials are merged when so many rows of sums have come together
 SHARE_OF_MEMORY = 4  # a block, those read ahead, and what is made of it may take a quarter of a task's memory
 MAX_BLOCK_ROWS = 1 << 16
 
@@ -86,20 +85,14 @@ def scan(
     """
     wanted = wanted_columns(layout.card.features, layout.card.target, layout.group_by)
     rows_at_once = block_rows(len(layout.card.columns), memory_mb)
-    merged: list[Partial] = []
-    pending: list[Partial] = []
+    sums = Sums(num_parts)
     num_rows = num_blocks = 0
     with naming(layout.dataset):
         for columns in prefetched(iterate(fragments, wanted, s3, batch_rows=rows_at_once)):
-            pending.append(block_partial(columns, layout, s3))
+            sums.add(block_partial(columns, layout, s3))
             num_rows, num_blocks = num_rows + columns.num_rows, num_blocks + 1
-            if sum(partial.num_groups for partial in pending) >= MERGE_AT_GROUPS or len(pending) >= 64:
-                merged = [merge([*merged, *pending])]
-                pending = []
-        if not merged and not pending:
-            return (ScanSummary(0, 0), *[no_groups(layout)] * num_parts)
-        whole = merge([*merged, *pending])
-    return (ScanSummary(num_rows, num_blocks), *whole.split(num_parts))
+    parts = sums.parts() if num_blocks else (no_groups(layout),) * num_parts
+    return (ScanSummary(num_rows, num_blocks), *parts)
 
 
 def no_groups(layout: Layout) -> Partial:

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from jobs.fleet import partial
 from jobs.fleet.packed import FEW_GROUPS, combine, pack, packed_width, sum_rows, take_columns, unpack
-from jobs.fleet.partial import Extremes, Partial, merge
+from jobs.fleet.partial import Extremes, Partial, Sums, merge
 from jobs.moments import Moments, moments_of
 
 OFFSET = 1e6  # that sums of squares would lose seven digits to
@@ -191,3 +192,18 @@ def test_split_of_many_names_is_even() -> None:
     sizes = [part.num_groups for part in whole.split(8)]
     assert sum(sizes) == 4000
     assert max(sizes) < 600  # 500, give or take five standard deviations of chance
+
+
+@pytest.mark.parametrize("num_parts", [1, 7, 100])
+@pytest.mark.parametrize("merge_at", [1, 60, 10_000])
+def test_sums_are_the_parts_of_all_that_came(monkeypatch: pytest.MonkeyPatch, num_parts: int, merge_at: int) -> None:
+    monkeypatch.setattr(partial, "MERGE_AT_GROUPS", merge_at)
+    names, x_nd, y_n = many_rows()
+    sums = Sums(num_parts)
+    for start in range(0, 1000, 130):
+        here = slice(start, start + 130)
+        sums.add(partial_of(names[here], x_nd[here], y_n[here], {"a,b": f"row {start}"}))
+    for found, expected in zip(
+        sums.parts(), partial_of(names, x_nd, y_n, {"a,b": "row 0"}).split(num_parts), strict=True
+    ):
+        assert_same(found, expected)

@@ -13,6 +13,7 @@ import pytest
 
 from jobs.commits import commit_better
 from jobs.config.job import SelectConfig
+from jobs.fleet import partial
 from jobs.fleet import run as fleet_run
 from jobs.fleet import scan as fleet_scan
 from jobs.fleet.job import fleet_batches
@@ -130,7 +131,7 @@ def test_train_fleet_is_the_same_in_blocks_of_any_size_and_a_tree_of_any_width(
     config = job_of("t.parquet", validation=folds)
     expected = documents_of(train_groups(config, tmp_path))
     monkeypatch.setattr(fleet_scan, "block_rows", lambda num_columns, memory_mb: block_rows)
-    monkeypatch.setattr(fleet_scan, "MERGE_AT_GROUPS", 50)
+    monkeypatch.setattr(partial, "MERGE_AT_GROUPS", 50)
     monkeypatch.setattr(fleet_run, "SCAN_BYTES", 1)
     monkeypatch.setattr(fleet_run, "FAN_IN", 2)
     monkeypatch.setattr(fleet_run, "PART_BYTES", 5000)
