@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,7 @@ from ray.exceptions import (
 from jobs.addresses import LOCAL, is_client, is_ray_job, no_cluster, require_listener, resolve_address
 from jobs.checkpoint_stream import Saved, Saves, Value, stream
 from jobs.errors import ClusterError
+from jobs.memory import give_back_memory
 from jobs.program import own_packages, sigterm_kept
 from jobs.room import Node, shortage
 from jobs.tasks import Attempt, Outcome, Patience, Task
@@ -44,7 +45,10 @@ OnSaved = Callable[[Saved], None]
 @ray.remote(max_retries=0)
 def _call(function: Callable[..., Any], num_threads: int, *arguments: Any) -> Any:
     _use_threads(num_threads)
-    return function(*arguments)
+    try:
+        return function(*arguments)
+    finally:
+        give_back_memory()
 
 
 @ray.remote(max_retries=0, num_returns="streaming")
@@ -92,16 +96,18 @@ class Cluster:
         return ray.put(value)
 
     def run(
-        self, tasks: Sequence[Task], patience: Patience | None = None, on_saved: OnSaved | None = None
+        self, tasks: Iterable[Task], patience: Patience | None = None, on_saved: OnSaved | None = None
     ) -> Iterator[Outcome]:
         """Yield what each task came to, as they end; `on_saved` gets what tasks save on their way.
+
+        A task that has ended is let go: if nobody else holds its arguments, the cluster frees them.
 
         Raises ClusterError if one can never fit the cluster, or after `patience.timeout_s`. Whoever stops listening, by
         an error or an interrupt, has the rest cancelled.
         """
         run = _Run(self.address, patience or Patience(), on_saved or (lambda _: None))
-        run.require_room(tasks)
-        run.waiting = [Attempt(task, saved=dict(task.saved)) for task in reversed(tasks)]
+        run.waiting = [Attempt(task, saved=dict(task.saved)) for task in tasks][::-1]
+        run.require_room()
         try:
             yield from run.outcomes()
         except RayError as exc:
@@ -122,9 +128,10 @@ class _Run:
     running: dict[Any, Attempt] = field(default_factory=dict)
     started_at: float = field(default_factory=time.monotonic)
 
-    def require_room(self, tasks: Sequence[Task]) -> None:
+    def require_room(self) -> None:
         """Wait, as long as patience has it, until every task fits some node. Raises ClusterError."""
         deadline = time.monotonic() + self.patience.wait_for_resources_s
+        tasks = [attempt.task for attempt in reversed(self.waiting)]
         while (short := next(filter(None, (shortage(task, live_nodes()) for task in tasks)), None)) is not None:
             if time.monotonic() >= deadline:
                 raise ClusterError(f"{short} at '{self.address}'; {self.patience.remedy}")

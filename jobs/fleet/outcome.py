@@ -16,7 +16,7 @@ import torch
 from jobs.commits import Comparisons
 from jobs.documents import comparison_document, finite
 
-from .training import TrainedGroups
+from .training import PartResult, TrainedGroups
 from .trial_documents import trial_documents
 
 DOCUMENTED_DATASETS = 10_000  # above, the trials of each dataset are in the run's folder, not in the document
@@ -25,10 +25,14 @@ DATASETS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class PartOutcome:
-    """A part of a fleet: its models, how they stood (None: nothing was committed), and its trials as parquet."""
+    """A part of a fleet: its models, and how they stood (None: nothing was committed); its trials as parquet.
+
+    There are no trials where they are not documented.
+    """
 
     trained: tuple[TrainedGroups, ...]
     comparisons: tuple[Comparisons, ...] | None
+    num_trials: int
     trials: bytes | None
 
 
@@ -49,7 +53,7 @@ class FleetOutcome:
 
     @property
     def num_trials(self) -> int:
-        return sum(pq.read_metadata(io.BytesIO(part.trials)).num_rows for part in self.parts if part.trials)
+        return sum(part.num_trials for part in self.parts)
 
     @property
     def num_trained(self) -> int:
@@ -61,15 +65,39 @@ class FleetOutcome:
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield the document of each dataset: those trained by part, then those that failed, by name."""
-        with_trials = self.num_trained + len(self.unconverged) <= DOCUMENTED_DATASETS
         for part in self.parts:
-            trials = _Trials(part.trials if with_trials else None)
+            trials = _Trials(part.trials)
             for number, groups in enumerate(part.trained):
                 comparisons = part.comparisons[number] if part.comparisons is not None else None
                 yield from _documents(groups, comparisons, trials)
         for status, reasons in (("no convergence", self.unconverged), ("failed", self.failures)):
             for name in sorted(reasons):
                 yield {"dataset": name, "status": status, "best": None, "trials": [], "reason": reasons[name]}
+
+
+class Collected:
+    """The parts of a fleet as they come, in any order; trials are let go once there are too many to be documented."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, PartOutcome] = {}
+        self._failures: dict[str, str] = {}
+        self._unconverged: dict[str, str] = {}
+        self._num_trained = 0
+
+    def add(self, number: int, result: PartResult) -> None:
+        """Add a part by its number."""
+        num_trials = pq.read_metadata(io.BytesIO(result.trials)).num_rows if result.trials else 0
+        self._parts[number] = PartOutcome(result.trained, None, num_trials, result.trials)
+        self._failures |= result.failures
+        self._unconverged |= result.unconverged
+        self._num_trained += sum(groups.num_groups for groups in result.trained)
+        if self._num_trained + len(self._unconverged) > DOCUMENTED_DATASETS:
+            self._parts = {at: replace(part, trials=None) for at, part in self._parts.items()}
+
+    def outcome(self, name: str, *, reused: bool = False) -> FleetOutcome:
+        """Return what became of the fleet of this name."""
+        parts = tuple(part for _, part in sorted(self._parts.items()))
+        return FleetOutcome(name, parts, self._failures, self._unconverged, reused)
 
 
 class _Trials:

@@ -26,14 +26,14 @@ from model_store.runs import RunFolder
 from model_store.s3_settings import S3Settings
 
 from .layout import initial_layout, with_surveys
-from .outcome import FleetOutcome, PartOutcome
+from .outcome import Collected, FleetOutcome
 from .reading import Layout
 from .scan import ScanSummary, needs_survey, survey
 from .stamps import file_stamps
 from .steps import Steps, steps_of
 from .stored import StoredParts, fleet_key
 from .stream import Source
-from .training import FleetSpec, PartResult
+from .training import FleetSpec
 
 if TYPE_CHECKING:  # Ray takes half a second to import, and not every verb needs it
     from jobs.cluster import Cluster
@@ -82,8 +82,10 @@ def reuse_fleet(job: FleetJob) -> FleetOutcome | None:
     names = job.stored.complete() if job.stored is not None else None
     if names is None or job.stored is None:
         return None
-    parts = [job.stored.read(name) for name in names]
-    return _outcome(job, parts, reused=True)
+    collected = Collected()
+    for number, name in enumerate(names):
+        collected.add(number, job.stored.read(name))
+    return collected.outcome(job.dataset.name, reused=True)
 
 
 def is_fleet(dataset: DatasetConfig, recipe: Recipe, training: TrainingConfig, base: Path) -> bool:
@@ -105,8 +107,10 @@ def train_fleet(cluster: Cluster, job: FleetJob, patience: Patience, progress: P
     layout = _layout(cluster, job, shares, patience, progress)
     num_parts = _num_parts(job.fragments, slots) if job.dataset.group_by else 1
     scans = _scan(cluster, job, shares, layout, num_parts, patience, progress)
+    num_rows = sum(outcome.value.num_rows for outcome in scans)
     parts = _add_up(cluster, [outcome.parts for outcome in scans], job.steps.add_up, num_parts, patience)
-    if not any(outcome.value.num_rows for outcome in scans):
+    del scans  # nor what they found, once it is added up
+    if not num_rows:
         named = f"dataset {job.dataset.name!r}: {', '.join(job.dataset.source)}"
         raise DataError(f"{named}: the table is empty: it has no rows: add rows")
     return _train(cluster, job, layout, parts, patience, progress)
@@ -205,36 +209,27 @@ def _train(
     cluster: Cluster,
     job: FleetJob,
     layout: Layout,
-    parts: Sequence[Sequence[Any]],
+    parts: list[list[Any]],
     patience: Patience,
     progress: Progress,
 ) -> FleetOutcome:
-    spec = cluster.put(FleetSpec(layout, job.recipe, job.policy, DETAILED_TRIALS // len(parts)))
-    task = f"{job.dataset.name} part"
-    tasks = [Task(f"{task} {at}", job.steps.train, (spec, *references)) for at, references in enumerate(parts)]
-    results: dict[str, PartResult] = {}
-    names: dict[str, str] = {}
-    with progress.counting(f"{job.dataset.name}: parts trained", len(tasks)) as advance:
+    """Train the parts; their sums are let go one by one."""
+    num_parts = len(parts)
+    spec = cluster.put(FleetSpec(layout, job.recipe, job.policy, DETAILED_TRIALS // num_parts))
+    numbers = {f"{job.dataset.name} part {at}": at for at in range(num_parts)}
+    tasks = (Task(key, job.steps.train, (spec, *parts.pop(0))) for key in numbers)
+    collected, names = Collected(), [""] * num_parts
+    with progress.counting(f"{job.dataset.name}: parts trained", num_parts) as advance:
         for outcome in cluster.run(tasks, patience):
             _require(outcome)
-            results[outcome.key] = outcome.value
+            number = numbers[outcome.key]
             if job.stored is not None:
-                number = int(outcome.key.rsplit(" ", 1)[1])
-                names[outcome.key] = job.stored.keep(number, len(parts), outcome.value)
+                names[number] = job.stored.keep(number, num_parts, outcome.value)
+            collected.add(number, outcome.value)
             advance(outcome.key)
     if job.stored is not None:
-        job.stored.finish([names[task.key] for task in tasks])
-    return _outcome(job, [results[task.key] for task in tasks], reused=False)
-
-
-def _outcome(job: FleetJob, results: Sequence[PartResult], *, reused: bool) -> FleetOutcome:
-    failures: dict[str, str] = {}
-    unconverged: dict[str, str] = {}
-    for result in results:
-        failures |= result.failures
-        unconverged |= result.unconverged
-    parts = tuple(PartOutcome(result.trained, None, result.trials) for result in results)
-    return FleetOutcome(job.dataset.name, parts, failures, unconverged, reused)
+        job.stored.finish(names)
+    return collected.outcome(job.dataset.name)
 
 
 def _run(cluster: Cluster, tasks: Sequence[Task], what: str, patience: Patience, progress: Progress) -> list[Outcome]:
