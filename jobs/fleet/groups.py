@@ -100,21 +100,25 @@ def _with_validation(partial: Partial, layout: Layout) -> tuple[Floats, dict[str
     failed = dict.fromkeys(
         _names(partial, equal_m), "validation needs two different rows or more: add rows, or set 'validation: none'"
     )
+    short_m = np.flatnonzero(alone_m & ~equal_m)
+    if not len(short_m):
+        return packed_mrw, failed
     packed_mrw = packed_mrw.copy()
-    for m in np.flatnonzero(alone_m & ~equal_m).tolist():
-        whole = _total(packed_mrw[m : m + 1])[0]
-        low, high = (_one_row(extremes.row_m2q[m, side], extremes.count_m2[m, side]) for side in (0, 1))
-        if split.fraction is not None:
-            # None validated: the lowest drawn do. None trained: the highest drawn do.
-            validates = low if count_mr[m, 0] > 0 else _less(whole, high)
-            packed_mrw[m, 0], packed_mrw[m, 1] = _less(whole, validates), validates
-        elif low[0] + high[0] == whole[0]:
-            packed_mrw[m] = 0.0
-            packed_mrw[m, 1], packed_mrw[m, 2] = low, high
-        else:
-            name = partial.name_m[m].as_py()
-            failed[name] = f"all its rows fall into one of {split.folds} folds: set another seed, or fewer folds"
-    return packed_mrw, failed
+    whole_mw = _total(packed_mrw[short_m])
+    low_mw, high_mw = (_one_row(extremes.row_m2q[short_m, side], extremes.count_m2[short_m, side]) for side in (0, 1))
+    if split.fraction is not None:
+        # None validated: the lowest drawn do. None trained: the highest drawn do.
+        none_validates_m1 = count_mr[short_m, :1] > 0
+        validates_mw = np.where(none_validates_m1, low_mw, _less(whole_mw, high_mw))
+        packed_mrw[short_m, 0], packed_mrw[short_m, 1] = _less(whole_mw, validates_mw), validates_mw
+        return packed_mrw, failed
+    apart_m = low_mw[:, 0] + high_mw[:, 0] == whole_mw[:, 0]
+    packed_mrw[short_m[apart_m]] = 0.0
+    packed_mrw[short_m[apart_m], 1], packed_mrw[short_m[apart_m], 2] = low_mw[apart_m], high_mw[apart_m]
+    together_m = np.zeros_like(alone_m)
+    together_m[short_m[~apart_m]] = True
+    reason = f"all its rows fall into one of {split.folds} folds: set another seed, or fewer folds"
+    return packed_mrw, failed | dict.fromkeys(_names(partial, together_m), reason)
 
 
 def _names(partial: Partial, mask_m: NDArray[np.bool_]) -> list[str]:
@@ -122,16 +126,15 @@ def _names(partial: Partial, mask_m: NDArray[np.bool_]) -> list[str]:
     return names
 
 
-def _one_row(row_q: Floats, count: float) -> Floats:
-    """Return the packed moments of one row that is there `count` times."""
-    q = len(row_q)
-    return np.concatenate([[count], row_q, np.zeros(q * (q + 1) // 2)])
+def _one_row(row_mq: Floats, count_m: Floats) -> Floats:
+    """Return the packed moments of one row for each group, which is there `count_m` times."""
+    m, q = row_mq.shape
+    return np.concatenate([count_m[:, None], row_mq, np.zeros((m, q * (q + 1) // 2))], axis=1)
 
 
-def _less(whole_w: Floats, part_w: Floats) -> Floats:
+def _less(whole_mw: Floats, part_mw: Floats) -> Floats:
     """Return the packed moments of the rows that are not in the part."""
-    rest: Floats = pack(unpack(whole_w[None]).without(unpack(part_w[None])))[0]
-    return rest
+    return pack(unpack(whole_mw).without(unpack(part_mw)))
 
 
 def _cards(

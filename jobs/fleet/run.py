@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # Ray takes half a second to import, and not every verb needs
 
 FAN_IN = 16
 MAX_PARTS = 1024
-PART_BYTES = 48 * 2**20  # of source data to a part: some ten thousand groups of a hundred rows
+PART_BYTES = 24 * 2**20  # of source data to a part: some thousand groups of a hundred rows
 SCAN_BYTES = 256 * 2**20  # to a scan task at most, so that none is a straggler for long; a quarter where it holds rows
 DETAILED_TRIALS = 500_000  # up to so many trials keep their curves and coefficients
 
