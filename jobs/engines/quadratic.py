@@ -39,11 +39,12 @@ class Quadratic:
 def reached(descent: Descent, epochs: int) -> Tensor:
     """Return the displacement of a trial that comes as far as any does in so many epochs, (m, p).
 
-    Along a direction that the data hardly determine, that is far from the limit.
+    Along a direction that the data hardly determine, that is far from the limit; along one that they don't, it is 0.
     """
     hyper = descent.hyperparameters
     reach_m1 = epochs * (hyper.learning_rate_mg / (1 - hyper.momentum_g)).amax(1, keepdim=True)
-    return -descent.gradient_mp * torch.minimum(1 / descent.spectrum.eigenvalue_mp, reach_m1)
+    eigenvalue_mp = descent.spectrum.eigenvalue_mp
+    return torch.where(eigenvalue_mp > 0, -descent.gradient_mp * torch.minimum(1 / eigenvalue_mp, reach_m1), 0.0)
 
 
 def loss_along(descent: Descent, rows: Moments, about_mp: Tensor) -> Quadratic:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from jobs.engines.closed_form import train
 from jobs.engines.descent import prepare
 from jobs.engines.quadratic import loss_along, reached
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
@@ -46,6 +47,17 @@ def test_loss_along_a_descent_is_that_of_its_weights(normalize: bool, bias: bool
         rounding_ge = 1e-14 * y_n.var() + 1e-14 * y_n.abs().max() * expected_ge.sqrt()
         allowed_ge = 1e-12 * expected_ge + rounding_ge
         assert bool(((loss_ge - expected_ge).abs() <= allowed_ge).all())
+
+
+def test_rate_beyond_all_bounds_leaves_the_others_alone() -> None:
+    x_nd, y_n = rows(1.0, 0.0)
+    x_nd[:, 3] = x_nd[:, 0]  # a direction that the data do not determine
+    settings, moments = TrainingSettings(epochs=EPOCHS, normalize=True), moments_of(x_nd, y_n)
+    held_out = [moments_of(x_nd[45:], y_n[45:])]
+    alone = train(moments, held_out, grid([0.1]), settings)
+    beside = train(moments, held_out, grid([0.1, 1e308]), settings)
+    torch.testing.assert_close(beside.val_curve_mge[:, :1], alone.val_curve_mge, rtol=1e-12, atol=0)
+    assert beside.diverged_at_mg[0, 1] > 0
 
 
 def test_loss_over_no_rows_is_a_number() -> None:
