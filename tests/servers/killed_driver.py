@@ -52,7 +52,7 @@ class KilledDriver:
             name = f"d{number:02d}"
             datasets.append({"name": name, "source": f"d{number}.csv", "target": "y", "features": ["u", "v"]})
         rates = [0.001 * 2**power for power in range(NUM_RATES)]
-        training = {"engine": "minibatch", "epochs": 1000, "checkpoint_every_s": 0.05} | self.training
+        training = {"engine": "minibatch", "epochs": 600, "checkpoint_every_s": 0.05} | self.training
         return {"name": "many", "datasets": datasets, "grid": {"learning_rate": rates}, "training": training}
 
     def run_undisturbed(self) -> None:
