@@ -16,7 +16,7 @@ GROUPS = {
         *("tests/e2e/test_ray_job_submit.py", "tests/integration/test_fleet.py", "tests/integration/test_gangs.py"),
         *("tests/integration/test_row_fleets.py", "tests/integration/test_train.py"),
     ),
-    "nodes": ("tests/integration/test_cluster", "tests/integration/test_fleet_on_nodes.py"),
+    "nodes": ("tests/integration/test_cluster", "tests/integration/test_fleet_on_nodes.py", "tests/soak/test_kill.py"),
     "README": ("tests/e2e/test_readme.py",),
     "TorchServe": ("tests/e2e/test_serving_",),
     "S3": (
