@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,15 +99,14 @@ class Cluster:
     def run(
         self, tasks: Iterable[Task], patience: Patience | None = None, on_saved: OnSaved | None = None
     ) -> Iterator[Outcome]:
-        """Yield what each task came to, as they end; `on_saved` gets what tasks save on their way.
-
-        A task that has ended is let go: if nobody else holds its arguments, the cluster frees them.
+        """Yield what each task came to, as they end; `on_saved` gets what tasks save on their way. A task that has
+        ended is let go: if nobody else holds its arguments, the cluster frees them.
 
         Raises ClusterError if one can never fit the cluster, or after `patience.timeout_s`. Whoever stops listening, by
         an error or an interrupt, has the rest cancelled.
         """
         run = _Run(self.address, patience or Patience(), on_saved or (lambda _: None))
-        run.waiting = [Attempt(task, saved=dict(task.saved)) for task in tasks][::-1]
+        run.waiting.extend(Attempt(task, saved=dict(task.saved)) for task in tasks)
         run.require_room()
         try:
             yield from run.outcomes()
@@ -124,14 +124,14 @@ class _Run:
     address: str
     patience: Patience
     on_saved: OnSaved
-    waiting: list[Attempt] = field(default_factory=list)
+    waiting: deque[Attempt] = field(default_factory=deque)
     running: dict[Any, Attempt] = field(default_factory=dict)
     started_at: float = field(default_factory=time.monotonic)
 
     def require_room(self) -> None:
         """Wait, as long as patience has it, until every task fits some node. Raises ClusterError."""
         deadline = time.monotonic() + self.patience.wait_for_resources_s
-        tasks = [attempt.task for attempt in reversed(self.waiting)]
+        tasks = [attempt.task for attempt in self.waiting]
         while (short := next(filter(None, (shortage(task, live_nodes()) for task in tasks)), None)) is not None:
             if time.monotonic() >= deadline:
                 raise ClusterError(f"{short} at '{self.address}'; {self.patience.remedy}")
@@ -155,7 +155,7 @@ class _Run:
             return
         slots = max(1, int(sum(node.num_cpus for node in live_nodes())))
         while self.waiting and len(self.running) < IN_FLIGHT_PER_SLOT * slots:
-            attempt = self.waiting.pop()
+            attempt = self.waiting.popleft()
             self.running[_submit(attempt, self.address)] = attempt
 
     def _collect(self, reference: Any) -> Outcome | None:
@@ -181,7 +181,7 @@ class _Run:
     def _lost(self, attempt: Attempt, error: Exception) -> Outcome | None:
         outcome = attempt.lost(error, self.patience.max_failures)
         if outcome is None:
-            self.waiting.append(attempt)
+            self.waiting.appendleft(attempt)
         return outcome
 
     def _homeless(self) -> Iterator[Outcome]:
