@@ -80,6 +80,7 @@ class Collected:
 
     def __init__(self) -> None:
         self._parts: dict[int, PartOutcome] = {}
+        self._trials: dict[int, bytes | None] = {}
         self._failures: dict[str, str] = {}
         self._unconverged: dict[str, str] = {}
         self._num_trained = 0
@@ -87,17 +88,18 @@ class Collected:
     def add(self, number: int, result: PartResult) -> None:
         """Add a part by its number."""
         num_trials = pq.read_metadata(io.BytesIO(result.trials)).num_rows if result.trials else 0
-        self._parts[number] = PartOutcome(result.trained, None, num_trials, result.trials)
+        self._parts[number] = PartOutcome(result.trained, None, num_trials, None)
+        self._trials[number] = result.trials
         self._failures |= result.failures
         self._unconverged |= result.unconverged
         self._num_trained += sum(groups.num_groups for groups in result.trained)
         if self._num_trained + len(self._unconverged) > DOCUMENTED_DATASETS:
-            self._parts = {at: replace(part, trials=None) for at, part in self._parts.items()}
+            self._trials.clear()
 
     def outcome(self, name: str, *, reused: bool = False) -> FleetOutcome:
         """Return what became of the fleet of this name."""
-        parts = tuple(part for _, part in sorted(self._parts.items()))
-        return FleetOutcome(name, parts, self._failures, self._unconverged, reused)
+        parts = [replace(self._parts[at], trials=self._trials.get(at)) for at in sorted(self._parts)]
+        return FleetOutcome(name, tuple(parts), self._failures, self._unconverged, reused)
 
 
 class _Trials:
