@@ -98,14 +98,16 @@ class Sums:
             pieces.append(piece)
         self._num_waiting, self._groups_waiting = self._num_waiting + 1, self._groups_waiting + partial.num_groups
         if self._num_waiting >= MERGE_AT_PARTIALS or self._groups_waiting >= MERGE_AT_GROUPS:
-            self.parts()
+            self._merge()
 
     def parts(self) -> tuple[Partial, ...]:
         """Return the sums of each part; there is a partial or more."""
-        for pieces in self._pieces:
-            pieces[:] = [merge(pieces)]
-        self._num_waiting = self._groups_waiting = 0
+        self._merge()
         return tuple(piece for (piece,) in self._pieces)
+
+    def _merge(self) -> None:
+        self._pieces = [[merge(pieces)] for pieces in self._pieces]
+        self._num_waiting = self._groups_waiting = 0
 
 
 def part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:
