@@ -24,15 +24,11 @@ from tests.servers.killed_driver import NUM_DATASETS, NUM_RATES, KilledDriver, c
 from tests.servers.processes import jobs_below, workers_of
 from tests.servers.ray_nodes import RayNodes
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(5400)]
 SCALE = float(os.environ.get("GRIDLINE_SOAK_SCALE", "1"))
-LAST_MOMENT = 20  # by which workers are killed, in glances: a job is seen at work 60 times or more
+NUM_KILLS, NUM_SEEDS = (max(2, round(count * SCALE)) for count in (100, 20))
+LAST_MOMENT = 20  # by which workers are killed, in glances: a job is seen at work more often than that
 GANG = {"num_workers": 2, "epochs": 1500, "wait_for_resources_s": 100}  # a killed node comes back
-
-
-def many(number: int) -> Any:
-    soak = [pytest.mark.soak, pytest.mark.timeout(5400)]
-    return pytest.param(max(2, round(number * SCALE)), id="many", marks=soak)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +39,8 @@ def driver(raylets: RayNodes, tmp_path_factory: pytest.TempPathFactory) -> Kille
     return driver
 
 
-@pytest.mark.parametrize("num_kills", [many(100)])
-def test_killed_driver_goes_on_where_it_was(driver: KilledDriver, tmp_path: Path, num_kills: int) -> None:
-    rounds, last = 0, driver.num_kills + num_kills
+def test_killed_driver_goes_on_where_it_was(driver: KilledDriver, tmp_path: Path) -> None:
+    rounds, last = 0, driver.num_kills + NUM_KILLS
     while driver.num_kills < last:
         store = tmp_path / f"store {rounds}"
         driver.run_until_done(store, last - driver.num_kills)
@@ -53,36 +48,32 @@ def test_killed_driver_goes_on_where_it_was(driver: KilledDriver, tmp_path: Path
         assert champions(store) == driver.champions
         assert len(keys) == len(set(keys)) == NUM_DATASETS * NUM_RATES
         rounds += 1
-    print(f"{num_kills} kills of the driver in {rounds} jobs: same champions, no trial stored twice")
+    print(f"{NUM_KILLS} kills of the driver in {rounds} jobs: same champions, no trial stored twice")
 
 
-@pytest.mark.parametrize("num_seeds", [many(20)])
 @pytest.mark.parametrize("victim", ["worker", "node"])
 def test_killed_workers_and_nodes_change_nothing(
-    driver: KilledDriver, ray_nodes: RayNodes, tmp_path: Path, victim: str, num_seeds: int
+    driver: KilledDriver, ray_nodes: RayNodes, tmp_path: Path, victim: str
 ) -> None:
     ray_nodes.add(num_cpus=1)
-    for seed in range(num_seeds):
+    for seed in range(NUM_SEEDS):
         with started(driver, tmp_path / f"store {seed}") as process:
             kill(victim, "d", ray_nodes, process, random.Random(seed))  # tasks have the names of the datasets
             assert_ends_as_undisturbed(driver, ray_nodes, process, tmp_path / f"store {seed}")
-    print(f"{num_seeds} kills of a {victim}: same champions, nothing left")
+    print(f"{NUM_SEEDS} kills of a {victim}: same champions, nothing left")
 
 
-@pytest.mark.parametrize("num_seeds", [many(20)])
 @pytest.mark.parametrize("victim", ["rank", "node"])
-def test_killed_ranks_and_their_nodes_change_nothing(
-    ray_nodes: RayNodes, tmp_path: Path, victim: str, num_seeds: int
-) -> None:
+def test_killed_ranks_and_their_nodes_change_nothing(ray_nodes: RayNodes, tmp_path: Path, victim: str) -> None:
     ray_nodes.add(num_cpus=1)
     driver = KilledDriver(tmp_path, ray_nodes.address, random.Random(0), num_datasets=4, training=GANG)
     driver.run_undisturbed()
     assert_nothing_is_left(ray_nodes.address, tmp_path / "undisturbed")
-    for seed in range(num_seeds):
+    for seed in range(NUM_SEEDS):
         with started(driver, tmp_path / f"store {seed}") as process:
             kill(victim, "RayTrainWorker", ray_nodes, process, random.Random(seed))
             assert_ends_as_undisturbed(driver, ray_nodes, process, tmp_path / f"store {seed}")
-    print(f"{num_seeds} kills of a {victim} of a gang: same champions, nothing left")
+    print(f"{NUM_SEEDS} kills of a {victim} of a gang: same champions, nothing left")
 
 
 @contextmanager
