@@ -22,6 +22,7 @@ MILLION, FEW_ROWS = 100 * GROUPS, 20
 SAMPLE_GROUPS, SAMPLE_TRIALS = 12, 30
 PHASE_LIMIT_S, PROCESS_LIMIT_S, MILLION_LIMIT_S, MEMORY_LIMIT_MIB = 4.0, 20.0, 180.0, 6144
 SHOW_LIMIT_S = 2.0
+A_FIFTH = {"fraction": 0.2}  # of the rows validates
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def trained(path: Path, store: str) -> Footprint:
 
 def print_ten_thousand(folder: Path) -> float:
     """Print the ratios of the smaller fleet; return the median seconds of its whole process."""
-    path, source = table(folder, GROUPS, ROWS, validation={"fraction": 0.2}), str(folder / f"{GROUPS}x{ROWS}.parquet")
+    path, source = table(folder, GROUPS, ROWS, validation=A_FIFTH), str(folder / f"{GROUPS}x{ROWS}.parquet")
     warm = table(folder, 20, ROWS)
     phase_s = statistics.median(child("benchmarks.phase", path, warm)["seconds"] for _ in range(3))
     whole_s = statistics.median(trained(path, f"store-{attempt}").seconds for attempt in range(3))
@@ -112,7 +113,7 @@ def print_growth(folder: Path) -> None:
     for of, shapes in (("rows", by_rows), ("groups", by_groups)):
         before: Footprint | None = None
         for at, (num_groups, rows_each) in enumerate(shapes):
-            found = trained(table(folder, num_groups, rows_each, validation={"fraction": 0.2}), f"store-{of}-{at}")
+            found = trained(table(folder, num_groups, rows_each, validation=A_FIFTH), f"store-{of}-{at}")
             ratio = num_groups * rows_each / math.prod(shapes[at - 1]) if before else 1.0
             slope = f"{math.log(found.seconds / before.seconds) / math.log(ratio):.2f}" if before else ""
             verdict = "" if not before else ("holds" if float(slope) <= 1.05 else "MISSED")
