@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.measuring import Ratio, duration, machine, print_ratios, run
-from jobs.cluster import connect
-from jobs.gangs import Gangs
-from jobs.tasks import GangSize, Task
+from jobs.cluster.rank_groups import Gangs
+from jobs.cluster.ray_cluster import connect
+from jobs.cluster.tasks import GangSize, Task
 
 NUM_ROWS, NUM_COLUMNS, NUM_RATES = 2_000_000, 128, 32
 BATCH, LARGE_BATCH = 8192, 65_536

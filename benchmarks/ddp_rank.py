@@ -14,13 +14,13 @@ import torch
 
 from benchmarks.measuring import medians
 from benchmarks.synthetic import rates_grid, regression, spaced_rates
-from jobs.ddp import Reduction, joined
-from jobs.engines import minibatch
-from jobs.engines.batches import Samples
-from jobs.engines.evaluation import MomentsEvaluator
-from jobs.engines.ranks import ALONE, Ranks, placed
+from jobs.cluster.ddp import Reduction, joined
+from jobs.engines.minibatch import engine as minibatch
+from jobs.engines.minibatch.batches import Samples
+from jobs.engines.minibatch.evaluation import MomentsEvaluator
+from jobs.engines.minibatch.ranks import ALONE, Ranks, placed
+from jobs.engines.moments import moments_of
 from jobs.engines.settings import TrainingSettings
-from jobs.moments import moments_of
 
 
 def main(num_rows: int, num_columns: int, num_rates: int, batch_size: int) -> None:

@@ -9,12 +9,12 @@ import torch
 
 from benchmarks.measuring import machine
 from benchmarks.synthetic import rates_grid, regression, spaced_rates
-from jobs.engines import minibatch
-from jobs.engines.batches import Samples
-from jobs.engines.evaluation import MomentsEvaluator
-from jobs.engines.ranks import Alone
+from jobs.engines.minibatch import engine as minibatch
+from jobs.engines.minibatch.batches import Samples
+from jobs.engines.minibatch.evaluation import MomentsEvaluator
+from jobs.engines.minibatch.ranks import Alone
+from jobs.engines.moments import moments_of
 from jobs.engines.settings import TrainingSettings
-from jobs.moments import moments_of
 
 NUM_ROWS, NUM_COLUMNS, NUM_RATES, BATCH_SIZE, EPOCHS = 8_000_000, 128, 16, 65_536, 5
 

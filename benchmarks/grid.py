@@ -15,13 +15,15 @@ import torch
 from benchmarks.measuring import MIB, Ratio, child, duration, machine, medians, print_ratios, process_seconds, seconds
 from benchmarks.peers import plain_loops, sklearn_sgd
 from benchmarks.synthetic import ARTICLE, ARTICLE_RATES, article, rates_grid, regression, spaced_rates
-from jobs.engines import closed_form, minibatch, row_training
-from jobs.engines.batches import Samples
-from jobs.engines.evaluation import MomentsEvaluator
-from jobs.engines.rows import Rows
+from jobs.engines.closed_form import engine as closed_form
+from jobs.engines.minibatch import engine as minibatch
+from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch.batches import Samples
+from jobs.engines.minibatch.evaluation import MomentsEvaluator
+from jobs.engines.minibatch.rows import Rows
+from jobs.engines.moments import moments_of
 from jobs.engines.settings import TrainingSettings
-from jobs.moments import moments_of
-from jobs.threads import num_threads
+from jobs.engines.threads import num_threads
 
 EPOCHS = 6000
 NUM_ROWS, NUM_COLUMNS, NUM_RATES, BATCH_SIZE = 1_000_000, 32, 16, 1024

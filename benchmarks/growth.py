@@ -10,8 +10,9 @@ import sys
 
 from benchmarks.measuring import forget_peak, medians, memory_bytes
 from benchmarks.synthetic import rates_grid, regression, spaced_rates
-from jobs.engines import closed_form, row_training
-from jobs.engines.rows import Rows
+from jobs.engines.closed_form import engine as closed_form
+from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch.rows import Rows
 from jobs.engines.settings import TrainingSettings
 
 BATCH_SIZE = 1024

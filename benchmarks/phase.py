@@ -11,11 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-from jobs.cluster import Cluster, connect
+from jobs.cluster.ray_cluster import Cluster, connect
 from jobs.config import load_config
-from jobs.fleet.run import fleet_job, train_fleet
-from jobs.planning import make_recipe, patience_of, policy_of
+from jobs.groups.run import fleet_job, train_fleet
 from jobs.progress import Progress
+from jobs.recipe import make_recipe, patience_of, policy_of
 
 
 def main(path: Path, warm_up: Path) -> None:

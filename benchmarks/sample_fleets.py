@@ -12,8 +12,8 @@ from handler.model_card import Feature, ModelCard
 from handler.scoring import ServedStack
 from handler.stack import Stack, Statistics
 from handler.text_table import NameIndex, TextTable
-from model_store.archive import Archive, write_archive
-from model_store.fleets import GatheredFleet
+from model_store.archives.archive import Archive, write_archive
+from model_store.archives.gathering import GatheredFleet
 
 
 def sample_archive(num_datasets: int, folder: Path, num_features: int = 1) -> Archive:

@@ -25,9 +25,9 @@ from benchmarks.torchserve_peers import (
     register,
     served,
 )
-from model_store.keys import KeyFile
-from model_store.management import Management
-from model_store.torchserve import TorchServe
+from model_store.torchserve.keys import KeyFile
+from model_store.torchserve.management import Management
+from model_store.torchserve.process import TorchServe
 
 ROUNDS = 6
 WARM_UP_S, ROUND_S = 4.0, 4.0

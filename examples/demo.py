@@ -15,26 +15,26 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from jobs.champions import Challenger
+from jobs.champions.challenger import Challenger
 from jobs.cli.output import console
 from jobs.cli.tables import print_outcome
 from jobs.config import load_config
-from jobs.data import read_datasets
 from jobs.errors import DONE, INTERRUPTED, JobError, NoConvergenceError
-from jobs.plots import loss_curves, regression_plot
-from jobs.prediction import EndpointModels, Question, predict_values
+from jobs.prediction.models import EndpointModels, Question, predict_values
 from jobs.progress import Progress
+from jobs.reports.plots import loss_curves, regression_plot
 from jobs.run import run_job
-from model_store.archive import Archive
-from model_store.archives import export_archive
+from jobs.sources.job_datasets import read_datasets
+from model_store.archives.archive import Archive
+from model_store.archives.stored import export_archive
 from model_store.errors import StoreError
-from model_store.inference import Inference
-from model_store.keys import KeyFile
-from model_store.ledger import Ledger, open_ledger
-from model_store.ports import with_free
-from model_store.server_errors import ServerError
-from model_store.serving import serving
-from model_store.torchserve import Ports, ServerSettings
+from model_store.ledger.ledger import Ledger, open_ledger
+from model_store.torchserve.errors import ServerError
+from model_store.torchserve.inference import Inference
+from model_store.torchserve.keys import KeyFile
+from model_store.torchserve.ports import with_free
+from model_store.torchserve.process import Ports, ServerSettings
+from model_store.torchserve.serving import serving
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "examples" / "plants.yaml"

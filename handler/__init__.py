@@ -1,1 +1,7 @@
-"""What runs inside TorchServe, and the one encoder of rows that training uses too."""
+"""What runs inside TorchServe, and the one encoder of rows that training uses too.
+
+In: the bytes of requests, and the files of an archive.
+Out: predictions; encoded rows; model cards.
+Imported by: jobs/prediction, jobs/groups, jobs/champions, jobs/training, jobs/trials, jobs/groups/scan, jobs/sources,
+model_store/torchserve, model_store/archives, model_store/ledger.
+"""

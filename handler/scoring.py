@@ -101,7 +101,7 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
     statistics to tell.
 
     With C = ([X 1]ᵀ[X 1])⁻¹ and residual variance s², the half-widths are t·s·√(x̃ᵀCx̃) and t·s·√(1 + x̃ᵀCx̃).
-    Source: Seber & Lee, Linear Regression Analysis, §5.3.
+    Source: Seber & Lee, Linear Regression Analysis, 5.3.
     """
     known = stack.statistics
     if known is None or known.inverse_cross_product_mpp is None or known.residual_variance_m is None:

@@ -1,7 +1,7 @@
 """The quantile of Student's t distribution, in plain Python: the handler has no SciPy.
 
-Source: Press et al., Numerical Recipes, 3rd edition, §6.4 (the incomplete beta function by Lentz's continued fraction)
-and §6.14 (its relation to Student's t); the ratio of gamma functions from DLMF 5.11.13.
+Source: Press et al., Numerical Recipes, 3rd edition, 6.4 (the incomplete beta function by Lentz's continued fraction)
+and 6.14 (its relation to Student's t); the ratio of gamma functions from DLMF 5.11.13.
 """
 
 from __future__ import annotations

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.blocks import make_blocks
-from jobs.certificate import Certificate
 from jobs.config import JobConfig
-from jobs.data import read_datasets
-from jobs.fleet.plan import FleetPlan, plan_fleet
-from jobs.fleet.run import fleet_job, is_fleet
-from jobs.planning import Recipe, make_recipe, policy_of
-from jobs.training import certify_dataset
+from jobs.engines.closed_form.certificate import Certificate
+from jobs.groups.plan import FleetPlan, plan_fleet
+from jobs.groups.run import fleet_job, is_fleet
+from jobs.recipe import Recipe, make_recipe, policy_of
+from jobs.sources.job_datasets import read_datasets
+from jobs.training.blocks import make_blocks
+from jobs.training.datasets import certify_dataset
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,23 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.champions import Challenger, ChallengerBatch, challenger_of
-from jobs.commits import Comparisons, commit_better
+from jobs.champions.batch import ChallengerBatch
+from jobs.champions.challenger import Challenger, challenger_of
+from jobs.champions.commit import Comparisons, commit_better
+from jobs.champions.verification import verify
 from jobs.config import JobConfig
-from jobs.data import read_datasets
-from jobs.execution import Trained, train
-from jobs.fleet.job import fleet_batches, require_distinct_names, train_fleets
-from jobs.fleet.run import is_fleet
-from jobs.planning import Recipe, make_recipe, patience_of, policy_of
+from jobs.groups.job import fleet_batches, require_distinct_names, train_fleets
+from jobs.groups.run import is_fleet
 from jobs.progress import Progress
-from jobs.repetition import repetition_of
-from jobs.reporting import DatasetOutcome, JobOutcome, trials_parquet
+from jobs.recipe import Recipe, make_recipe, patience_of, policy_of
+from jobs.reports.outcome import DatasetOutcome, JobOutcome, trials_parquet
+from jobs.reports.repeated_run import repetition_of
 from jobs.sources.dataset import Dataset
-from jobs.training import TrainedDataset
-from jobs.trial_library import TrialLibrary
-from jobs.verification import verify
-from model_store.ledger import Ledger
+from jobs.sources.job_datasets import read_datasets
+from jobs.training.datasets import TrainedDataset
+from jobs.training.driver import Trained, train
+from jobs.trials.library import TrialLibrary
+from model_store.ledger.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 

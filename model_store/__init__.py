@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .ledger import Ledger as Ledger
-    from .ledger import open_ledger as open_ledger
+    from model_store.ledger.ledger import Ledger as Ledger
+    from model_store.ledger.ledger import open_ledger as open_ledger
 
 __all__ = ["Ledger", "open_ledger"]
 
@@ -20,6 +20,6 @@ __all__ = ["Ledger", "open_ledger"]
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'model_store' has no attribute {name!r}")
-    from . import ledger
+    from model_store.ledger import ledger
 
     return getattr(ledger, name)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jobs.trials import Hyperparameters
+from jobs.engines.hyperparameters import Hyperparameters
 
 NIST = Path(__file__).parent / "data" / "nist"
 EXAMPLES = Path(__file__).parents[1] / "examples"

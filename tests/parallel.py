@@ -21,7 +21,7 @@ GROUPS = {
     "TorchServe": ("tests/e2e/test_serving_",),
     "S3": (
         *("tests/integration/test_resume_s3.py", "tests/integration/test_store_", "tests/soak/test_ledger_"),
-        "tests/unit/jobs/test_sources_s3.py",
+        "tests/unit/jobs/sources/test_sources_s3.py",
     ),
 }
 PLACES = {name: place for place, name in enumerate(GROUPS)}

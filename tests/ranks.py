@@ -47,7 +47,7 @@ def run_gangs(arguments: Mapping[int, tuple[Any, ...]], work: Callable[..., Any]
 
 
 def _rank(rank: int, gangs: Sequence[tuple[int, int, tuple[Any, ...]]], answers: Any, work: Callable[..., Any]) -> None:
-    from jobs.ddp import joined
+    from jobs.cluster.ddp import joined
 
     torch.set_num_threads(1)
     for size, port, arguments in gangs:

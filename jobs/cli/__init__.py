@@ -1,4 +1,9 @@
-"""The command line, `gridline` or `python -m jobs`: thin verbs, which import nothing heavy before they need it."""
+"""The command line, `gridline` or `python -m jobs`: thin verbs, which import nothing heavy before they need it.
+
+In: the arguments of a verb.
+Out: text or one JSON document, and an exit code.
+Imported by: jobs/__main__.py.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,9 @@ from typing import NoReturn
 
 import typer
 
+from jobs.cli import models, serving, training
+from jobs.cli.output import report_error
 from jobs.errors import INTERRUPTED
-
-from . import models, serving, training
-from .output import report_error
 
 app = typer.Typer(
     name="gridline",

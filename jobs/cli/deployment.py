@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import CollectionArgument, JsonOption, StoreOption, VersionOption
-from .output import console, emit_json
-from .serving_options import TokenFileOption, WorkersOption, key_file
+from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
+from jobs.cli.output import console, emit_json
+from jobs.cli.serving_options import TokenFileOption, WorkersOption, key_file
 
 if TYPE_CHECKING:
-    from model_store.deployment import Deployment
+    from model_store.torchserve.deployment import Deployment
 
 ManagementOption = Annotated[str, typer.Option("--management", metavar="URL", help="TorchServe's management address.")]
 ModelStoreOption = Annotated[
@@ -41,9 +41,10 @@ def deploy(
 ) -> None:
     """Make a version the one that a running TorchServe serves, without losing a request; --version N rolls back."""
     from jobs.errors import UsageError
-    from model_store import following, open_ledger
-    from model_store.deployment import Target
-    from model_store.management import Management
+    from model_store import open_ledger
+    from model_store.torchserve import following
+    from model_store.torchserve.deployment import Target
+    from model_store.torchserve.management import Management
 
     if follow and version is not None:
         raise UsageError("--follow deploys the newest version: leave --version out")
@@ -64,8 +65,8 @@ def undeploy(
     json: JsonOption = False,
 ) -> None:
     """Remove every version of a collection from a running TorchServe."""
-    from model_store import deployment
-    from model_store.management import Management
+    from model_store.torchserve import deployment
+    from model_store.torchserve.management import Management
 
     with Management(management, key_file(token_file)) as client:
         removed = deployment.undeploy(deployment.Target(client, _model_store(model_store, token_file)), collection)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .options import CollectionArgument, JsonOption, StoreOption, VersionOption
-from .output import console, emit_json, emit_json_stream, number
+from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
+from jobs.cli.output import console, emit_json, emit_json_stream, number
 
 models = typer.Typer(help="What is in the store.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def list_models(
     collection: CollectionArgument, store: StoreOption = None, version: VersionOption = None, json: JsonOption = False
 ) -> None:
     """List the champions of a collection."""
-    from jobs.listing import champion_documents
+    from jobs.reports.listing import champion_documents
     from model_store import open_ledger
 
     found = open_ledger(store).version(collection, version)
@@ -54,7 +54,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show the champion of a dataset."""
-    from jobs.listing import champion_document
+    from jobs.reports.listing import champion_document
     from model_store import open_ledger
 
     document = champion_document(open_ledger(store), collection, dataset, version)
@@ -68,7 +68,7 @@ def show(
 @models.command("history")
 def history(collection: CollectionArgument, store: StoreOption = None, json: JsonOption = False) -> None:
     """List the versions of a collection, the newest first."""
-    from jobs.listing import history_document
+    from jobs.reports.listing import history_document
     from model_store import open_ledger
 
     document = history_document(open_ledger(store), collection)

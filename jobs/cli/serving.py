@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import deployment
-from .options import CollectionArgument, JsonOption, StoreOption, VersionOption
-from .output import console, emit_json
-from .serving_options import TokenFileOption, WorkersOption, key_file
+from jobs.cli import deployment
+from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
+from jobs.cli.output import console, emit_json
+from jobs.cli.serving_options import TokenFileOption, WorkersOption, key_file
 
 if TYPE_CHECKING:
-    from jobs.prediction import Models
-    from model_store.torchserve import ServerSettings
+    from jobs.prediction.models import Models
+    from model_store.torchserve.process import ServerSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def package(
 ) -> None:
     """Write the archive of a version, a .mar file, which TorchServe loads."""
     from model_store import open_ledger
-    from model_store.archives import export_archive
+    from model_store.archives.stored import export_archive
 
     archive = export_archive(open_ledger(store), collection, version, out)
     if json:
@@ -73,8 +73,8 @@ def serve(
     json: JsonOption = False,
 ) -> None:
     """Run TorchServe on this machine with the models of a collection, until it is interrupted."""
-    from model_store.ports import with_free
-    from model_store.torchserve import Ports, ServerSettings
+    from model_store.torchserve.ports import with_free
+    from model_store.torchserve.process import Ports, ServerSettings
 
     ports = with_free(Ports(port, management_port, metrics_port, grpc_port, grpc_management_port))
     with tempfile.TemporaryDirectory(prefix="gridline-serve-") as temporary:
@@ -88,9 +88,9 @@ def serve(
 def _serve(collection: str, store: str | None, version: int | None, settings: ServerSettings, json: bool) -> None:
     """Serve until TorchServe ends by itself, which it should not, or KeyboardInterrupt ends it."""
     from model_store import open_ledger
-    from model_store.archives import archive_of
-    from model_store.server_errors import ServerError
-    from model_store.serving import serving
+    from model_store.archives.stored import archive_of
+    from model_store.torchserve.errors import ServerError
+    from model_store.torchserve.serving import serving
 
     ledger = open_ledger(store)
     archive = archive_of(ledger, ledger.version(collection, version), settings.folder / "archives")
@@ -140,7 +140,7 @@ def predict(
 ) -> None:
     """Predict without a server, or ask one; both answer the same."""
     from jobs.errors import UsageError
-    from jobs.prediction import Question, predict_file, predict_values
+    from jobs.prediction.models import Question, predict_file, predict_values
     from jobs.progress import Progress
 
     if (file is None) == (not values):
@@ -162,14 +162,14 @@ def _models(
     collection: str, store: str | None, version: int | None, url: str | None, token_file: Path | None
 ) -> Iterator[Models]:
     """Yield who answers: the endpoint at `url`, or the store."""
-    from jobs.prediction import EndpointModels, StoredModels
+    from jobs.prediction.models import EndpointModels, StoredModels
 
     if url is None:
         from model_store import open_ledger
 
         yield StoredModels(open_ledger(store).version(collection, version))
         return
-    from model_store.inference import Inference
+    from model_store.torchserve.inference import Inference
 
     with Inference(url, key_file(token_file)) as endpoint:
         yield EndpointModels(endpoint, collection, version)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from model_store.keys import KeyFile
+    from model_store.torchserve.keys import KeyFile
 
 TokenFileOption = Annotated[
     Path | None,
@@ -19,6 +19,6 @@ WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Worker pro
 
 def key_file(token_file: Path | None) -> KeyFile | None:
     """Return where the keys stand, or None where TorchServe runs without them."""
-    from model_store.keys import KeyFile
+    from model_store.torchserve.keys import KeyFile
 
     return None if token_file is None else KeyFile(token_file)

@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.fleet.outcome import FleetOutcome
-from jobs.fleet.plan import FleetPlan
+from jobs.cli.output import number
+from jobs.groups.outcome import FleetOutcome
+from jobs.groups.plan import FleetPlan
 from jobs.plan import Plan
-from jobs.reporting import JobOutcome
-
-from .output import number
+from jobs.reports.outcome import JobOutcome
 
 MAX_REASONS = 20
 MAX_TABLES = 100

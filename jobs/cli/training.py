@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AddressOption, ConfigArgument, JsonOption, StoreOption
-from .output import console, emit_json, emit_json_stream
+from jobs.cli.options import AddressOption, ConfigArgument, JsonOption, StoreOption
+from jobs.cli.output import console, emit_json, emit_json_stream
 
 if TYPE_CHECKING:
     from jobs.config import JobConfig
-    from model_store.ledger import Ledger
+    from model_store.ledger.ledger import Ledger
 
 
 def register(app: typer.Typer) -> None:

@@ -1,10 +1,16 @@
-"""The configuration of a job: YAML in, one frozen value out, and one line of error for whatever is wrong with it."""
+"""The configuration of a job: YAML in, one frozen value out, and one line of error for whatever is wrong with it.
 
-from .datasets import DatasetConfig, FeatureConfig, ValidationConfig
-from .grid import GridConfig, GridPoint, grid_points
-from .job import JobConfig, Metric, SelectConfig, StoreConfig, json_schema
-from .reading import load_config
-from .training import EarlyStoppingConfig, ScheduleConfig, TrainingConfig
+In: a YAML file.
+Out: a `JobConfig`.
+Imported by: jobs/cli, jobs/run.py, jobs/reports, jobs/plan.py, jobs/groups, jobs/groups/scan, jobs/sources,
+jobs/recipe.py.
+"""
+
+from jobs.config.datasets import DatasetConfig, FeatureConfig, ValidationConfig
+from jobs.config.grid import GridConfig, GridPoint, grid_points
+from jobs.config.job import JobConfig, Metric, SelectConfig, StoreConfig, json_schema
+from jobs.config.reading import load_config
+from jobs.config.training import EarlyStoppingConfig, ScheduleConfig, TrainingConfig
 
 __all__ = [
     "DatasetConfig",

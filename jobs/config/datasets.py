@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from .values import SECTION, WHOLE, Fraction, Location, Seed, Text, items, nothing_for_none, refused
+from jobs.config.values import SECTION, WHOLE, Fraction, Location, Seed, Text, items, nothing_for_none, refused
 
 
 class FeatureConfig(BaseModel):

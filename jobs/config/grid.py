@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from .training import TrainingConfig
-from .values import SECTION, WHOLE, BelowOne, Flag, Fraction, NotNegative, Positive, items, refused
+from jobs.config.training import TrainingConfig
+from jobs.config.values import SECTION, WHOLE, BelowOne, Flag, Fraction, NotNegative, Positive, items, refused
 
 
 @dataclass(frozen=True, order=True)

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from .datasets import DatasetConfig
-from .grid import GridConfig, grid_points
-from .training import TrainingConfig
-from .values import SECTION, TEXT, Location, NotNegative, refused
+from jobs.config.datasets import DatasetConfig
+from jobs.config.grid import GridConfig, grid_points
+from jobs.config.training import TrainingConfig
+from jobs.config.values import SECTION, TEXT, Location, NotNegative, refused
 
 Metric = Literal["train_mse", "val_mse", "train_loss", "val_loss", "r2"]
 

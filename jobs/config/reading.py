@@ -15,10 +15,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from jobs.config.job import JobConfig
+from jobs.config.rendering import KeyPath, Problem, key_path, render
 from jobs.errors import ConfigError
-
-from .job import JobConfig
-from .rendering import KeyPath, Problem, key_path, render
 
 
 class _Loader(yaml.SafeLoader):

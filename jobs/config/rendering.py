@@ -10,8 +10,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from .job import JobConfig
-from .values import REFUSED
+from jobs.config.job import JobConfig
+from jobs.config.values import REFUSED
 
 KeyPath = tuple[str | int, ...]
 

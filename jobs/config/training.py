@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from .values import (
+from jobs.config.values import (
     REAL,
     SECTION,
     WHOLE,

@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from jobs.errors import DataError
-from model_store.s3_settings import S3Settings
-
-from .columns import Fragment, Wanted
-from .filesystems import open_filesystem, reading
+from jobs.sources.columns import Fragment, Wanted
+from jobs.sources.filesystems import open_filesystem, reading
+from model_store.objects.s3_settings import S3Settings
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "none")
 TRUTHS = ("true", "True", "TRUE", "false", "False", "FALSE")

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from handler.model_card import Feature, ModelCard
 from jobs.errors import DataError
-from model_store.s3_settings import S3Settings
-
-from .cells import cell_at, shown
-from .columns import Columns
+from jobs.sources.cells import cell_at, shown
+from jobs.sources.columns import Columns
+from model_store.objects.s3_settings import S3Settings
 
 Floats = NDArray[np.float64]
 

@@ -19,15 +19,14 @@ from handler.errors import EncodingError
 from handler.model_card import Feature, ModelCard
 from jobs.config import DatasetConfig, ValidationConfig
 from jobs.errors import DataError, SourceError
-from jobs.validation import TRAINS, Folds, draw, fold_of_dataset
-from model_store.s3_settings import S3Settings
-
-from .checks import cell, check_cells, check_table
-from .columns import Columns, Fragment, Wanted
-from .fitting import Fit, fit, merge, see
-from .fragments import find_fragments
-from .reading import read_columns
-from .row_keys import Keys, canonical_order, row_keys
+from jobs.sources.checks import cell, check_cells, check_table
+from jobs.sources.columns import Columns, Fragment, Wanted
+from jobs.sources.fitting import Fit, fit, merge, see
+from jobs.sources.fragments import find_fragments
+from jobs.sources.reading import read_columns
+from jobs.sources.row_keys import Keys, canonical_order, row_keys
+from jobs.sources.validation_split import TRAINS, Folds, draw, fold_of_dataset
+from model_store.objects.s3_settings import S3Settings
 
 ROWS_AT_ONCE = 1 << 16
 

@@ -18,11 +18,10 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from jobs.errors import DataError
-from model_store.s3_settings import S3Settings
-
-from .cells import MISSING, TRUTHS, first_bad_cell, unclosed_quote
-from .columns import Array, Columns, Fragment, Wanted, check_names, to_columns
-from .filesystems import open_filesystem, reading
+from jobs.sources.cells import MISSING, TRUTHS, first_bad_cell, unclosed_quote
+from jobs.sources.columns import Array, Columns, Fragment, Wanted, check_names, to_columns
+from jobs.sources.filesystems import open_filesystem, reading
+from model_store.objects.s3_settings import S3Settings
 
 HEADER_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 22

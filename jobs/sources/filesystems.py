@@ -10,7 +10,7 @@ from typing import Any
 from pyarrow import fs
 
 from jobs.errors import DataError, SourceError
-from model_store.s3_settings import S3Settings
+from model_store.objects.s3_settings import S3Settings
 
 S3_PREFIX = "s3://"
 MAX_ATTEMPTS = 3

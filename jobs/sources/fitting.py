@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from handler.model_card import Feature, ModelCard
 from jobs.errors import DataError
-
-from .columns import Columns
+from jobs.sources.columns import Columns
 
 Floats = NDArray[np.float64]
 

@@ -16,11 +16,10 @@ from typing import Any, Literal
 from pyarrow import fs
 
 from jobs.errors import DataError
-from model_store.s3_settings import S3Settings
-
-from .columns import Fragment
-from .filesystems import S3_PREFIX, open_filesystem, reading
-from .parquet import row_groups
+from jobs.sources.columns import Fragment
+from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
+from jobs.sources.parquet import row_groups
+from model_store.objects.s3_settings import S3Settings
 
 Format = Literal["auto", "csv", "tsv", "parquet"]
 

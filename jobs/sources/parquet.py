@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from jobs.errors import DataError
-from model_store.s3_settings import S3Settings
-
-from .columns import Array, Columns, Fragment, Wanted, check_names, to_columns
-from .filesystems import S3_PREFIX, open_filesystem, reading
+from jobs.sources.columns import Array, Columns, Fragment, Wanted, check_names, to_columns
+from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
+from model_store.objects.s3_settings import S3Settings
 
 BUFFER_BYTES = 1 << 20
 # Over a network, the columns of a row group are fetched at once, in few requests, if they are no larger than this.

@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Any
 
-from model_store.s3_settings import S3Settings
-
-from .columns import Fragment
-from .parquet import column_ranges
+from jobs.sources.columns import Fragment
+from jobs.sources.parquet import column_ranges
+from model_store.objects.s3_settings import S3Settings
 
 
 def prune(fragments: Sequence[Fragment], column: str, values: Collection[str], s3: S3Settings) -> tuple[Fragment, ...]:

@@ -13,10 +13,9 @@ from itertools import groupby
 from typing import TypeVar
 
 from jobs.errors import MissingColumnError
-from model_store.s3_settings import S3Settings
-
-from . import delimited, parquet
-from .columns import Columns, Fragment, Wanted
+from jobs.sources import delimited, parquet
+from jobs.sources.columns import Columns, Fragment, Wanted
+from model_store.objects.s3_settings import S3Settings
 
 Item = TypeVar("Item")
 

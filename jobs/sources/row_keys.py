@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Array, Columns, Text
+from jobs.sources.columns import Array, Columns, Text
 
 CHUNK_ROWS = 1 << 15
 ODD = np.uint64(0x9E3779B97F4A7C15)

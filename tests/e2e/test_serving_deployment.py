@@ -17,16 +17,16 @@ import pytest
 from handler.description import example
 from jobs.cli import main
 from model_store import open_ledger
-from model_store.archive import Archive
-from model_store.archives import archive_of
-from model_store.deployment import Deployment, Target, deploy, undeploy
-from model_store.fleets import gather
-from model_store.following import deploy_version, follow
-from model_store.ledger import Ledger
-from model_store.management import Management
-from model_store.server_errors import DeploymentError, KeyRefusedError, ServerError
+from model_store.archives.archive import Archive
+from model_store.archives.gathering import gather
+from model_store.archives.stored import archive_of
+from model_store.ledger.ledger import Ledger
+from model_store.torchserve.deployment import Deployment, Target, deploy, undeploy
+from model_store.torchserve.errors import DeploymentError, KeyRefusedError, ServerError
+from model_store.torchserve.following import deploy_version, follow
+from model_store.torchserve.management import Management
+from tests.samples.fleets import commit_models, sample_stores
 from tests.servers.load import Load
-from tests.servers.sample_fleets import commit_models, sample_stores
 from tests.servers.torchserve import ServedStores, until
 
 pytestmark = [pytest.mark.torchserve, pytest.mark.timeout(300)]

@@ -15,9 +15,9 @@ from grpc_tools import protoc
 
 from handler.model_card import Feature, ModelCard
 from model_store import open_ledger
-from model_store.deployment import Target, undeploy
-from model_store.following import deploy_version
-from tests.servers.sample_fleets import commit_models, fitted
+from model_store.torchserve.deployment import Target, undeploy
+from model_store.torchserve.following import deploy_version
+from tests.samples.fleets import commit_models, fitted
 from tests.servers.torchserve import ServedStores
 
 pytestmark = pytest.mark.torchserve

@@ -14,7 +14,7 @@ import grpc_tools
 import pytest
 from grpc_tools import protoc
 
-from model_store.keys import KeyFile
+from model_store.torchserve.keys import KeyFile
 from tests.servers.torchserve import ServedStores
 
 pytestmark = pytest.mark.torchserve

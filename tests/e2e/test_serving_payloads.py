@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from handler.answering import answer
 from handler.payload import Request
-from tests.servers.payloads import OK, Payload, payloads
+from tests.samples.payloads import OK, Payload, payloads
 from tests.servers.torchserve import ServedStores
 
 pytestmark = pytest.mark.torchserve

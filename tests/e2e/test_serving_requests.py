@@ -13,9 +13,9 @@ import pytest
 from handler.answering import answer
 from handler.payload import Request
 from model_store import open_ledger
-from model_store.archives import archive_of
-from model_store.deployment import Target, undeploy
-from tests.servers.sample_fleets import commit_models, sample_stores
+from model_store.archives.stored import archive_of
+from model_store.torchserve.deployment import Target, undeploy
+from tests.samples.fleets import commit_models, sample_stores
 from tests.servers.torchserve import ServedStores, until
 
 pytestmark = pytest.mark.torchserve

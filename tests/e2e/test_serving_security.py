@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model_store.inference import Inference
-from model_store.keys import KeyFile
-from model_store.management import Management
-from model_store.ports import with_free
-from model_store.server_errors import KeyRefusedError
-from model_store.torchserve import ServerSettings, start
+from model_store.torchserve.errors import KeyRefusedError
+from model_store.torchserve.inference import Inference
+from model_store.torchserve.keys import KeyFile
+from model_store.torchserve.management import Management
+from model_store.torchserve.ports import with_free
+from model_store.torchserve.process import ServerSettings, start
 from tests.servers.torchserve import ANY_PORTS, ServedStores, until
 
 pytestmark = pytest.mark.torchserve
@@ -149,7 +149,7 @@ def test_keys_expire_and_are_read_anew_after_a_restart(tmp_path: Path) -> None:
 
 def answers(management: Management) -> bool:
     """Return whether the server takes the key."""
-    from model_store.server_errors import ServerError
+    from model_store.torchserve.errors import ServerError
 
     try:
         management.versions("stores")

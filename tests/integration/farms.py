@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.reporting import JobOutcome
+from jobs.reports.outcome import JobOutcome
 
 WEIGHTS = {"u": 2.0, "v": -1.0, "intercept": 0.5}
 

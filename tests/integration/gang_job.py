@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
-from jobs.cluster import connect
-from jobs.engines import row_training
-from jobs.engines.ranks import ALONE, Ranks
-from jobs.engines.rows import Rows
+from jobs.cluster.rank_groups import Gangs
+from jobs.cluster.ray_cluster import connect
+from jobs.cluster.tasks import GangSize, Patience, Task
+from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.engines.minibatch.rows import Rows
 from jobs.engines.settings import TrainingSettings
 from jobs.errors import ClusterError, DataError
-from jobs.gangs import Gangs
-from jobs.tasks import GangSize, Patience, Task
 from tests.oracles import grid
 
 SETTINGS = TrainingSettings(epochs=5, batch_size=64)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from jobs.checkpoint_stream import Saved
-from jobs.cluster import Cluster, connect
+from jobs.cluster.checkpoint_stream import Saved
+from jobs.cluster.ray_cluster import Cluster, connect
+from jobs.cluster.tasks import Outcome, Patience, Task
 from jobs.errors import ClusterError
-from jobs.tasks import Outcome, Patience, Task
 from tests.servers.ray_nodes import RayNodes
 from tests.servers.ray_tasks import count_up, die_until, double, hold_on, refuse, run_out_of_memory
 
@@ -124,7 +124,7 @@ def test_block_says_how_long_it_waited_for_the_cluster_to_grow(cluster: Cluster)
 def test_task_fails_alone_when_no_node_is_left_for_it(
     cluster: Cluster, ray_nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.cluster.NODE_LOSS_S", 0.5)
+    monkeypatch.setattr("jobs.cluster.ray_cluster.NODE_LOSS_S", 0.5)
     node = ray_nodes.add(num_cpus=2)
     tasks = [Task("large", hold_on, (str(tmp_path),), num_cpus=2), Task("small", double, (1,))]
     outcomes: dict[str, Outcome] = {}

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from jobs.engines import closed_form, row_training
-from jobs.engines.ranks import ALONE, Ranks
-from jobs.engines.rows import Rows
+from jobs.engines.closed_form import engine as closed_form
+from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.engines.minibatch.rows import Rows
 from jobs.engines.settings import EarlyStopping, TrainingSettings
-from jobs.trials import BlockResult
+from jobs.engines.trials import BlockResult
 from tests.oracles import article, grid
 from tests.ranks import run_gangs, run_ranks
 

@@ -18,11 +18,11 @@ from jobs.cli import main
 from jobs.config import JobConfig
 from jobs.errors import DataError
 from jobs.progress import Progress
-from jobs.reporting import JobOutcome
+from jobs.reports.outcome import JobOutcome
 from jobs.run import run_job
 from model_store import open_ledger
-from model_store.champion_table import INLINE_ROWS
-from model_store.ledger import Ledger
+from model_store.ledger.champion_table import INLINE_ROWS
+from model_store.ledger.ledger import Ledger
 from tests.integration.farms import WEIGHTS, document, groups, statuses
 from tests.servers.inline_cluster import InlineCluster
 from tests.servers.ray_cluster import RayHead

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.sample_jobs import Jobs
+from tests.samples.jobs import Jobs
 from tests.servers.ray_cluster import ROOT, RayHead
 from tests.servers.ray_nodes import RayNodes
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobs import run as job_run
 from model_store.errors import RunClaimedError
-from tests.integration.sample_jobs import RATES, Jobs
+from tests.samples.jobs import RATES, Jobs
 from tests.servers.inline_cluster import InlineCluster
 
 

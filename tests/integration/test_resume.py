@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jobs.config import JobConfig
-from tests.integration.sample_jobs import RATES, Jobs
+from tests.samples.jobs import RATES, Jobs
 from tests.servers.inline_cluster import InlineCluster
 
 MINIBATCH = {"batch_size": 8, "optimizer": "adam", "epochs": 5}
@@ -166,7 +166,7 @@ def test_corrupt_trials_are_trained_again(
 def test_dataset_that_fails_does_so_alone(
     jobs: Jobs, inline_cluster: InlineCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs import training
+    from jobs.training import datasets as training
 
     def train_dataset(dataset: Any, recipe: Any, **options: Any) -> Any:
         if dataset.name == "b":

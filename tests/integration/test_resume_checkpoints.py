@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from jobs.checkpoint_stream import Saved, Saves
+from jobs.cluster.checkpoint_stream import Saved, Saves
 from jobs.config import JobConfig
-from jobs.data import read_datasets
-from jobs.planning import Recipe, make_recipe
+from jobs.recipe import Recipe, make_recipe
 from jobs.sources.dataset import Dataset
-from jobs.training import TrainedDataset
-from jobs.trial_bytes import write_trials
-from jobs.trial_checkpoints import train_block_saving
-from jobs.trial_columns import KeyedTrials, keys_tensor
-from jobs.trial_keys import dataset_key, trial_keys
-from tests.integration.sample_jobs import Jobs
+from jobs.sources.job_datasets import read_datasets
+from jobs.training.checkpoints import train_block_saving
+from jobs.training.datasets import TrainedDataset
+from jobs.trials.columns import KeyedTrials, keys_tensor
+from jobs.trials.keys import dataset_key, trial_keys
+from jobs.trials.serialization import write_trials
+from tests.samples.jobs import Jobs
 from tests.servers.inline_cluster import InlineCluster
 
 EPOCHS = 7
@@ -119,7 +119,7 @@ def test_corrupt_checkpoint_is_not_used(
 
 def die_in_epoch(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
     """Let the first run of that epoch die; return the list to which every epoch that begins is added."""
-    from jobs.engines import minibatch as engine
+    from jobs.engines.minibatch import engine
 
     real, epochs = engine.run_epoch, list[int]()
 

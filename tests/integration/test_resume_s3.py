@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.sample_jobs import Jobs
+from tests.samples.jobs import Jobs
 from tests.servers.fault_proxy import FaultProxy, Faults, at_random, no_faults
 from tests.servers.inline_cluster import InlineCluster
 from tests.servers.stores import Place

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.fleet_tables import random_groups
+from tests.samples.group_tables import random_groups
 from tests.servers.ray_cluster import RayHead
 
 NUM_ROWS = 1_200_000  # of two float64 columns: more than a quarter of 64 MiB

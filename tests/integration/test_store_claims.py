@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from model_store import claims
-from model_store.claims import holder_of, take_claim
+from model_store.claims import claims
+from model_store.claims.claims import holder_of, take_claim
+from model_store.claims.process_identity import ProcessIdentity
 from model_store.errors import RunClaimedError
-from model_store.objects import ObjectStore
-from model_store.process_identity import ProcessIdentity
+from model_store.objects.protocol import ObjectStore
 from tests.servers.stores import ROOT, Place
 
 PREFIX = "claims/r1/"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from model_store import s3
 from model_store.errors import MissingObjectError
-from model_store.objects import ObjectStore, stat
-from model_store.s3_settings import S3Settings
+from model_store.objects import s3
+from model_store.objects.protocol import ObjectStore, stat
+from model_store.objects.s3_settings import S3Settings
 from tests.servers.fault_proxy import at_random, fault_proxy
 from tests.servers.stores import Place, S3Server
 

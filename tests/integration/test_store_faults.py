@@ -9,10 +9,12 @@ from dataclasses import replace
 import pytest
 
 from model_store.errors import StoreUnreachableError
-from model_store.ledger import Ledger
-from model_store.objects import open_objects
-from model_store.retry import RetryPolicy
-from model_store.versions import Draft, Version
+from model_store.ledger.ledger import Ledger
+from model_store.ledger.versions import Draft, Version
+from model_store.objects.opening import open_objects
+from model_store.objects.retry import RetryPolicy
+from tests.samples.models import commit, store_rows, values_of
+from tests.samples.proposals import lowest_of_each
 from tests.servers.fault_proxy import (
     ALL_FAULTS,
     LOST_ACKNOWLEDGEMENTS,
@@ -22,8 +24,6 @@ from tests.servers.fault_proxy import (
     at_random,
     no_faults,
 )
-from tests.servers.proposals import lowest_of_each
-from tests.servers.sample_models import commit, store_rows, values_of
 from tests.servers.stores import Place, S3Server
 
 Proxied = Callable[[Faults], tuple[Place, FaultProxy]]

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from model_store import claims, pins
-from model_store.blobs import BlobRef
-from model_store.champion_table import rows_to_table
+from model_store.claims import claims
 from model_store.errors import CorruptObjectError, MissingObjectError, RunClaimedError, StoreError, UnknownVersionError
-from model_store.ledger import Ledger
+from model_store.ledger import gc_pins as pins
+from model_store.ledger.champion_table import rows_to_table
+from model_store.ledger.ledger import Ledger
+from model_store.ledger.versions import Draft, Version
 from model_store.names import GC_CLAIM
-from model_store.objects import ObjectStore
-from model_store.versions import Draft, Version
-from tests.servers.proposals import lowest_of_each
-from tests.servers.sample_models import commit, store_rows, values_of
+from model_store.objects.blobs import BlobRef
+from model_store.objects.protocol import ObjectStore
+from tests.samples.models import commit, store_rows, values_of
+from tests.samples.proposals import lowest_of_each
 from tests.servers.stores import Place
 
 

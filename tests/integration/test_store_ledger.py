@@ -21,10 +21,10 @@ from model_store.errors import (
     UnknownStoreError,
     UnknownVersionError,
 )
-from model_store.ledger import Ledger, open_ledger
-from model_store.versions import Draft, Version
-from tests.servers.proposals import lowest_of_each
-from tests.servers.sample_models import commit, store_rows, values_of
+from model_store.ledger.ledger import Ledger, open_ledger
+from model_store.ledger.versions import Draft, Version
+from tests.samples.models import commit, store_rows, values_of
+from tests.samples.proposals import lowest_of_each
 from tests.servers.stores import Place
 
 
@@ -115,7 +115,7 @@ def test_champion_is_an_nn_linear(ledger: Ledger) -> None:
 
 
 def test_large_collection_stands_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_store.champion_table.PART_ROWS", 100)
+    monkeypatch.setattr("model_store.ledger.champion_table.PART_ROWS", 100)
     values = {f"d{number:03d}": float(number) for number in range(300)}
     version = commit(ledger, "many", values)
     assert version is not None and len(version.parts) == 3 and not version.rows
@@ -128,7 +128,7 @@ def test_large_collection_stands_in_parts(ledger: Ledger, monkeypatch: pytest.Mo
 
 
 def test_large_collection_rewrites_only_the_part_that_changed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_store.champion_table.PART_ROWS", 100)
+    monkeypatch.setattr("model_store.ledger.champion_table.PART_ROWS", 100)
     first = commit(ledger, "many", {f"d{number:03d}": float(number) for number in range(300)})
     second = commit(ledger, "many", {"d150": -1.0})
     third = commit(ledger, "many", {"d1505": 4.0})

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from model_store import old_runs
-from model_store.ledger import Ledger
-from model_store.objects import ObjectInfo
-from tests.servers.sample_models import commit
+from model_store.ledger import gc_runs as old_runs
+from model_store.ledger.ledger import Ledger
+from model_store.objects.protocol import ObjectInfo
+from tests.samples.models import commit
 from tests.servers.stores import Place
 
 
@@ -83,7 +83,7 @@ def test_gc_leaves_a_run_that_is_claimed_after_it_looked(ledger: Ledger, monkeyp
         ledger.run("other").claim()
         return found
 
-    monkeypatch.setattr("model_store.gc.folders_of_runs", claimed_meanwhile)
+    monkeypatch.setattr("model_store.ledger.gc.folders_of_runs", claimed_meanwhile)
     assert ledger.gc("plants", keep=1).removed_runs == ("older",)
 
 

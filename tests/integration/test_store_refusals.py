@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from model_store import probe
 from model_store.errors import StoreError, StoreProbeError, StoreRefusedError, StoreUnreachableError
-from model_store.ledger import Ledger, open_ledger
-from model_store.objects import ObjectInfo, ObjectStore, open_objects
-from model_store.retry import RetryPolicy
-from model_store.s3_settings import S3Settings
+from model_store.ledger.ledger import Ledger, open_ledger
+from model_store.objects import probe
+from model_store.objects.opening import open_objects
+from model_store.objects.protocol import ObjectInfo, ObjectStore
+from model_store.objects.retry import RetryPolicy
+from model_store.objects.s3_settings import S3Settings
+from tests.samples.models import commit
 from tests.servers.fault_proxy import Request, fault_proxy
-from tests.servers.sample_models import commit
 from tests.servers.stores import SECRET_ACCESS_KEY, Place, S3Server
 
 
@@ -175,6 +176,6 @@ def test_file_system_without_links_is_refused(tmp_path: Path, monkeypatch: pytes
     def no_links(source: object, target: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("model_store.folder.os.link", no_links)
+    monkeypatch.setattr("model_store.objects.folder.os.link", no_links)
     with pytest.raises(StoreProbeError, match="can't create a file by an atomic link"):
         commit(open_ledger(str(tmp_path / "store")), "plants", {"a": 1.0})

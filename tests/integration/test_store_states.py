@@ -21,13 +21,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from model_store import claims
+from model_store.claims import claims
+from model_store.claims.process_identity import this_process
 from model_store.errors import UnknownVersionError
-from model_store.folder import FolderObjects
-from model_store.ledger import Ledger
-from model_store.objects import ObjectInfo
-from model_store.process_identity import this_process
-from tests.servers.sample_models import commit, store_rows, values_of
+from model_store.ledger.ledger import Ledger
+from model_store.objects.folder import FolderObjects
+from model_store.objects.protocol import ObjectInfo
+from tests.samples.models import commit, store_rows, values_of
 
 DATASETS = ("a", "b", "c")
 VALUES = st.dictionaries(st.sampled_from(DATASETS), st.integers(1, 40).map(float), min_size=1)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobs.checkpoint_stream import Saved, stream
+from jobs.cluster.checkpoint_stream import Saved, stream
+from jobs.cluster.tasks import Attempt, Outcome, Patience, Task
 from jobs.errors import JobError
-from jobs.tasks import Attempt, Outcome, Patience, Task
 
 
 @dataclass
@@ -27,7 +27,7 @@ class InlineCluster:
 
     @contextmanager
     def connect(self, address: str | None = None) -> Iterator[InlineCluster]:
-        """Stand in for `jobs.cluster.connect`."""
+        """Stand in for `jobs.cluster.ray_cluster.connect`."""
         self.num_joined += 1
         yield self
 
@@ -78,5 +78,5 @@ class InlineCluster:
 def inline_cluster(monkeypatch: pytest.MonkeyPatch) -> InlineCluster:
     """The cluster that jobs of this test train on."""
     cluster = InlineCluster()
-    monkeypatch.setattr("jobs.cluster.connect", cluster.connect)
+    monkeypatch.setattr("jobs.cluster.ray_cluster.connect", cluster.connect)
     return cluster

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from jobs.trial_bytes import read_trials
+from jobs.trials.serialization import read_trials
 from model_store import open_ledger
-from model_store.champion_table import table_to_rows
+from model_store.ledger.champion_table import table_to_rows
 from tests.servers.stores import ROOT
 
 NUM_DATASETS, NUM_RATES = 20, 8

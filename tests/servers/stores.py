@@ -17,9 +17,10 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from model_store.objects import ObjectStore, open_objects
-from model_store.retry import RetryPolicy
-from model_store.s3_settings import S3Settings
+from model_store.objects.opening import open_objects
+from model_store.objects.protocol import ObjectStore
+from model_store.objects.retry import RetryPolicy
+from model_store.objects.s3_settings import S3Settings
 from tests.servers import ceph
 from tests.servers.fault_proxy import FaultProxy, Faults, fault_proxy
 

@@ -13,15 +13,15 @@ import pytest
 
 from handler.fleet import Fleet
 from model_store import open_ledger
-from model_store.archives import archive_of
-from model_store.fleets import gather
-from model_store.keys import BearerKey, KeyFile
-from model_store.ledger import Ledger
-from model_store.management import Management
-from model_store.ports import with_free
-from model_store.serving import serving
-from model_store.torchserve import Ports, ServerSettings, TorchServe
-from tests.servers.sample_fleets import commit_models, sample_stores
+from model_store.archives.gathering import gather
+from model_store.archives.stored import archive_of
+from model_store.ledger.ledger import Ledger
+from model_store.torchserve.keys import BearerKey, KeyFile
+from model_store.torchserve.management import Management
+from model_store.torchserve.ports import with_free
+from model_store.torchserve.process import Ports, ServerSettings, TorchServe
+from model_store.torchserve.serving import serving
+from tests.samples.fleets import commit_models, sample_stores
 
 ANY_PORTS = Ports(0, 0, 0, 0, 0)
 COLLECTION = "stores"

@@ -12,11 +12,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from model_store.ledger import Ledger
-from model_store.objects import open_objects
-from model_store.retry import RetryPolicy
-from model_store.s3_settings import S3Settings
-from tests.servers.proposals import lowest_of_each
+from model_store.ledger.ledger import Ledger
+from model_store.objects.opening import open_objects
+from model_store.objects.retry import RetryPolicy
+from model_store.objects.s3_settings import S3Settings
+from tests.samples.proposals import lowest_of_each
 
 PATIENT = RetryPolicy(attempts=60, deadline_s=90.0, base_s=0.02, cap_s=1.0, first_contact_attempts=60)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from jobs.cluster import connect
+from jobs.cluster.ray_cluster import connect
 from model_store import open_ledger
 from tests.servers.killed_driver import NUM_DATASETS, NUM_RATES, KilledDriver, champions, stored_keys
 from tests.servers.processes import jobs_below, workers_of

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from model_store.champion_table import rows_to_table
 from model_store.errors import MissingObjectError, RunClaimedError, StoreError, UnknownVersionError
-from model_store.ledger import Ledger
-from model_store.versions import Draft, Version
-from tests.servers.sample_models import store_rows
+from model_store.ledger.champion_table import rows_to_table
+from model_store.ledger.ledger import Ledger
+from model_store.ledger.versions import Draft, Version
+from tests.samples.models import store_rows
 from tests.servers.stores import Place, S3Server
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]

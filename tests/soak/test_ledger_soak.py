@@ -18,13 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from model_store.checkpoints import write_checkpoint
 from model_store.errors import StoreUnreachableError
-from model_store.ledger import Ledger
-from model_store.objects import ObjectStore, open_objects
-from model_store.s3_settings import S3Settings
+from model_store.ledger.checkpoints import write_checkpoint
+from model_store.ledger.ledger import Ledger
+from model_store.objects.opening import open_objects
+from model_store.objects.protocol import ObjectStore
+from model_store.objects.s3_settings import S3Settings
+from tests.samples.models import commit, sample_stack
 from tests.servers import ceph
-from tests.servers.sample_models import commit, sample_stack
 from tests.servers.stores import ACCESS_KEY_ID, ROOT, SECRET_ACCESS_KEY, Place, S3Server
 from tests.soak.ledger_writer import PATIENT
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -14,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("jobs", "model_store", "handler")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ROOMS = {
-    "ray": {"jobs/cluster.py", "jobs/trainers.py"},
-    "torch.distributed": {"jobs/ddp.py"},
-    "boto3": {"model_store/s3.py"},
-    "model_archiver": {"model_store/archive.py"},
+    "ray": {"jobs/cluster/ray_cluster.py", "jobs/cluster/ray_train.py"},
+    "torch.distributed": {"jobs/cluster/ddp.py"},
+    "boto3": {"model_store/objects/s3.py"},
+    "model_archiver": {"model_store/archives/archive.py"},
     "ts": {"handler/linear_handler.py"},
 }
 OF_HANDLER = {"torch", "numpy", "safetensors", "ts"}
@@ -48,11 +49,82 @@ def importers(package: str) -> set[str]:
     return {str(path.relative_to(ROOT)) for path in MODULES if any(within(name, package) for name in imported(path))}
 
 
+def house() -> list[str]:
+    """Return the folders and lone modules of docs/architecture.md, from the top down."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    listed = re.search(r"^## The house$.*?^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert listed
+    return [line.split()[0].rstrip("/") for line in listed[1].splitlines()]
+
+
+HOUSE = house()
+
+
+def room(path: Path) -> str:
+    """Return the entry of the house that a module belongs to: its own, or that of its folder."""
+    own = path.relative_to(ROOT).as_posix()
+    return own if own in HOUSE else str(Path(own).parent)
+
+
+def module_of(name: str) -> Path | None:
+    """Return the file of an imported name of ours: a module, a name within one, or a package."""
+    for dotted in (name, name.rpartition(".")[0]):
+        path = ROOT.joinpath(*dotted.split("."))
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
+
+
+def imported_rooms(path: Path) -> dict[str, str]:
+    """Return the rooms that a module imports from, other than its own, each with a name that it imports."""
+    files = {name: module_of(name) for name in imported(path) if name.split(".")[0] in PACKAGES}
+    return {room(file): name for name, file in files.items() if file is not None and room(file) != room(path)}
+
+
+def stated_importers(folder: str) -> set[str]:
+    """Return who may import a folder, as its `__init__.py` says."""
+    docstring = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
+    stated = re.search(r"^Imported by: (.*?)\.$", docstring, re.MULTILINE | re.DOTALL)
+    assert stated, f"{folder}/__init__.py does not say who may import it"
+    assert re.search(r"^In: ", docstring, re.MULTILINE), folder
+    assert re.search(r"^Out: ", docstring, re.MULTILINE), folder
+    return {name.strip() for name in stated[1].split(",")}
+
+
+FOLDERS = [entry for entry in HOUSE if not entry.endswith(".py")]
+
+
 def test_imports_are_found() -> None:
-    names = imported(ROOT / "jobs" / "engines" / "closed_form.py")
-    assert {"torch.Tensor", "jobs.moments.leaving_out"} <= names
-    relative = imported(ROOT / "jobs" / "config" / "job.py")
-    assert "jobs.config.grid.GridConfig" in relative
+    names = imported(ROOT / "jobs" / "engines" / "closed_form" / "engine.py")
+    assert {"torch.Tensor", "jobs.engines.moments.leaving_out"} <= names
+    relative = imported(ROOT / "handler" / "scoring.py")
+    assert "handler.stack.Stack" in relative
+
+
+def test_house_names_every_module_once() -> None:
+    assert len(set(HOUSE)) == len(HOUSE)
+    assert {room(path) for path in MODULES if path.name != "__init__.py" or path.read_text()} <= set(HOUSE)
+    assert all((ROOT / entry).exists() for entry in HOUSE)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_are_from_below(path: Path) -> None:
+    """No folder imports from one above it, so none imports in a circle."""
+    below = HOUSE[HOUSE.index(room(path)) + 1 :] if room(path) in HOUSE else []
+    assert not {entry: name for entry, name in imported_rooms(path).items() if entry not in below}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_imports_of_a_folder_are_by_those_that_it_names(folder: str) -> None:
+    importing = {room(path) for path in MODULES if folder in imported_rooms(path)}
+    assert importing == stated_importers(folder)
+
+
+def test_unit_tests_mirror_the_folders() -> None:
+    unit = ROOT / "tests" / "unit"
+    folders = {path.parent.relative_to(unit).as_posix() for path in unit.rglob("test_*.py")} - {"."}
+    assert all((ROOT / folder).is_dir() for folder in folders)
 
 
 @pytest.mark.parametrize(("package", "above"), [("model_store", ["jobs"]), ("handler", ["jobs", "model_store"])])
@@ -79,9 +151,8 @@ def test_imports_of_the_handler_are_few_and_its_own_are_relative() -> None:
 
 
 def test_imports_of_the_core_are_of_no_edge() -> None:
-    """Engines, statistics, selection and planning are pure: no file, no cluster, no store."""
-    core = [*(ROOT / "jobs" / "engines").glob("*.py")]
-    core += [ROOT / "jobs" / f"{name}.py" for name in ("moments", "trials", "certificate", "selection", "validation")]
+    """Engines, statistics and selection are pure: no file, no cluster, no store."""
+    core = [*(ROOT / "jobs" / "engines").rglob("*.py"), ROOT / "jobs" / "champions" / "selection.py"]
     edges = ("ray", "boto3", "pyarrow", "pandas", "pathlib", "model_store", "jobs.cluster", "jobs.sources", "jobs.cli")
     for path in core:
         assert not [name for name in imported(path) if any(within(name, edge) for edge in edges)], path.name

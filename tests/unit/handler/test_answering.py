@@ -15,7 +15,7 @@ from handler.payload import MAX_INSTANCES, Request
 from handler.scoring import ServedStack
 from handler.stack import Stack
 from handler.text_table import NameIndex
-from tests.servers.sample_fleets import COLORED, DEEP, PLAIN, sample_stores
+from tests.samples.fleets import COLORED, DEEP, PLAIN, sample_stores
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from handler.description import describe, describe_dataset, example
 from handler.errors import UnknownDatasetError
 from handler.fleet import Fleet
 from handler.payload import Request
-from tests.servers.sample_fleets import sample_stores
+from tests.samples.fleets import sample_stores
 
 
 def test_describe_names_version_datasets_and_features(stores_fleet: Fleet) -> None:

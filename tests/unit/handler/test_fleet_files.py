@@ -11,8 +11,8 @@ from handler.errors import ArchiveFormatError
 from handler.fleet import Fleet
 from handler.fleet_files import INDEX, read, write
 from handler.payload import Request
-from model_store.fleets import GatheredFleet, gather
-from model_store.ledger import Ledger
+from model_store.archives.gathering import GatheredFleet, gather
+from model_store.ledger.ledger import Ledger
 from tests.servers.torchserve import COLLECTION
 
 REQUEST = Request(b'{"instances": [{"dataset": "north", "area": 3}, {"dataset": "east", "area": 1, "color": "red"}]}')

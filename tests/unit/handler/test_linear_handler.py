@@ -10,8 +10,8 @@ import pytest
 from handler.fleet_files import write
 from handler.linear_handler import LinearHandler
 from handler.worker_metrics import WorkerMetrics
-from model_store.fleets import gather
-from model_store.ledger import Ledger
+from model_store.archives.gathering import gather
+from model_store.ledger.ledger import Ledger
 from tests.servers.torchserve import COLLECTION
 
 BODY = b'{"dataset": "north", "instances": [[3, 1]]}'

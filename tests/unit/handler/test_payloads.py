@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from handler.answering import answer
 from handler.fleet import Fleet
 from handler.payload import Request
-from tests.servers.payloads import OK, Payload, hostile, nearly_valid, valid
+from tests.samples.payloads import OK, Payload, hostile, nearly_valid, valid
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
 

@@ -7,7 +7,7 @@ import statsmodels.api as sm
 from handler.encoding import encode
 from handler.scoring import ServedStack, explain, intervals, outside_range, predict
 from handler.stack import Stack
-from tests.servers.sample_fleets import DEEP, NUM_ROWS, fitted
+from tests.samples.fleets import DEEP, NUM_ROWS, fitted
 
 MODEL = np.zeros(1, np.intp)
 

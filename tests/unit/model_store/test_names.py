@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from model_store.blobs import BlobRef
 from model_store.errors import CorruptObjectError, InvalidNameError
 from model_store.names import check_name, check_object_name, number_of, numbered, version_prefix
+from model_store.objects.blobs import BlobRef
 
 
 def test_numbered_keys_sort_as_numbers_do() -> None:

@@ -1,0 +1,107 @@
+"""`verify: true`: the champion is trained again by the plain loop, and the largest difference is told.
+
+Shapes: n rows · d encoded columns.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from jobs.champions.challenger import Challenger, point_values
+from jobs.engines.minibatch.batches import shuffled
+from jobs.engines.minibatch.schedules import learning_rate_factor
+from jobs.engines.moments import scaling_of
+from jobs.engines.settings import TrainingSettings
+from jobs.recipe import Recipe
+from jobs.sources.dataset import Dataset
+from jobs.training.datasets import rows_of
+
+
+def verify(dataset: Dataset, challenger: Challenger, recipe: Recipe) -> dict[str, float]:
+    """Return the largest differences of weights and of predictions between a model and `plain_loop`, absolute.
+
+    The loop is run to the epoch that was kept, on the same rows, in the same units.
+    """
+    rows = rows_of(dataset)
+    settings = recipe.settings
+    kept = challenger.trained.trained
+    scaling = scaling_of(kept, settings.bias) if settings.normalize else None
+    samples = rows.samples(torch.float32, scaling, without=0 if rows.num_parts == 1 else None)
+    epochs = int(challenger.trained.result.epoch_mg[0, challenger.point])
+    weight_p = plain_loop(
+        samples.x_nd, samples.y_n, point_values(challenger.trained, challenger.point), settings, epochs
+    )
+    if scaling is not None:
+        weight_p = scaling.fold_back(weight_p[None], settings.bias)[0]
+    ours_p = challenger.trained.result.weight_mgp[0, challenger.point]
+    x_nd = rows.x_nd.double()
+    ours_n, theirs_n = _predict(x_nd, ours_p), _predict(x_nd, weight_p)
+    return {
+        "max_weight_difference": (ours_p - weight_p).abs().max().item(),
+        "max_prediction_difference": (ours_n - theirs_n).abs().max().item(),
+    }
+
+
+def _predict(x_nd: Tensor, weight_p: Tensor) -> Tensor:
+    d = x_nd.shape[1]
+    return x_nd @ weight_p[:d] + (weight_p[d] if len(weight_p) > d else 0.0)
+
+
+def plain_loop(
+    x_nd: Tensor, y_n: Tensor, point: dict[str, float | bool], settings: TrainingSettings, epochs: int
+) -> Tensor:
+    """Return the weights (p,) float64 of `nn.Linear`, a loss of torch.nn and an optimiser of torch.optim, step by step.
+
+    The schedule is that of the whole training, of which the first `epochs` are run.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = nn.Linear(x_nd.shape[1], 1, bias=settings.bias)
+    loss_function = _loss(settings.loss, point)
+    optimizer = _optimizer(model, settings, point)
+    y_n1 = y_n[:, None]
+    for epoch in range(1, epochs + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = point["learning_rate"] * learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
+        for rows_b in _batches(len(x_nd), settings, epoch):
+            optimizer.zero_grad()
+            loss_function(model(x_nd[rows_b]), y_n1[rows_b]).backward()
+            optimizer.step()
+    parts = [model.weight.detach()[0]] + ([model.bias.detach()] if settings.bias else [])
+    return torch.cat(parts).double()
+
+
+def _batches(num_rows: int, settings: TrainingSettings, epoch: int) -> list[Tensor]:
+    size = settings.batch_size
+    if size is None or size >= num_rows:
+        return [torch.arange(num_rows)]
+    return list(torch.split(shuffled(num_rows, size, settings.seed, epoch)[0], size))
+
+
+def _loss(name: str, point: dict[str, float | bool]) -> nn.Module:
+    if name == "huber":
+        return nn.HuberLoss(delta=point["huber_delta"])
+    if name == "mae":
+        return nn.L1Loss()
+    return nn.MSELoss() if name == "mse" else _PinballLoss(point["quantile"])
+
+
+class _PinballLoss(nn.Module):
+    def __init__(self, quantile: float) -> None:
+        super().__init__()
+        self.quantile = quantile
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        above = target - prediction
+        return torch.maximum(self.quantile * above, (self.quantile - 1) * above).mean()
+
+
+def _optimizer(model: nn.Module, settings: TrainingSettings, point: dict[str, float | bool]) -> torch.optim.Optimizer:
+    rate, decay = float(point["learning_rate"]), float(point["weight_decay"])
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), rate, settings.betas, settings.eps, decay)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), rate, settings.betas, settings.eps, decay)
+    momentum, nesterov = float(point["momentum"]), bool(point["nesterov"])
+    return torch.optim.SGD(model.parameters(), rate, momentum=momentum, weight_decay=decay, nesterov=nesterov)

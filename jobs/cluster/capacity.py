@@ -1,0 +1,63 @@
+"""Whether a cluster has room for a task, or for the ranks of a gang, if all that is there were free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobs.cluster.tasks import GangSize, Task
+
+
+@dataclass(frozen=True)
+class Node:
+    """A live node and what it has in all."""
+
+    num_cpus: float
+    num_gpus: float
+
+
+def shortage(task: Task, nodes: Sequence[Node]) -> str | None:
+    """Return what a task needs and what there is, or None if some node has it all."""
+    if any(task.num_cpus <= node.num_cpus and task.num_gpus <= node.num_gpus for node in nodes):
+        return None
+    needs = _amounts(task.num_cpus, task.num_gpus)
+    return f"block '{task.key}' needs {needs} on one node; the cluster has {_listed(nodes)}"
+
+
+def gang_shortage(size: GangSize, nodes: Sequence[Node]) -> str | None:
+    """Return what the ranks of a gang need and what there is, or None if there is room for all; a rank has one node."""
+    cpus, gpus, number = size.cpus_per_worker, size.gpus_per_worker, size.num_workers
+    for name, wanted, there in (
+        ("CPU", cpus * number, sum(node.num_cpus for node in nodes)),
+        ("GPU", gpus * number, sum(node.num_gpus for node in nodes)),
+    ):
+        if wanted > there:
+            return f"{number} ranks need {_amount(wanted, name)}; the cluster has {there:g}"
+    room = [_num_ranks(size, node) for node in nodes]
+    if size.placement == "strict_pack" and max(room) < number:
+        needs = _amounts(cpus * number, gpus * number)
+        return f"{number} ranks packed strictly need {needs} on one node; the cluster has {_listed(nodes)}"
+    if sum(room) < number:
+        return f"{number} ranks need {_amounts(cpus, gpus)} each on one node; the cluster has {_listed(nodes)}"
+    return None
+
+
+def _num_ranks(size: GangSize, node: Node) -> int:
+    """Return how many ranks a node has room for."""
+    needs = ((node.num_cpus, size.cpus_per_worker), (node.num_gpus, size.gpus_per_worker))
+    return min((int(there / wanted + 1e-9) for there, wanted in needs if wanted), default=size.num_workers)
+
+
+def _listed(nodes: Sequence[Node]) -> str:
+    there = ", ".join(_amounts(node.num_cpus, node.num_gpus) for node in nodes[:8]) or "no node"
+    more = f" and {len(nodes) - 8} more" if len(nodes) > 8 else ""
+    return f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}: {there}{more}"
+
+
+def _amounts(num_cpus: float, num_gpus: float) -> str:
+    amounts = [_amount(num_cpus, "CPU")] + ([_amount(num_gpus, "GPU")] if num_gpus else [])
+    return " and ".join(amounts)
+
+
+def _amount(number: float, name: str) -> str:
+    return f"{number:g} {name}{'' if number == 1 else 's'}"

@@ -1,0 +1,170 @@
+"""The one room where torch.distributed lives: ranks that train a block together.
+
+Each rank has some of the rows, and writes their share of the gradient out. DistributedDataParallel, around the wide
+linear layer of the block, adds the shares up: once a step for the whole grid. It takes the mean over ranks, so a share
+is weighted by the number of ranks; no batch is padded, and a rank without rows adds zeros.
+
+Shapes: q columns of z · w columns of a product (the grid points, and what makes it fast).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from jobs.engines.minibatch.ranks import Reduce, leave
+from jobs.errors import ClusterError
+
+TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Gang:
+    """The ranks of the process group of this process; `timeout_s` is what each collective is given.
+
+    Gradients are added up by the thread `beside`, if there is one, while this one goes on.
+    """
+
+    rank: int
+    number: int
+    device: torch.device
+    timeout_s: float
+    beside: ThreadPoolExecutor | None = None
+
+    def total(self, value: Tensor, what: str) -> Tensor:
+        """Return the sum over the ranks. Raises ClusterError if one does not answer in time."""
+        total = value.detach().to(self.device, copy=True)
+        with self._waiting(what):
+            dist.all_reduce(total)
+        return total.to(value.device)
+
+    def reducer(self, weight_qw: Tensor) -> Reduce:
+        """Return what adds the shares of a gradient up, through DistributedDataParallel; one rank adds nothing."""
+        if self.number == 1:
+            return leave
+        reduction = Reduction(weight_qw)
+
+        def reduce(gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
+            gradient_qw.mul_(self.number)
+            if self.beside is None:
+                with self._waiting("a gradient"):
+                    reduction.add_up(gradient_qw)
+                return
+            added_up = self.beside.submit(reduction.add_up, gradient_qw)
+            meanwhile()
+            with self._waiting("a gradient"):
+                added_up.result()
+
+        return reduce
+
+    @contextmanager
+    def _waiting(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as exc:  # what torch.distributed raises
+            reason = " ".join(str(exc).split())[:300]
+            raise ClusterError(
+                f"rank {self.rank} of {self.number} did not get {what} from the others (timeout {self.timeout_s:g} s): "
+                f"{reason}. A rank was lost, or is slower than that; run again to go on"
+            ) from exc
+
+
+class _Wide(nn.Module):
+    """The wide linear layer of a block. Its gradient is known without a forward pass: it is handed to the weights."""
+
+    def __init__(self, weight_qw: Tensor) -> None:
+        super().__init__()
+        num_inputs, num_outputs = weight_qw.shape
+        self.linear = nn.Linear(num_inputs, num_outputs, bias=False, device="meta")
+        self.linear.weight = nn.Parameter(weight_qw.T)
+
+    def forward(self) -> Tensor:
+        return self.linear.weight.view_as(self.linear.weight)
+
+
+class Reduction:
+    """DistributedDataParallel around the wide layer, and the graph from its gradient to its weights, which stays."""
+
+    def __init__(self, weight_qw: Tensor) -> None:
+        self._layer = _Wide(weight_qw)
+        self._model = DistributedDataParallel(self._layer, gradient_as_bucket_view=True, init_sync=False)
+        self._given_wq = self._model()
+        self._num_forward = 1
+
+    def add_up(self, gradient_qw: Tensor) -> None:
+        """Replace a gradient by its mean over the ranks."""
+        weight_wq = self._layer.linear.weight
+        weight_wq.grad = None
+        self._given_wq.backward(gradient_qw.T, retain_graph=True)
+        gradient_qw.copy_(self._mean_wq().T)
+        if self._num_forward < 2:  # the second builds the buckets again
+            self._given_wq = self._model()
+            self._num_forward += 1
+        else:  # all that a forward pass would do, in a third of its time
+            self._model.reducer.prepare_for_backward([])
+
+    def _mean_wq(self) -> Tensor:
+        gradient_wq = self._layer.linear.weight.grad
+        assert gradient_wq is not None  # noqa: S101 - backward has set it
+        return gradient_wq
+
+
+@contextmanager
+def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[Gang]:
+    """Join the ranks that the environment names, as torchrun and Ray Train do; leave them at the end.
+
+    A process group that is there already is used, and stays. Else the machine is ours, and each rank keeps to its share
+    of the cores. Raises ClusterError if the others do not come in time.
+    """
+    ours = not dist.is_initialized()
+    if ours:
+        if "RANK" not in os.environ:
+            raise ClusterError(
+                "the environment names no ranks: start it by 'torchrun --nproc-per-node N -m jobs.cli.torchrun'"
+            )
+        rank, number = os.environ["RANK"], os.environ["WORLD_SIZE"]
+        try:
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        except (RuntimeError, ValueError) as exc:
+            reason = " ".join(str(exc).split())[:300]
+            raise ClusterError(f"rank {rank} of {number} did not meet the others in {timeout_s:g} s: {reason}") from exc
+        _keep_to_own_cores()
+    # A GPU waits for the others by itself; a CPU would be idle.
+    beside = ThreadPoolExecutor(1, "gradient") if device.type == "cpu" and dist.get_world_size() > 1 else None
+    try:
+        yield Gang(dist.get_rank(), dist.get_world_size(), device, timeout_s, beside)
+    finally:
+        if beside is not None:
+            beside.shutdown(wait=False)
+        if ours:
+            dist.destroy_process_group()
+
+
+def _keep_to_own_cores() -> None:
+    """Divide the cores among the ranks of this machine: else the threads that wait push those that work around."""
+    number = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if number > 1 and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        share = len(cores) // number
+        if share > 0:
+            begin = int(os.environ["LOCAL_RANK"]) * share
+            os.sched_setaffinity(0, cores[begin : begin + share])
+
+
+def own_device(*, use_gpu: bool) -> torch.device:
+    """Return the device of this rank: the GPU of its place on its node, or the CPU."""
+    if not use_gpu:
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device

@@ -1,0 +1,257 @@
+"""The one room where Ray lives: a cluster is joined or started, and plain functions are run on it.
+
+A task is a function of the package and its arguments. A worker, node or memory that is lost costs a task one of its
+tries; an error that the function itself raised is the task's answer, and is not tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+
+from jobs.cluster.addresses import LOCAL, is_client, is_ray_job, no_cluster, require_listener, resolve_address
+from jobs.cluster.capacity import Node, shortage
+from jobs.cluster.checkpoint_stream import Saved, Saves, Value, stream
+from jobs.cluster.memory import give_back_memory
+from jobs.cluster.process import own_packages, sigterm_kept
+from jobs.cluster.tasks import Attempt, Outcome, Patience, Task
+from jobs.errors import ClusterError
+
+logger = logging.getLogger(__name__)
+
+LOST = (WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
+PART_RETRIES = 3
+IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: a slot never idles, and memory is bounded
+POLL_S = 0.5
+NODE_LOSS_S = 5.0  # what a node that restarts is given, before it is said that no node has room
+
+OnSaved = Callable[[Saved], None]
+
+
+@ray.remote(max_retries=0)
+def _call(function: Callable[..., Any], num_threads: int, *arguments: Any) -> Any:
+    _use_threads(num_threads)
+    try:
+        return function(*arguments)
+    finally:
+        give_back_memory()
+
+
+@ray.remote(max_retries=0, num_returns="streaming")
+def _stream(function: Callable[..., Any], num_threads: int, saved: dict[str, bytes], *arguments: Any) -> Iterator[Any]:
+    def work(*all_arguments: Any) -> Any:
+        _use_threads(num_threads)  # in the thread that works: the number is each thread's own
+        return function(*all_arguments)
+
+    yield from stream(work, arguments, saved)
+
+
+@ray.remote(max_retries=0)
+def _call_saving(function: Callable[..., Any], num_threads: int, saved: dict[str, bytes], *arguments: Any) -> Any:
+    _use_threads(num_threads)
+    return function(*arguments, Saves(saved, lambda _: None))
+
+
+def _use_threads(number: int) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, number))
+
+
+def live_nodes() -> list[Node]:
+    """Return the nodes of the cluster that are alive, each with what it has in all."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster that this process is connected to."""
+
+    address: str
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The CPUs and GPUs of all nodes."""
+        nodes = live_nodes()
+        return {"CPU": sum(node.num_cpus for node in nodes), "GPU": sum(node.num_gpus for node in nodes)}
+
+    def put(self, value: Any) -> Any:
+        """Return a reference to a value that tasks read without a copy; put what several tasks share once."""
+        return ray.put(value)
+
+    def run(
+        self, tasks: Iterable[Task], patience: Patience | None = None, on_saved: OnSaved | None = None
+    ) -> Iterator[Outcome]:
+        """Yield what each task came to, as they end; `on_saved` gets what tasks save on their way. A task that has
+        ended is let go: if nobody else holds its arguments, the cluster frees them.
+
+        Raises ClusterError if one can never fit the cluster, or after `patience.timeout_s`. Whoever stops listening, by
+        an error or an interrupt, has the rest cancelled.
+        """
+        run = _Run(self.address, patience or Patience(), on_saved or (lambda _: None))
+        run.waiting.extend(Attempt(task, saved=dict(task.saved)) for task in tasks)
+        run.require_room()
+        try:
+            yield from run.outcomes()
+        except RayError as exc:
+            raise ClusterError(f"the cluster at '{self.address}' failed: {_line(exc)}; run again to go on") from exc
+        finally:
+            for reference in run.running:
+                ray.cancel(reference, force=True)
+
+
+@dataclass
+class _Run:
+    """Tasks that wait and tasks that run, by the reference (or the stream) that Ray gave for each."""
+
+    address: str
+    patience: Patience
+    on_saved: OnSaved
+    waiting: deque[Attempt] = field(default_factory=deque)
+    running: dict[Any, Attempt] = field(default_factory=dict)
+    started_at: float = field(default_factory=time.monotonic)
+
+    def require_room(self) -> None:
+        """Wait, as long as patience has it, until every task fits some node. Raises ClusterError."""
+        deadline = time.monotonic() + self.patience.wait_for_resources_s
+        tasks = [attempt.task for attempt in self.waiting]
+        while (short := next(filter(None, (shortage(task, live_nodes()) for task in tasks)), None)) is not None:
+            if time.monotonic() >= deadline:
+                raise ClusterError(f"{short} at '{self.address}'; {self.patience.remedy}")
+            logger.info("%s: waiting for the cluster to grow", short)
+            time.sleep(POLL_S)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield the outcomes, keeping as many tasks in flight as there are slots."""
+        while self.waiting or self.running:
+            self._submit_some()
+            ready, _ = ray.wait(list(self.running), num_returns=1, timeout=POLL_S)
+            for reference in ready:
+                if (outcome := self._collect(reference)) is not None:
+                    yield outcome
+            if not ready:
+                yield from self._homeless()
+            self._give_up_in_time()
+
+    def _submit_some(self) -> None:
+        if not self.waiting:
+            return
+        slots = max(1, int(sum(node.num_cpus for node in live_nodes())))
+        while self.waiting and len(self.running) < IN_FLIGHT_PER_SLOT * slots:
+            attempt = self.waiting.popleft()
+            self.running[_submit(attempt, self.address)] = attempt
+
+    def _collect(self, reference: Any) -> Outcome | None:
+        """Return what a task came to; None if it goes on, or is to be tried again."""
+        attempt = self.running[reference]
+        try:
+            streams = attempt.task.saves and not is_client(self.address)
+            item = ray.get(next(reference) if streams else reference)
+        except RayTaskError as exc:
+            del self.running[reference]
+            cause = exc.cause if isinstance(exc.cause, Exception) else exc
+            return self._lost(attempt, cause) if isinstance(cause, MemoryError) else attempt.failed(cause)
+        except LOST as exc:
+            del self.running[reference]
+            return self._lost(attempt, exc)
+        if isinstance(item, Saved):
+            attempt.saved[item.name] = item.data
+            self.on_saved(item)
+            return None
+        del self.running[reference]
+        return attempt.ended(item.value if isinstance(item, Value) else item)
+
+    def _lost(self, attempt: Attempt, error: Exception) -> Outcome | None:
+        outcome = attempt.lost(error, self.patience.max_failures)
+        if outcome is None:
+            self.waiting.appendleft(attempt)
+        return outcome
+
+    def _homeless(self) -> Iterator[Outcome]:
+        """Yield an error for each task for which no node has had room for too long, as nodes were lost."""
+        nodes, now = live_nodes(), time.monotonic()
+        for reference, attempt in list(self.running.items()):
+            short = shortage(attempt.task, nodes)
+            if short is None:
+                attempt.homeless_since = None
+                continue
+            attempt.homeless_since = attempt.homeless_since or now
+            if now - attempt.homeless_since > max(NODE_LOSS_S, self.patience.wait_for_resources_s):
+                del self.running[reference]
+                ray.cancel(reference, force=True)
+                lost = "; ".join(["nodes were lost", *attempt.failures[-1:]])
+                yield attempt.failed(ClusterError(f"{short} at '{self.address}'; {lost}; {self.patience.remedy}"))
+
+    def _give_up_in_time(self) -> None:
+        limit_s = self.patience.timeout_s
+        if limit_s is not None and time.monotonic() - self.started_at > limit_s and (self.waiting or self.running):
+            unfinished = len(self.waiting) + len(self.running)
+            raise ClusterError(
+                f"the cluster at '{self.address}' did not end {unfinished} blocks in timeout_s = {limit_s:g} s; what "
+                "is finished is kept: run again to go on, or set a larger 'training.timeout_s'"
+            )
+
+
+def _submit(attempt: Attempt, address: str) -> Any:
+    """Start a task; one that was lost goes to the node with most room, as its own may be the reason."""
+    task = attempt.task
+    options: dict[str, Any] = {"num_cpus": task.num_cpus, "num_gpus": task.num_gpus, "name": task.key}
+    if attempt.failures:
+        options["scheduling_strategy"] = "SPREAD"
+    if task.saves:
+        saving = _call_saving if is_client(address) else _stream  # Ray's client has no streams: nothing is saved then
+        return saving.options(**options).remote(task.function, int(task.num_cpus), attempt.saved, *task.arguments)
+    if task.num_parts:
+        # Ray makes a lost part again by itself: only it knows, when another task asks for the part.
+        options |= {"num_returns": 1 + task.num_parts, "max_retries": PART_RETRIES}
+    references = _call.options(**options).remote(task.function, int(task.num_cpus), *task.arguments)
+    if not task.num_parts:
+        return references
+    attempt.parts = tuple(references[1:])
+    return references[0]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def connect(address: str | None = None) -> Iterator[Cluster]:
+    """Join the cluster at `address`, at RAY_ADDRESS, or of the Ray job this runs in; else start one on this machine.
+
+    `local` always starts one. It is left, or stopped, at the end. Raises ClusterError if it can't be reached.
+    """
+    target = resolve_address(address)
+    options: dict[str, Any] = {"address": target, "logging_level": logging.WARNING, "log_to_driver": False}
+    if target == LOCAL:
+        options["include_dashboard"] = False
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it says that there is a token
+    elif not is_ray_job():
+        options["runtime_env"] = {"py_modules": own_packages()}
+    require_listener(target)
+    with sigterm_kept():  # ray.init sets one that ends the program by another exit code
+        try:
+            ray.init(**options)
+        except (ConnectionError, ValueError, RuntimeError, RayError) as exc:
+            raise no_cluster(target, exc) from exc
+    try:
+        yield Cluster(target)
+    finally:
+        ray.shutdown()

@@ -1,0 +1,190 @@
+"""The certificate: what is known of a dataset and its grid before a step is taken.
+
+The Hessian's spectrum gives the stability limit of gradient descent and its best rate; the closed form gives, for each
+grid point of full-batch gradient descent, whether it converges, by how much it misses, or the epoch where it diverges.
+
+Shapes: m datasets · g grid points · p weights.
+Source: Nocedal & Wright, Numerical Optimization, 3.3; Goh, Why Momentum Really Works (2017).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+from jobs.engines.closed_form.descent import Descent, prepare
+from jobs.engines.closed_form.divergence import divergence_epoch
+from jobs.engines.closed_form.spectrum import spectrum
+from jobs.engines.curves import converged_by_gap
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.moments import Moments, scaling_of
+from jobs.engines.settings import TrainingSettings
+
+MAX_EPOCHS = 10**9
+NUM_AUTOMATIC_RATES = 12
+Outlook = Literal["converges", "diverges", "not converged", "unknown"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a grid point will do.
+
+    `gap` is the share of the target's variance that the last epoch's predictions still miss; `diverges_at` the epoch
+    whose loss is infinite in float32; `epochs_needed` an epoch count at which the gap is closed, where one below 1e9
+    is known.
+    """
+
+    learning_rate: float
+    outlook: Outlook
+    gap: float | None = None
+    diverges_at: int | None = None
+    epochs_needed: int | None = None
+
+    def text(self, epochs: int) -> str:
+        """Return the verdict in words."""
+        if self.outlook == "diverges":
+            return f"diverges at epoch {self.diverges_at}"
+        if self.outlook == "unknown":
+            return "not known before training: the closed form is of full-batch sgd on mse"
+        if self.outlook == "converges":
+            return f"converges (gap {self.gap:.1e} after {epochs} epochs)"
+        needed = f"; {self.epochs_needed} epochs would do" if self.epochs_needed else ""
+        return f"not converged (gap {self.gap:.1e} after {epochs} epochs{needed})"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """λmin, λmax, their ratio, the stability limit 2/λmax, the best rate 2/(λmax + λmin); a verdict for each point.
+
+    `condition_number_normalized` is that of the same features scaled to mean 0 and variance 1.
+    """
+
+    dataset: str
+    num_rows: int
+    eigenvalue_min: float
+    eigenvalue_max: float
+    condition_number: float
+    condition_number_normalized: float
+    stability_limit: float
+    best_rate: float
+    epochs: int
+    verdicts: tuple[Verdict, ...]
+    advice: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the certificate for a JSON document; an infinite condition number is null."""
+        fields = asdict(self)
+        return {key: None if value == math.inf else value for key, value in fields.items()}
+
+
+def certify(
+    dataset: str, moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings
+) -> Certificate:
+    """Return the certificate of one dataset (m = 1) from the moments of its training rows."""
+    descent = prepare(moments, hyperparameters, settings)
+    eigenvalue_p = descent.spectrum.eigenvalue_mp[0]
+    largest, smallest = eigenvalue_p[-1].item(), eigenvalue_p[0].item()
+    condition = largest / smallest if smallest > 0 else math.inf
+    normalized = condition if settings.normalize else _normalized_condition(moments, settings.bias)
+    verdicts = _verdicts(descent, settings) if settings.is_gradient_descent(moments.num_rows_m[0].item()) else ()
+    positive = descent.spectrum.smallest_positive_m[0].item()
+    certificate = Certificate(
+        dataset=dataset,
+        num_rows=int(moments.num_rows_m[0].item()),
+        eigenvalue_min=smallest,
+        eigenvalue_max=largest,
+        condition_number=condition,
+        condition_number_normalized=normalized,
+        stability_limit=2 / largest,
+        best_rate=2 / (largest + positive),
+        epochs=settings.epochs,
+        verdicts=verdicts or _unknown(hyperparameters),
+    )
+    advice = _advice(certificate, settings) if verdicts else None
+    return Certificate(**{**certificate.__dict__, "advice": advice})
+
+
+def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = NUM_AUTOMATIC_RATES) -> torch.Tensor:
+    """Return learning rates around the stability limit of each dataset, rising, (m, number) float64.
+
+    They are log-spaced from a thousandth of the limit 2/λmax to 0.95 of it. For full-batch gradient descent the
+    nearest to the analytically best rate, 2/(λmax + λmin), is that rate itself. Adam's steps do not scale with the
+    gradient: its rates are log-spaced from 0.0001 to 1.
+    """
+    if settings.optimizer != "sgd":
+        return torch.logspace(-4, 0, number, dtype=torch.float64).expand(moments.num_datasets, -1)
+    trained = scaling_of(moments, settings.bias).apply(moments) if settings.normalize else moments
+    basis = spectrum(trained, settings.bias)
+    limit_m1 = 2 / basis.largest_m[:, None]
+    rate_mg = limit_m1 * torch.logspace(-3, math.log10(0.95), number, dtype=torch.float64)
+    if not settings.is_gradient_descent(math.inf):
+        return rate_mg
+    best_m1 = 2 / (basis.largest_m + basis.smallest_positive_m)[:, None]
+    nearest_m1 = (rate_mg.log() - best_m1.log()).abs().argmin(1, keepdim=True)
+    return rate_mg.scatter(1, nearest_m1, best_m1).sort(1).values
+
+
+def _verdicts(descent: Descent, settings: TrainingSettings) -> tuple[Verdict, ...]:
+    diverges_at_g = divergence_epoch(descent, settings.epochs)[0]
+    gap_g = _gap_after(descent, torch.full_like(diverges_at_g, settings.epochs))
+    needed_g = _epochs_needed(descent)
+    converged_g = converged_by_gap(gap_g)
+    verdicts = []
+    for g, rate in enumerate(descent.hyperparameters.learning_rate_mg[0].tolist()):
+        if diverges_at_g[g] > 0:
+            verdicts.append(Verdict(rate, "diverges", diverges_at=int(diverges_at_g[g])))
+        elif converged_g[g]:
+            verdicts.append(Verdict(rate, "converges", gap=gap_g[g].item()))
+        else:
+            needed = int(needed_g[g]) if needed_g[g] > 0 else None
+            verdicts.append(Verdict(rate, "not converged", gap=gap_g[g].item(), epochs_needed=needed))
+    return tuple(verdicts)
+
+
+def _gap_after(descent: Descent, epochs_g: torch.Tensor) -> torch.Tensor:
+    return descent.gap(descent.displacement(epochs_g[None, :, None])[:, :, 0])[0]
+
+
+def _epochs_needed(descent: Descent) -> torch.Tensor:
+    """Return, by bisection, an epoch count at which each gap is closed, int64 (g,); 0 where a billion would not do."""
+    upper_g = torch.full((descent.hyperparameters.num_points,), MAX_EPOCHS)
+    lower_g = torch.zeros_like(upper_g)
+    within_g = converged_by_gap(_gap_after(descent, upper_g))
+    while bool(((upper_g - lower_g) > 1).any()):
+        middle_g = (lower_g + upper_g) // 2
+        closed_g = converged_by_gap(_gap_after(descent, middle_g))
+        upper_g = torch.where(closed_g, middle_g, upper_g)
+        lower_g = torch.where(closed_g, lower_g, middle_g)
+    return torch.where(within_g, upper_g, 0)
+
+
+def _unknown(hyperparameters: Hyperparameters) -> tuple[Verdict, ...]:
+    return tuple(Verdict(rate, "unknown") for rate in hyperparameters.learning_rate_mg[0].tolist())
+
+
+def _normalized_condition(moments: Moments, bias: bool) -> float:
+    eigenvalue_p = spectrum(scaling_of(moments, bias).apply(moments), bias).eigenvalue_mp[0]
+    smallest = eigenvalue_p[0].item()
+    return eigenvalue_p[-1].item() / smallest if smallest > 0 else math.inf
+
+
+def _advice(certificate: Certificate, settings: TrainingSettings) -> str | None:
+    """Return one sentence where no grid point converges: why, and what to do."""
+    if any(verdict.outlook == "converges" for verdict in certificate.verdicts):
+        return None
+    limit = f"{certificate.stability_limit:.4g}"
+    why = (
+        f"no learning rate of the grid converges in {settings.epochs} epochs: above {limit} (2/λmax) descent diverges, "
+        f"and below it the slowest direction is {certificate.condition_number:.2g} times slower than the fastest"
+    )
+    if certificate.condition_number == math.inf:
+        return f"{why}, as the features are linearly dependent: remove one of them"
+    if not settings.normalize and certificate.condition_number_normalized < certificate.condition_number / 2:
+        scaled = f"{certificate.condition_number_normalized:.2g}"
+        return f"{why}: set 'training.normalize: true', with which that is {scaled} times"
+    if all(verdict.outlook == "diverges" for verdict in certificate.verdicts):
+        return f"{why}: set 'grid.learning_rate: auto', or rates below {limit}"
+    return f"{why}: set 'grid.learning_rate: auto', or more epochs"

@@ -1,0 +1,54 @@
+"""When a trial diverges: the epoch at which the loop's own loss, in float32, becomes infinite.
+
+Shapes: m datasets · g grid points.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jobs.engines.closed_form.descent import Descent
+from jobs.engines.moments import mse
+
+FLOAT32_MAX = torch.finfo(torch.float32).max
+
+
+def earlier(a_mg: Tensor, b_mg: Tensor) -> Tensor:
+    """Return the earlier of two epochs of divergence; 0 stands for none."""
+    never = torch.iinfo(torch.int64).max
+    first = torch.minimum(a_mg.masked_fill(a_mg == 0, never), b_mg.masked_fill(b_mg == 0, never))
+    return first.masked_fill(first == never, 0)
+
+
+def divergence_epoch(descent: Descent, epochs: int) -> Tensor:
+    """Return the first epoch whose loss, summed in float32 before its step, is infinite; 0 where none is; (m, g) int64.
+
+    The sum of squares along a diverging direction only grows, so the first epoch is found by bisection.
+    """
+    shape = descent.hyperparameters.learning_rate_mg.shape
+    epoch_mg = torch.zeros(shape, dtype=torch.int64)
+    diverged_mg = _overflows(descent, torch.full(shape, epochs, dtype=torch.int64))
+    if bool(diverged_mg.any()):
+        index_m, index_g = diverged_mg.any(1).nonzero()[:, 0], diverged_mg.any(0).nonzero()[:, 0]
+        found_mg = _bisect(descent.take(index_m, index_g), epochs)
+        epoch_mg[index_m[:, None], index_g] = torch.where(diverged_mg[index_m[:, None], index_g], found_mg, 0)
+    return epoch_mg
+
+
+def _bisect(descent: Descent, epochs: int) -> Tensor:
+    shape = descent.hyperparameters.learning_rate_mg.shape
+    upper_mg = torch.full(shape, epochs, dtype=torch.int64)
+    lower_mg = torch.full(shape, -1, dtype=torch.int64)
+    while bool(((upper_mg - lower_mg) > 1).any()):
+        middle_mg = (lower_mg + upper_mg + 1) // 2
+        over_mg = _overflows(descent, middle_mg)
+        upper_mg = torch.where(over_mg, middle_mg, upper_mg)
+        lower_mg = torch.where(over_mg, lower_mg, middle_mg)
+    return (upper_mg + 1).clamp(max=epochs)
+
+
+def _overflows(descent: Descent, steps_mg: Tensor) -> Tensor:
+    weight_mgp = descent.raw(descent.weights(descent.displacement(steps_mg[:, :, None])))[:, :, 0]
+    squares_mg = mse(descent.moments, weight_mgp, descent.bias) * descent.moments.num_rows_m[:, None]
+    return ~(squares_mg <= FLOAT32_MAX)

@@ -1,0 +1,214 @@
+"""The closed_form engine: full-batch gradient descent on squared error, without taking a step.
+
+The data enter only through their cross-products, so every learning rate, momentum, weight decay and epoch count is
+answered from one pass over the data. Float64 throughout. A trial whose loop would overflow float32 is reported as
+diverged at the epoch where the loop's loss becomes infinite.
+
+Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and the bias last where there is one).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from jobs.engines.closed_form.descent import prepare
+from jobs.engines.closed_form.divergence import divergence_epoch, earlier
+from jobs.engines.closed_form.quadratic import loss_along, reached
+from jobs.engines.closed_form.spectrum import hessian
+from jobs.engines.curves import best_epoch_index, converged_by_gap
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.moments import Moments, leaving_out, scaling_of
+from jobs.engines.settings import TrainingSettings, evaluated_epochs
+from jobs.engines.trials import BlockResult
+
+MAX_ELEMENTS = 4_000_000  # of a temporary (m, g, e, p): 32 MB
+
+
+def train(
+    moments: Moments,
+    held_out: Sequence[Moments],
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    *,
+    want_curves: bool = True,
+) -> BlockResult:
+    """Return the trials of every dataset at every grid point.
+
+    `moments` are of all rows. `held_out` is empty (no validation), one part (trained on the rest of the rows), or the
+    folds (each is scored by a model of the other rows, the scores pooled; the kept weights are of all rows).
+    Without `want_curves` the curves hold the last epoch alone; where the loss can't rise, nothing else is computed.
+    """
+    started = time.perf_counter()
+    epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations)
+    if want_curves or held_out:
+        chunk = _train_all(moments, held_out, hyperparameters, settings, epochs_e, want_curves=want_curves)
+    else:
+        chunk = _train_by_need(moments, hyperparameters, settings, epochs_e)
+    result = _result(chunk, epochs_e, time.perf_counter() - started)
+    return result if want_curves else result.last_epoch_only()
+
+
+def _train_by_need(
+    moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings, epochs_e: Tensor
+) -> _Chunk:
+    """Train with the last epoch alone where the loss falls with every epoch, and with all evaluated ones elsewhere."""
+    steady_g = _falls_steadily(moments, hyperparameters, settings)
+    order_g = torch.cat([steady_g.nonzero()[:, 0], (~steady_g).nonzero()[:, 0]])
+    num_steady = int(steady_g.sum())
+    parts = []
+    for index_g, evaluated_e in ((order_g[:num_steady], epochs_e[-1:]), (order_g[num_steady:], epochs_e)):
+        if len(index_g):
+            part = _train_all(moments, (), hyperparameters.take(index_g), settings, evaluated_e, want_curves=False)
+            parts.append(part.last_epoch_only())
+    return _join(parts, dim=1).points(order_g.argsort())
+
+
+def _falls_steadily(moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Tensor:
+    """Return at which grid points the training loss falls with every epoch, for every dataset, (g,) bool.
+
+    That is so without momentum and weight decay, below the stability limit; the last epoch is then the best.
+    """
+    trained = scaling_of(moments, settings.bias).apply(moments) if settings.normalize else moments
+    # The trace bounds the largest eigenvalue from above.
+    trace_m1 = hessian(trained, settings.bias).diagonal(dim1=1, dim2=2).sum(1)[:, None]
+    plain_g = (hyperparameters.momentum_g == 0) & (hyperparameters.weight_decay_g == 0)
+    steady_g: Tensor = plain_g & (hyperparameters.learning_rate_mg * trace_m1 < 2).all(0)
+    return steady_g
+
+
+def _train_all(
+    moments: Moments,
+    held_out: Sequence[Moments],
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    epochs_e: Tensor,
+    *,
+    want_curves: bool,
+) -> _Chunk:
+    """Train in chunks of datasets whose temporaries stay small."""
+    per_dataset = hyperparameters.num_points * len(epochs_e) * (moments.num_columns + 1)
+    step = max(1, MAX_ELEMENTS // per_dataset)
+    return _join(
+        [
+            _train_chunk(
+                moments.take(slice(start, start + step)),
+                [part.take(slice(start, start + step)) for part in held_out],
+                hyperparameters.datasets(start, start + step),
+                settings,
+                epochs_e,
+                want_curves=want_curves,
+            )
+            for start in range(0, moments.num_datasets, step)
+        ],
+        dim=0,
+    )
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    weight_mgp: Tensor
+    epoch_mg: Tensor
+    converged_mg: Tensor
+    diverged_at_mg: Tensor
+    train_mse_mg: Tensor
+    val_mse_mg: Tensor
+    r2_mg: Tensor
+    train_curve_mge: Tensor
+    val_curve_mge: Tensor
+
+    def points(self, index_g: Tensor) -> _Chunk:
+        """Return the grid points at `index_g`, in that order."""
+        return _Chunk(**{field.name: getattr(self, field.name)[:, index_g] for field in fields(self)})
+
+    def last_epoch_only(self) -> _Chunk:
+        """Return the same with curves that hold the last epoch alone."""
+        return replace(
+            self, train_curve_mge=self.train_curve_mge[:, :, -1:], val_curve_mge=self.val_curve_mge[:, :, -1:]
+        )
+
+
+def _train_chunk(
+    moments: Moments,
+    held_out: Sequence[Moments],
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    epochs_e: Tensor,
+    *,
+    want_curves: bool,
+) -> _Chunk:
+    """Train a chunk; where curves are not wanted, that of the training loss holds what is needed of it."""
+    kept = moments.without(held_out[0]) if len(held_out) == 1 else moments
+    descent = prepare(kept, hyperparameters, settings)
+    displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
+    about_mp = reached(descent, settings.epochs)
+    train_loss = loss_along(descent, kept, about_mp)
+    diverged_at_mg = divergence_epoch(descent, settings.epochs)
+    val_curve_mge = torch.full(displacement_mgep.shape[:3], torch.nan, dtype=torch.float64)
+    if len(held_out) == 1:
+        val_curve_mge = loss_along(descent, held_out[0], about_mp).at(displacement_mgep)
+    elif held_out:
+        val_curve_mge, fold_diverged_mg = _cross_validate(moments, held_out, hyperparameters, settings, epochs_e)
+        diverged_at_mg = earlier(diverged_at_mg, fold_diverged_mg)
+    needed = want_curves or not held_out
+    train_curve_mge = train_loss.at(displacement_mgep if needed else displacement_mgep[:, :, -1:])
+    index_mg = best_epoch_index(val_curve_mge if held_out else train_curve_mge, settings.keep)
+    at = index_mg[:, :, None]
+    kept_mg1p = displacement_mgep.gather(2, at[..., None].expand(-1, -1, -1, displacement_mgep.shape[-1]))
+    dead_mg = diverged_at_mg > 0
+    train_mse_mg = train_loss.at(kept_mg1p)[..., 0]
+    variance_m1 = (kept.y_scatter_m / kept.num_rows_m)[:, None]
+    weight_mgp = descent.raw(descent.weights(kept_mg1p))[:, :, 0]
+    return _Chunk(
+        weight_mgp=weight_mgp.masked_fill(dead_mg[..., None], torch.nan),
+        epoch_mg=epochs_e[index_mg],
+        converged_mg=converged_by_gap(descent.gap(displacement_mgep[:, :, -1])) & ~dead_mg,
+        diverged_at_mg=diverged_at_mg,
+        train_mse_mg=train_mse_mg.masked_fill(dead_mg, torch.nan),
+        val_mse_mg=val_curve_mge.gather(2, at)[..., 0].masked_fill(dead_mg, torch.nan),
+        r2_mg=(1 - train_mse_mg / variance_m1).masked_fill(dead_mg, torch.nan),
+        train_curve_mge=train_curve_mge,
+        val_curve_mge=val_curve_mge,
+    )
+
+
+def _cross_validate(
+    moments: Moments,
+    folds: Sequence[Moments],
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    epochs_e: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return the pooled validation curve (m, g, e) and the first divergence of any fold (m, g)."""
+    squares_mge: Tensor | None = None
+    diverged_at_mg = torch.zeros_like(hyperparameters.learning_rate_mg, dtype=torch.int64)
+    for fold, others in zip(folds, leaving_out(folds), strict=True):
+        descent = prepare(others, hyperparameters, settings)
+        displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
+        curve_mge = loss_along(descent, fold, reached(descent, settings.epochs)).at(displacement_mgep)
+        error_mge = curve_mge.mul_(fold.num_rows_m[:, None, None])
+        squares_mge = error_mge if squares_mge is None else squares_mge + error_mge
+        diverged_at_mg = earlier(diverged_at_mg, divergence_epoch(descent, settings.epochs))
+    assert squares_mge is not None  # noqa: S101 - the caller has folds
+    return squares_mge / moments.num_rows_m[:, None, None], diverged_at_mg
+
+
+def _join(parts: Sequence[_Chunk], dim: int) -> _Chunk:
+    return _Chunk(
+        **{field.name: torch.cat([getattr(part, field.name) for part in parts], dim=dim) for field in fields(_Chunk)}
+    )
+
+
+def _result(chunk: _Chunk, epochs_e: Tensor, wall_s: float) -> BlockResult:
+    return BlockResult(
+        engine="closed_form",
+        epochs_e=epochs_e,
+        train_loss_mg=chunk.train_mse_mg,
+        val_loss_mg=chunk.val_mse_mg,
+        wall_s=wall_s,
+        **{field.name: getattr(chunk, field.name) for field in fields(_Chunk)},
+    )

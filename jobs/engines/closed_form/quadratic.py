@@ -1,0 +1,67 @@
+"""The mean squared error over some rows along a descent: a quadratic of the displacement, in p numbers instead of n.
+
+It is expanded about a point that the trials come near to, where it is computed in full: what is added to that is small
+where a curve ends, so no digits are lost there. The second moments are kept around the mean, as they are summed.
+
+Shapes: m datasets · g grid points · e evaluated epochs · p directions, as many as there are weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from jobs.engines.closed_form.descent import Descent
+from jobs.engines.closed_form.spectrum import gradient
+from jobs.engines.moments import Moments, mse
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """loss(δ) = `loss_m` + ε·(`gradient_mp` + `half_mpp` ε), where ε is the distance of δ from `about_mp`."""
+
+    about_mp: Tensor
+    loss_m: Tensor
+    gradient_mp: Tensor
+    half_mpp: Tensor
+
+    def at(self, displacement_mgep: Tensor) -> Tensor:
+        """Return the loss at displacements in the eigenbasis of the descent, (m, g, e)."""
+        m, g, e, p = displacement_mgep.shape
+        distance_mkp = displacement_mgep.reshape(m, g * e, p) - self.about_mp[:, None, :]
+        slope_mkp = torch.baddbmm(self.gradient_mp[:, None, :], distance_mkp, self.half_mpp)
+        risen_mk = slope_mkp.mul_(distance_mkp).sum(-1)
+        return risen_mk.add_(self.loss_m[:, None]).clamp_(min=0.0).reshape(m, g, e)
+
+
+def reached(descent: Descent, epochs: int) -> Tensor:
+    """Return the displacement of a trial that comes as far as any does in so many epochs, (m, p).
+
+    Along a direction that the data hardly determine, that is far from the limit; along one that they don't, it is 0.
+    """
+    hyper = descent.hyperparameters
+    reach_m1 = epochs * (hyper.learning_rate_mg / (1 - hyper.momentum_g)).amax(1, keepdim=True)
+    eigenvalue_mp = descent.spectrum.eigenvalue_mp
+    return torch.where(eigenvalue_mp > 0, -descent.gradient_mp * torch.minimum(1 / eigenvalue_mp, reach_m1), 0.0)
+
+
+def loss_along(descent: Descent, rows: Moments, about_mp: Tensor) -> Quadratic:
+    """Return the mean squared error over rows (raw moments) along a descent. Over no rows it is 0 or more."""
+    weight_mp = descent.weights(about_mp[:, None, None, :])[:, 0, 0]
+    loss_m = mse(rows, descent.raw(weight_mp[:, None, None, :]), descent.bias)[:, 0, 0]
+    rows = replace(rows, num_rows_m=rows.num_rows_m.clamp(min=1.0))
+    rows = descent.scaling.apply(rows) if descent.scaling else rows
+    basis_mpp, d = descent.spectrum.eigenvector_mpp, rows.num_columns
+    slopes_mdp = basis_mpp[:, :d]
+    mean_mp = torch.bmm(rows.mean_md[:, None, :], slopes_mdp)[:, 0]
+    if descent.bias:
+        mean_mp = mean_mp + basis_mpp[:, d]
+    scatter_mpp = torch.bmm(slopes_mdp.mT, torch.bmm(rows.scatter_mdd, slopes_mdp))
+    return Quadratic(
+        about_mp=about_mp,
+        loss_m=loss_m,
+        gradient_mp=torch.bmm(gradient(rows, weight_mp, descent.bias)[:, None, :], basis_mpp)[:, 0],
+        half_mpp=scatter_mpp / rows.num_rows_m[:, None, None] + mean_mp[:, :, None] * mean_mp[:, None, :],
+    )

@@ -1,0 +1,126 @@
+"""From the record of a bucket to the trials of its datasets; what `row_training` makes of one fit, for m.
+
+Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and the bias last where there is one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from jobs.engines.closed_form.descent import prepare
+from jobs.engines.closed_form.divergence import earlier
+from jobs.engines.curves import converged_by_gap, converged_by_plateau
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.minibatch.tracking import Tracker
+from jobs.engines.moments import Moments, Scaling, mse
+from jobs.engines.settings import TrainingSettings, evaluated_epochs
+from jobs.engines.trials import BlockResult
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What cross-validation says: losses and squared errors pooled over the folds; the first divergence of any fold."""
+
+    loss_mge: Tensor
+    mse_mge: Tensor
+    diverged_at_mg: Tensor
+
+    @classmethod
+    def empty(cls, m: int, g: int, e: int) -> Pooled:
+        """Return what no fold says."""
+        zeros_mge = torch.zeros(m, g, e, dtype=torch.float64)
+        return cls(zeros_mge, zeros_mge.clone(), torch.zeros(m, g, dtype=torch.int64))
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The outcome of a fit of each trial: `weight_mgp` of the kept epoch in raw units, the last as it is trained."""
+
+    weight_mgp: Tensor
+    last_weight_mgp: Tensor
+    kept_index_mg: Tensor
+    diverged_at_mg: Tensor
+    stopped_mg: Tensor
+    train_curve_mge: Tensor
+    val_curve_mge: Tensor
+    val_mse_curve_mge: Tensor
+
+    @classmethod
+    def of(cls, record: Tracker, scaling: Scaling | None, hyperparameters: Hyperparameters, bias: bool) -> Fits:
+        """Return a record by dataset."""
+        m, g = hyperparameters.learning_rate_mg.shape
+        weight_mgp = record.weight_pg.T.reshape(m, g, -1)
+        return cls(
+            weight_mgp=scaling.fold_back(weight_mgp, bias) if scaling else weight_mgp,
+            last_weight_mgp=record.last_weight_pg.T.reshape(m, g, -1),
+            kept_index_mg=record.kept_index_g.view(m, g),
+            diverged_at_mg=record.diverged_at_g.view(m, g),
+            stopped_mg=record.stopped_g.view(m, g),
+            train_curve_mge=record.train_curve_ge.view(m, g, -1),
+            val_curve_mge=record.val_curve_ge.view(m, g, -1),
+            val_mse_curve_mge=record.val_mse_curve_ge.view(m, g, -1),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Fits], order_m: Tensor) -> Fits:
+        """Return the fits of all parts as one, the datasets in the order given."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            **{field.name: torch.cat([getattr(part, field.name) for part in parts])[order_m] for field in fields(cls)}
+        )
+
+
+def block_result(
+    fits: Fits,
+    kept: Moments,
+    held_out: Sequence[Moments],
+    pooled: Pooled | None,
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    wall_s: float,
+) -> BlockResult:
+    """Return the trials; with folds the score of a kept model is the pooled one, as in scikit-learn's searches."""
+    epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations)
+    diverged_at_mg = earlier(fits.diverged_at_mg, pooled.diverged_at_mg) if pooled else fits.diverged_at_mg
+    weight_mgp = fits.weight_mgp.masked_fill((diverged_at_mg > 0)[..., None], torch.nan)
+    train_mse_mg = mse(kept, weight_mgp, settings.bias)
+    at_mg1 = fits.kept_index_mg[..., None]
+    val_curve_mge = pooled.loss_mge if pooled else fits.val_curve_mge
+    if pooled:
+        val_mse_mg = pooled.mse_mge.gather(2, at_mg1)[..., 0]
+    else:
+        val_mse_mg = (
+            mse(held_out[0], weight_mgp, settings.bias) if held_out else torch.full_like(train_mse_mg, torch.nan)
+        )
+    return BlockResult(
+        engine="minibatch",
+        epochs_e=epochs_e,
+        weight_mgp=weight_mgp,
+        epoch_mg=epochs_e[fits.kept_index_mg],
+        converged_mg=_converged(fits, kept, hyperparameters, settings) & (diverged_at_mg == 0),
+        diverged_at_mg=diverged_at_mg,
+        train_mse_mg=train_mse_mg,
+        val_mse_mg=val_mse_mg,
+        train_loss_mg=fits.train_curve_mge.gather(2, at_mg1)[..., 0],
+        val_loss_mg=val_curve_mge.gather(2, at_mg1)[..., 0],
+        r2_mg=1 - train_mse_mg / (kept.y_scatter_m / kept.num_rows_m)[:, None],
+        train_curve_mge=fits.train_curve_mge,
+        val_curve_mge=val_curve_mge,
+        wall_s=wall_s,
+    )
+
+
+def _converged(fits: Fits, kept: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Tensor:
+    """Return which trials came to rest; of full-batch descent on squared error the limit is known."""
+    rest_mg = converged_by_plateau(fits.train_curve_mge)
+    descends_m = torch.tensor([settings.is_gradient_descent(size) for size in kept.num_rows_m.tolist()])
+    if bool(descends_m.any()):
+        descent = prepare(kept, hyperparameters, settings)
+        moved_mgp = torch.bmm(fits.last_weight_mgp - descent.start_p, descent.spectrum.eigenvector_mpp)
+        rest_mg = torch.where(descends_m[:, None], converged_by_gap(descent.gap(moved_mgp)), rest_mg)
+    return fits.stopped_mg | rest_mg

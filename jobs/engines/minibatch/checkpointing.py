@@ -1,0 +1,77 @@
+"""Where a fit is saved on its way, and how it goes on from there: its result is that of an undisturbed one, bit by bit.
+
+What is saved is the epoch, the weights, the state of the optimiser and the record. The order of the rows in an epoch
+follows from the seed and the epoch alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from jobs.engines.minibatch.rowwise_optimizers import RowwiseOptimizer
+from jobs.engines.minibatch.tracking import Tracker
+
+State = dict[str, Tensor]
+
+
+class Checkpoint(Protocol):
+    """Where one fit is saved."""
+
+    def load(self) -> State | None:
+        """Return what was saved last, or None."""
+
+    def due(self) -> bool:
+        """Return whether it is time to save."""
+
+    def save(self, state: State, *, send: bool = True) -> None:
+        """Save a state; one that need not be sent at once goes along with the next that is."""
+
+
+class Checkpoints(Protocol):
+    """Where the fits of a dataset are saved."""
+
+    def part(self, name: str) -> Checkpoint:
+        """Return where the fit of that name is saved."""
+
+
+class Resumable(Protocol):
+    """The grid points still in training, as `minibatch.Stack` holds them."""
+
+    live_g: Tensor
+    optimizer: RowwiseOptimizer
+
+    @property
+    def weight_pg(self) -> Tensor: ...
+
+    def take(self, keep_g: Tensor) -> None: ...
+
+
+def state_of(stack: Resumable, tracker: Tracker, epoch: int, evaluation: int) -> State:
+    """Return what a continued fit needs, after `epoch` epochs and `evaluation` evaluations; nothing is shared."""
+    record = {f"tracker.{name}": getattr(tracker, name) for name in _columns(tracker)}
+    optimizer = {f"optimizer.{name}": tensor for name, tensor in stack.optimizer.state().items()}
+    counts = {"epoch": torch.tensor(epoch), "evaluation": torch.tensor(evaluation)}
+    state = {"live_g": stack.live_g, "weight_pg": stack.weight_pg, **counts, **record, **optimizer}
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+
+
+def restore(state: State, stack: Resumable, tracker: Tracker) -> tuple[int, int]:
+    """Bring a fit that was just started to a saved state; return the epochs and the evaluations done."""
+    device = stack.weight_pg.device
+    stack.take(state["live_g"])
+    stack.weight_pg.copy_(state["weight_pg"])
+    optimizer = {name: tensor.clone() for name, tensor in state.items() if name.startswith("optimizer.")}
+    stack.optimizer.load_state({name.partition(".")[2]: tensor.to(device) for name, tensor in optimizer.items()})
+    for name in _columns(tracker):
+        setattr(tracker, name, state[f"tracker.{name}"].clone())
+    return int(state["epoch"]), int(state["evaluation"])
+
+
+def _columns(tracker: Tracker) -> list[str]:
+    """Return the names of what the tracker records; `wanted_index_g` is given, and not recorded."""
+    names = [field.name for field in fields(tracker) if field.name != "wanted_index_g"]
+    return [name for name in names if isinstance(getattr(tracker, name), Tensor)]

@@ -1,0 +1,99 @@
+"""The rows of several datasets beside each other: of any lengths, padded with rows of zeros to one tensor.
+
+A row of zeros adds nothing to a gradient, whatever the loss: the gradient is zᵀ slope.
+
+Shapes: n rows of all datasets · m datasets · r = 1 + rows of the largest, the last of zeros · u distinct lengths · d
+columns · q = d + 1 (the target), or d + 2 with a bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from jobs.engines.minibatch.batches import shuffled
+from jobs.engines.moments import Scaling
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of m datasets: those at `place_n` of `x_nd` and `y_n`, `size_m` of them to each dataset, in order."""
+
+    x_nd: Tensor
+    y_n: Tensor
+    place_n: Tensor
+    size_m: Tensor
+
+    @property
+    def dataset_n(self) -> Tensor:
+        """The dataset of each row."""
+        return torch.arange(len(self.size_m)).repeat_interleave(self.size_m)
+
+    def take(self, index_m: Tensor) -> Ragged:
+        """Return the datasets at `index_m`, in that order."""
+        size_m = self.size_m[index_m]
+        start_m = (self.size_m.cumsum(0) - self.size_m)[index_m]
+        return replace(self, place_n=self.place_n[_spread(start_m, size_m)], size_m=size_m)
+
+    def where(self, chosen_n: Tensor) -> Ragged:
+        """Return the rows that are chosen, of each dataset."""
+        size_m = torch.zeros_like(self.size_m).index_add_(0, self.dataset_n, chosen_n.to(torch.int64))
+        return replace(self, place_n=self.place_n[chosen_n], size_m=size_m)
+
+    def padded(self, scaling: Scaling | None, dtype: torch.dtype, *, bias: bool) -> Tensor:
+        """Return z = [x 1 y] of each dataset, scaled by its own scaling, then zeros, (m, r, q)."""
+        m, r, d = len(self.size_m), int(self.size_m.max()) + 1, self.x_nd.shape[1]
+        dataset_n, x_nd = self.dataset_n, self.x_nd[self.place_n]
+        if scaling is not None:
+            x_nd = (x_nd - scaling.offset_md[dataset_n]) / scaling.scale_md[dataset_n]
+        row_n = _spread(torch.arange(m) * r, self.size_m)
+        z_tq = torch.zeros(m * r, d + 1 + bias, dtype=dtype)
+        z_tq[row_n, :d] = x_nd.to(dtype)
+        z_tq[row_n, -1] = self.y_n[self.place_n].to(dtype)
+        if bias:
+            z_tq[row_n, d] = 1.0
+        return z_tq.view(m, r, d + 1 + bias)
+
+
+def _spread(start_m: Tensor, size_m: Tensor) -> Tensor:
+    """Return the places from each start on, as many as its size, one after the other."""
+    first_m = size_m.cumsum(0) - size_m
+    return torch.arange(int(size_m.sum())) + (start_m - first_m).repeat_interleave(size_m)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of datasets that have equally many to an epoch; each has those that it would have alone."""
+
+    size_m: Tensor
+    batch_size: int | None
+    seed: int
+
+    @property
+    def num_batches(self) -> int:
+        return int(num_batches(self.size_m[:1], self.batch_size)[0])
+
+    def epoch(self, epoch: int) -> list[Tensor | None]:
+        """Return, for each batch of an epoch, the places of its rows in the flattened padding; None for all rows."""
+        if self.num_batches == 1 or self.batch_size is None:
+            return [None]
+        r = int(self.size_m.max()) + 1
+        length_u, which_m = torch.unique(self.size_m, return_inverse=True)
+        order_ur = torch.full((len(length_u), r - 1), r - 1, dtype=torch.int64)
+        for at, length in enumerate(length_u.tolist()):
+            order_ur[at, :length], _ = shuffled(length, self.batch_size, self.seed, epoch)
+        place_mr = order_ur[which_m] + (torch.arange(len(self.size_m)) * r)[:, None]
+        return [place_mr[:, at : at + self.batch_size] for at in range(0, r - 1, self.batch_size)]
+
+    def num_rows(self, batch: int) -> Tensor:
+        """Return how many rows of each dataset are in a batch, (m,)."""
+        if self.batch_size is None or self.num_batches == 1:
+            return self.size_m
+        return (self.size_m - batch * self.batch_size).clamp(max=self.batch_size)
+
+
+def num_batches(size_m: Tensor, batch_size: int | None) -> Tensor:
+    """Return the number of batches to an epoch of each dataset, (m,)."""
+    return torch.ones_like(size_m) if batch_size is None else (size_m + batch_size - 1) // batch_size

@@ -1,0 +1,101 @@
+"""The processes that train together, each with some of the rows; and one that trains alone.
+
+An engine asks three things of them: a sum over all rows, a gradient over all rows, and where its own rows stand among
+all. Whatever holds for the sum holds on every rank, so all take the same decisions.
+
+Shapes: m datasets · d encoded columns · q columns of z · w columns of a product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from jobs.engines.minibatch.batches import Samples
+from jobs.engines.moments import Moments
+
+
+class Reduce(Protocol):
+    """What replaces each rank's share of a gradient by the sum of all, in place."""
+
+    def __call__(self, gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
+        """Do so; `meanwhile` may be called while the shares of the others are on their way."""
+
+
+class Ranks(Protocol):
+    """The processes that train together, seen from one of them: number `rank` of `number`."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def total(self, value: Tensor, what: str) -> Tensor:
+        """Return the sum of a value over the ranks, the same on each; `what` names it in messages."""
+
+    def reducer(self, weight_qw: Tensor) -> Reduce:
+        """Return what adds up the shares of the gradient of these weights."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One process with all the rows."""
+
+    device: torch.device
+    rank: int = 0
+    number: int = 1
+
+    def total(self, value: Tensor, what: str) -> Tensor:
+        return value
+
+    def reducer(self, weight_qw: Tensor) -> Reduce:
+        return leave
+
+
+def leave(gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
+    """One process has the whole gradient."""
+
+
+ALONE = Alone(torch.device("cpu"))
+
+
+def placed(samples: Samples, ranks: Ranks) -> Samples:
+    """Return the samples with their place among those of all ranks, which are in the order of the ranks."""
+    if ranks.number == 1:
+        return samples
+    count_r = torch.zeros(ranks.number, dtype=torch.int64)
+    count_r[ranks.rank] = samples.num_rows
+    counts = ranks.total(count_r, "the numbers of rows").tolist()
+    return replace(samples, offset=sum(counts[: ranks.rank]), total=sum(counts))
+
+
+def pooled(moments: Moments, ranks: Ranks) -> Moments:
+    """Return the moments of the rows of all ranks: the sums are moved to the common mean, and added up."""
+    if ranks.number == 1:
+        return moments
+    n_m1 = moments.num_rows_m[:, None]
+    sums_mk = torch.cat([n_m1, n_m1 * moments.mean_md, n_m1 * moments.y_mean_m[:, None]], dim=1)
+    total_mk = ranks.total(sums_mk, "the means")
+    mean_mk = total_mk[:, 1:] / total_mk[:, :1].clamp(min=1.0)
+    gap_md, y_gap_m = moments.mean_md - mean_mk[:, :-1], moments.y_mean_m - mean_mk[:, -1]
+    scatter_mdd = moments.scatter_mdd + n_m1[:, :, None] * gap_md[:, :, None] * gap_md[:, None, :]
+    cross_md = moments.cross_md + n_m1 * gap_md * y_gap_m[:, None]
+    y_scatter_m = moments.y_scatter_m + moments.num_rows_m * y_gap_m.square()
+    product_mk = torch.cat([scatter_mdd.flatten(1), cross_md, y_scatter_m[:, None]], dim=1)
+    product_mk, d = ranks.total(product_mk, "the cross-products"), moments.num_columns
+    return Moments(
+        num_rows_m=total_mk[:, 0],
+        mean_md=mean_mk[:, :-1],
+        scatter_mdd=product_mk[:, : d * d].reshape(scatter_mdd.shape),
+        y_mean_m=mean_mk[:, -1],
+        cross_md=product_mk[:, d * d : -1],
+        y_scatter_m=product_mk[:, -1],
+    )

@@ -1,0 +1,67 @@
+"""The rows of one dataset as an engine gets them, and which of them are held out.
+
+Shapes: n rows · d encoded columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from jobs.engines.minibatch.batches import Samples
+from jobs.engines.minibatch.ranks import ALONE, Ranks, placed, pooled
+from jobs.engines.moments import Moments, Scaling, moments_of
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`x_nd` and `y_n` in raw units, float64 or float32.
+
+    `part_n` is the part that holds a row out, from 0, or -1 where none does: one part is a validation set, several are
+    folds. It is None where nothing is held out. Of several `ranks` each has its own rows, maybe none; all take part in
+    each call, which speaks of the rows of all.
+    """
+
+    x_nd: Tensor
+    y_n: Tensor
+    part_n: Tensor | None = None
+    num_parts: int = 0
+    ranks: Ranks = ALONE
+
+    def share(self, ranks: Ranks) -> Rows:
+        """Return this rank's share of the rows: as many as those of the others, give or take one."""
+        n = len(self.y_n)
+        own = slice(n * ranks.rank // ranks.number, n * (ranks.rank + 1) // ranks.number)
+        part_n = None if self.part_n is None else self.part_n[own]
+        return Rows(self.x_nd[own], self.y_n[own], part_n, self.num_parts, ranks)
+
+    def moments(self) -> tuple[Moments, tuple[Moments, ...]]:
+        """Return the moments of all rows, and those of each part held out; computed once."""
+        return self._moments
+
+    @cached_property
+    def _moments(self) -> tuple[Moments, tuple[Moments, ...]]:
+        places = [None, *(self._in(part) for part in range(self.num_parts))]
+        whole, *parts = (pooled(moments_of(self.x_nd, self.y_n, rows_n), self.ranks) for rows_n in places)
+        return whole, tuple(parts)
+
+    def training(self, scaling: Scaling | None, *, without: int | None) -> Samples:
+        """Return the rows outside part `without` (None: all rows), to be scaled."""
+        if without is None or self.part_n is None:
+            return placed(Samples(self.x_nd, self.y_n, scaling=scaling), self.ranks)
+        return placed(Samples(self.x_nd, self.y_n, (self.part_n != without).nonzero()[:, 0], scaling), self.ranks)
+
+    def held_out(self, scaling: Scaling | None, part: int) -> Samples:
+        """Return the rows of a part, to be scaled."""
+        return placed(Samples(self.x_nd, self.y_n, self._in(part), scaling), self.ranks)
+
+    def samples(self, dtype: torch.dtype, scaling: Scaling | None, *, without: int | None) -> Samples:
+        """Return the rows outside part `without` as a copy, chosen, scaled, and in the precision of training."""
+        return self.training(scaling, without=without).converted(dtype)
+
+    def _in(self, part: int) -> Tensor:
+        assert self.part_n is not None  # noqa: S101 - there are parts
+        return (self.part_n == part).nonzero()[:, 0]

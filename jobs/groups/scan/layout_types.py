@@ -1,0 +1,58 @@
+"""How the rows of a fleet are read: columns, keys, fill values, and which rows validate.
+
+Shapes: m groups · k raw features · g groups of a block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from handler.model_card import ModelCard
+from jobs.groups.scan.packed import Floats
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows validate: a fraction, or folds, by the seed and a row's content."""
+
+    seed: int
+    fraction: float | None = None
+    folds: int | None = None
+
+    @property
+    def num_parts(self) -> int:
+        return self.folds or 1
+
+
+@dataclass(frozen=True)
+class Fills:
+    """What stands for a missing value, by group: `fill_mk` (raw units, NaN for a feature without the rule)."""
+
+    name_m: pa.Array
+    fill_mk: Floats
+
+    def of(self, name_g: pa.Array) -> Floats:
+        """Return the fill values of the named groups, NaN for a group without rows that train."""
+        place = pc.index_in(name_g, self.name_m).fill_null(-1).to_numpy(zero_copy_only=False)
+        filled: Floats = np.where(place[:, None] >= 0, self.fill_mk[place], np.nan)
+        return filled
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How rows are read: the card with every level a column of its own, the columns that divide them, the split."""
+
+    dataset: str
+    card: ModelCard
+    group_by: tuple[str, ...]
+    split: Split | None
+    fills: Fills | None
+
+    @property
+    def row_names(self) -> list[str]:
+        """The columns that a row's hash is taken over."""
+        return [*self.card.feature_names, self.card.target]

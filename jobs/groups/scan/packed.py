@@ -1,0 +1,131 @@
+"""Moments of many groups as rows of one array: what tasks add up and hand to each other.
+
+A packed row is [n, means of the q columns, the upper triangle of the centred scatter]; the q columns are the d encoded
+features and the target, last. Rows with the same code are combined around their common mean, so that nothing cancels.
+
+Shapes: n rows of data · t packed rows · m groups · d encoded columns · q = d + 1 · w = 1 + q + q (q + 1) / 2.
+Source: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (1979).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jobs.engines.moments import Moments, moments_of
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+FEW_GROUPS = 16  # up to so many groups a matrix product for each is faster than counting by code
+
+
+def packed_width(num_columns: int) -> int:
+    """Return w for d encoded columns."""
+    q = num_columns + 1
+    return 1 + q + q * (q + 1) // 2
+
+
+def sum_rows(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Floats:
+    """Return the moments of the rows of each group, (m, w); zeros for a group without rows."""
+    if num_groups <= FEW_GROUPS:
+        return _sum_few(x_nd, y_n, code_n, num_groups)
+    count_m = np.bincount(code_n, minlength=num_groups).astype(np.float64)
+    columns = [*np.ascontiguousarray(x_nd.T), np.ascontiguousarray(y_n)]
+    divisor_m = np.maximum(count_m, 1)
+    means = [np.bincount(code_n, weights=c, minlength=num_groups) / divisor_m for c in columns]
+    centred = [column - mean[code_n] for column, mean in zip(columns, means, strict=True)]
+    q = len(columns)
+    scatter = [
+        np.bincount(code_n, weights=centred[i] * centred[j], minlength=num_groups)
+        for i in range(q)
+        for j in range(i, q)
+    ]
+    return _rows([count_m, *means, *scatter])
+
+
+def _sum_few(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Floats:
+    packed = np.zeros((num_groups, packed_width(x_nd.shape[1])))
+    for code in range(num_groups):
+        mask_n = code_n == code
+        if mask_n.all():
+            packed[code] = pack(moments_of(torch.from_numpy(x_nd), torch.from_numpy(y_n)))[0]
+        elif mask_n.any():
+            packed[code] = pack(moments_of(torch.from_numpy(x_nd[mask_n]), torch.from_numpy(y_n[mask_n])))[0]
+    return packed
+
+
+def combine(packed_tw: Floats, code_t: Codes, num_groups: int) -> Floats:
+    """Return the moments of all packed rows of each group together, (m, w)."""
+    q = _num_columns(packed_tw.shape[1])
+    count_t, *columns = np.ascontiguousarray(packed_tw.T)
+    count_m = np.bincount(code_t, weights=count_t, minlength=num_groups)
+    divisor_m = np.maximum(count_m, 1)
+    means = [np.bincount(code_t, weights=count_t * c, minlength=num_groups) / divisor_m for c in columns[:q]]
+    gaps = [column - mean[code_t] for column, mean in zip(columns, means, strict=False)]
+    scatter = [
+        np.bincount(code_t, weights=column_t + count_t * gaps[i] * gaps[j], minlength=num_groups)
+        for (i, j), column_t in zip(combinations_with_replacement(range(q), 2), columns[q:], strict=True)
+    ]
+    return _rows([count_m, *means, *scatter])
+
+
+def _rows(columns: Sequence[NDArray[Any]]) -> Floats:
+    """Return columns as rows; in two steps, as numbers are written where they are read in less time than apart."""
+    rows: Floats = np.ascontiguousarray(np.stack(columns).T)
+    return rows
+
+
+def _num_columns(width: int) -> int:
+    """Return q for a packed width: the root of w = 1 + q + q (q + 1) / 2."""
+    return (math.isqrt(9 + 8 * (width - 1)) - 3) // 2
+
+
+def pack(moments: Moments) -> Floats:
+    """Return moments as packed rows, (m, w)."""
+    m, d = moments.mean_md.shape
+    full_mqq = torch.zeros(m, d + 1, d + 1, dtype=torch.float64)
+    full_mqq[:, :d, :d] = moments.scatter_mdd
+    full_mqq[:, :d, d] = moments.cross_md
+    full_mqq[:, d, d] = moments.y_scatter_m
+    i, j = torch.triu_indices(d + 1, d + 1)
+    head = [moments.num_rows_m[:, None], moments.mean_md, moments.y_mean_m[:, None]]
+    packed: Floats = torch.cat([*head, full_mqq[:, i, j]], dim=1).numpy()
+    return packed
+
+
+def unpack(packed_mw: Floats) -> Moments:
+    """Return packed rows as moments."""
+    packed = torch.from_numpy(np.ascontiguousarray(packed_mw))
+    q = _num_columns(packed.shape[1])
+    d = q - 1
+    i, j = torch.triu_indices(q, q)
+    full_mqq = torch.zeros(len(packed), q, q, dtype=torch.float64)
+    full_mqq[:, i, j] = packed[:, 1 + q :]
+    full_mqq[:, j, i] = packed[:, 1 + q :]
+    return Moments(
+        num_rows_m=packed[:, 0].clone(),
+        mean_md=packed[:, 1 : 1 + d].clone(),
+        scatter_mdd=full_mqq[:, :d, :d].contiguous(),
+        y_mean_m=packed[:, q].clone(),
+        cross_md=full_mqq[:, :d, d].contiguous(),
+        y_scatter_m=full_mqq[:, d, d].contiguous(),
+    )
+
+
+def take_columns(packed_mw: Floats, columns: NDArray[np.intp]) -> Floats:
+    """Return the moments of the encoded columns at `columns` (and the target) alone."""
+    q = _num_columns(packed_mw.shape[1])
+    kept = np.append(columns, q - 1)
+    i, j = np.triu_indices(q)
+    place = np.zeros((q, q), dtype=np.intp)
+    place[i, j] = np.arange(len(i)) + 1 + q
+    a, b = np.triu_indices(len(kept))
+    low, high = np.minimum(kept[a], kept[b]), np.maximum(kept[a], kept[b])
+    return packed_mw[:, np.concatenate([[0], 1 + kept, place[low, high]])]

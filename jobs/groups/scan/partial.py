@@ -1,0 +1,195 @@
+"""What is known of some groups after reading some of their rows: it can be added up, cut by group, and sent.
+
+Shapes: m groups · k raw features and the target · r = 1 + parts held out (0: the rows that train only) · w packed
+moments · q = d + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from jobs.groups.scan.packed import Codes, Floats, combine
+
+MERGE_AT_GROUPS = 1 << 19  # sums are merged when so many groups wait for it,
+MERGE_AT_PARTIALS = 64  # or so many partials
+
+Counts = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The lowest and the highest drawn row of each group, that a small group validates or trains with at least one.
+
+    `draw_m2` are the two draws, `count_m2` how many rows drew the same, `row_m2q` the encoded rows and targets.
+    """
+
+    draw_m2: Floats
+    count_m2: Floats
+    row_m2q: Floats
+
+
+@dataclass(frozen=True)
+class Partial:
+    """Some groups, by name: their moments (m, r, w), the bounds of what trains, and a sum over hashes of their rows.
+
+    `low_mk` and `high_mk` bound the raw features of the rows that train, and the target (last); `hash_m2` is the sum
+    modulo 2^64 of two hashes of every row, whatever the order; `failures` say of a group why it can't be trained.
+    """
+
+    name_m: pa.Array
+    moments_mrw: Floats
+    low_mk: Floats
+    high_mk: Floats
+    hash_m2: Counts
+    extremes: Extremes | None
+    failures: Mapping[str, str]
+
+    @property
+    def num_groups(self) -> int:
+        return len(self.name_m)
+
+    def take(self, index_m: NDArray[np.intp]) -> Partial:
+        """Return the groups at `index_m`, in that order; the failures are those of the same names."""
+        names = self.name_m.take(pa.array(index_m))
+        failures = self.failures
+        if failures:
+            kept = set(pc.filter(names, pc.is_in(names, pa.array(list(failures), pa.large_string()))).to_pylist())
+            failures = {name: reason for name, reason in failures.items() if name in kept}
+        extremes = self.extremes
+        if extremes is not None:
+            extremes = Extremes(extremes.draw_m2[index_m], extremes.count_m2[index_m], extremes.row_m2q[index_m])
+        return Partial(
+            name_m=names,
+            moments_mrw=self.moments_mrw[index_m],
+            low_mk=self.low_mk[index_m],
+            high_mk=self.high_mk[index_m],
+            hash_m2=self.hash_m2[index_m],
+            extremes=extremes,
+            failures=failures,
+        )
+
+    def split(self, num_parts: int) -> tuple[Partial, ...]:
+        """Return the groups dealt to `num_parts` by their name, the same on every machine."""
+        if num_parts == 1:
+            return (self,)
+        part_m = part_of(self.name_m, num_parts)
+        order_m = np.argsort(part_m, kind="stable")
+        ends = np.searchsorted(part_m[order_m], np.arange(num_parts + 1))
+        return tuple(self.take(order_m[ends[at] : ends[at + 1]]) for at in range(num_parts))
+
+
+class Sums:
+    """Partials that are added up as they come, each part by itself: a part is small, and stays in the cache."""
+
+    def __init__(self, num_parts: int) -> None:
+        self._pieces: list[list[Partial]] = [[] for _ in range(num_parts)]
+        self._num_waiting = self._groups_waiting = 0
+
+    def add(self, partial: Partial) -> None:
+        """Deal the groups of a partial to the parts."""
+        for pieces, piece in zip(self._pieces, partial.split(len(self._pieces)), strict=True):
+            pieces.append(piece)
+        self._num_waiting, self._groups_waiting = self._num_waiting + 1, self._groups_waiting + partial.num_groups
+        if self._num_waiting >= MERGE_AT_PARTIALS or self._groups_waiting >= MERGE_AT_GROUPS:
+            self._merge()
+
+    def parts(self) -> tuple[Partial, ...]:
+        """Return the sums of each part; there is a partial or more."""
+        self._merge()
+        return tuple(piece for (piece,) in self._pieces)
+
+    def _merge(self) -> None:
+        self._pieces = [[merge(pieces)] for pieces in self._pieces]
+        self._num_waiting = self._groups_waiting = 0
+
+
+def part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:
+    """Return a part for each name: FNV-1a over the first bytes and the length, by columns of bytes."""
+    array = name_m.cast(pa.large_binary())
+    offset = np.frombuffer(array.buffers()[1], dtype=np.int64)[array.offset : array.offset + len(array) + 1]
+    data = np.frombuffer(array.buffers()[2] or b"\0", dtype=np.uint8)
+    start, length = offset[:-1], np.diff(offset)
+    key = (length.astype(np.uint64) ^ np.uint64(0xCBF29CE484222325)) * np.uint64(0x100000001B3)
+    for place in range(int(min(length.max(initial=0), 32))):
+        inside = length > place
+        byte = np.where(inside, data[np.minimum(start + place, len(data) - 1)], 0).astype(np.uint64)
+        key = np.where(inside, (key ^ byte) * np.uint64(0x100000001B3), key)
+    key = (key ^ (key >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)  # FNV alone leaves short names in few parts
+    return ((key >> np.uint64(33)) % np.uint64(num_parts)).astype(np.int64)
+
+
+def merge(partials: Sequence[Partial]) -> Partial:
+    """Return the groups of all partials, each once, with the rows of all."""
+    if len(partials) == 1:
+        return partials[0]
+    names = pa.chunked_array([partial.name_m for partial in partials]).combine_chunks().dictionary_encode()
+    if isinstance(names, pa.ChunkedArray):
+        names = names.combine_chunks()
+    code_t: Codes = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    m = len(names.dictionary)
+    moments_trw = np.concatenate([partial.moments_mrw for partial in partials])
+    num_parts = moments_trw.shape[1]
+    order_t = np.argsort(code_t, kind="stable")
+    start_m = np.searchsorted(code_t[order_t], np.arange(m))
+
+    def together(function: np.ufunc, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        combined: NDArray[Any] = function.reduceat(np.concatenate(parts)[order_t], start_m, axis=0)
+        return combined
+
+    return Partial(
+        name_m=names.dictionary,
+        moments_mrw=np.stack([combine(moments_trw[:, part], code_t, m) for part in range(num_parts)], axis=1),
+        low_mk=together(np.fmin, [partial.low_mk for partial in partials]),
+        high_mk=together(np.fmax, [partial.high_mk for partial in partials]),
+        hash_m2=together(np.add, [partial.hash_m2 for partial in partials]),
+        extremes=merge_extremes([partial.extremes for partial in partials], code_t, m),
+        failures=_merge_failures(partials),
+    )
+
+
+def _merge_failures(partials: Sequence[Partial]) -> dict[str, str]:
+    """Return one reason for each failed group, the same in whatever order rows were read: of a file, the first row."""
+    reasons: dict[str, str] = {}
+    for partial in partials:
+        for name, reason in partial.failures.items():
+            reasons[name] = min(reason, reasons.get(name, reason), key=lambda text: (len(text), text))
+    return reasons
+
+
+def merge_extremes(parts: Sequence[Extremes | None], code_t: Codes, num_groups: int) -> Extremes | None:
+    """Return the extremes of each group among those of all parts; None where none has any."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    draw_t2 = np.concatenate([part.draw_m2 for part in known])
+    count_t2 = np.concatenate([part.count_m2 for part in known])
+    row_t2q = np.concatenate([part.row_m2q for part in known])
+    return extremes_of(draw_t2, count_t2, row_t2q, code_t, num_groups)
+
+
+def extremes_of_rows(draw_n: Floats, row_nq: Floats, code_n: Codes, num_groups: int) -> Extremes:
+    """Return the lowest and the highest drawn row of each group."""
+    draw_n2 = np.stack([draw_n, draw_n], axis=1)
+    return extremes_of(draw_n2, np.ones_like(draw_n2), np.stack([row_nq, row_nq], axis=1), code_n, num_groups)
+
+
+def extremes_of(draw_t2: Floats, count_t2: Floats, row_t2q: Floats, code_t: Codes, num_groups: int) -> Extremes:
+    """Return the lowest and the highest draw of each group among candidates (t, 2), counts of equal draws added."""
+    draws, counts, rows = [], [], []
+    for side, sign in ((0, 1.0), (1, -1.0)):
+        best_m = np.full(num_groups, np.inf)
+        np.fmin.at(best_m, code_t, sign * draw_t2[:, side])
+        hits_t = sign * draw_t2[:, side] == best_m[code_t]
+        counts.append(np.bincount(code_t[hits_t], weights=count_t2[hits_t, side], minlength=num_groups))
+        row_mq = np.zeros((num_groups, row_t2q.shape[2]))
+        row_mq[code_t[hits_t]] = row_t2q[hits_t, side]
+        draws.append(sign * best_m)
+        rows.append(row_mq)
+    return Extremes(np.stack(draws, 1), np.stack(counts, 1), np.stack(rows, 1))

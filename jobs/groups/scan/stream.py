@@ -1,0 +1,167 @@
+"""The rows of a source too large for memory, read anew in every epoch, in a budget that does not depend on its size.
+
+An epoch reads the fragments (parquet row groups; a delimited file is one) in an order drawn from the seed and the
+epoch, and shuffles its rows within windows of a fixed number of rows, cut wherever the fragments end. So the same
+fragments give the same batches, in one file or in many, and whatever the size of the blocks in which they are read;
+they are other batches than those of the same rows in memory. The next blocks are read and encoded meanwhile.
+
+Memory: two windows, and the blocks of `scan.block_rows` that are read ahead: about half of the budget.
+
+Shapes: n rows of a block · c rows of a chunk · w rows of a window · d encoded columns · q columns of z: d + 1, or d + 2
+with a bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jobs.engines.moments import Scaling
+from jobs.errors import DataError
+from jobs.groups.scan.bad_rows import fit_of, no_fill
+from jobs.groups.scan.layout_types import Layout
+from jobs.groups.scan.scan import block_rows
+from jobs.sources.columns import Columns, Fragment
+from jobs.sources.dataset import encode_columns, naming, wanted_columns
+from jobs.sources.fitting import Fit
+from jobs.sources.reading import iterate, prefetched
+from jobs.sources.row_keys import row_keys
+from jobs.sources.validation_split import draw, fold_of_rows
+from model_store.objects.s3_settings import S3Settings
+
+SHARE_OF_MEMORY = 16  # of the budget, for a window; there are two
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is read: fragments of files, and the memory that there is for it."""
+
+    fragments: tuple[Fragment, ...]
+    s3: S3Settings
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class RowStream:
+    """The rows of a dataset, encoded: those `column_d` of the layout's columns that have a weight."""
+
+    source: Source
+    layout: Layout
+    column_d: NDArray[np.intp]
+    bias: bool
+    seed: int
+    dtype: torch.dtype
+
+    @cached_property
+    def fit(self) -> Fit:
+        """How a row is encoded: the scan before has seen to it that each can be."""
+        name_1 = pa.array([self.layout.dataset], pa.large_string())
+        return fit_of(self.layout, self.layout.fills.of(name_1)[0] if self.layout.fills else no_fill(self.layout))
+
+    def chunks(
+        self, scaling: Scaling | None, num_rows: int, *, without: int | None, within: int | None
+    ) -> StreamedChunks:
+        """Return the rows outside a part, or those within one (None: all rows), to be scaled."""
+        return StreamedChunks(self, scaling, num_rows, without, within)
+
+
+@dataclass(frozen=True)
+class StreamedChunks:
+    """Some rows of a stream; `num_rows` of them, or the source has changed."""
+
+    stream: RowStream
+    scaling: Scaling | None
+    num_rows: int
+    without: int | None
+    within: int | None
+
+    def read(self, epoch: int | None) -> Iterator[Tensor]:
+        """Yield z = [x 1 y], chunk by chunk; shuffled by the epoch, or as the rows stand where it is None."""
+        fragments = self.stream.source.fragments
+        if epoch is None:
+            yield from self._counted(prefetched(self._blocks(fragments)))
+            return
+        generator = torch.Generator().manual_seed((self.stream.seed * 1_000_003 + epoch) % 2**63)
+        order = torch.randperm(len(fragments), generator=generator).tolist()
+        blocks = prefetched(self._blocks([fragments[at] for at in order]))
+        yield from self._counted(self._windows(blocks, generator))
+
+    def _counted(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Yield the chunks. Raises DataError where there are not as many rows as there were."""
+        found = 0
+        for chunk_cq in chunks:
+            found += len(chunk_cq)
+            if found > self.num_rows:
+                break
+            yield chunk_cq
+        if found != self.num_rows:
+            layout = self.stream.layout
+            reason = f"{self.num_rows} rows were there at first, and now {'more' if found > self.num_rows else found}"
+            raise DataError(
+                f"dataset {layout.dataset!r}: {reason}: the files changed while they were read: start again"
+            )
+
+    def _windows(self, blocks: Iterator[Tensor], generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the rows of the blocks shuffled, a window at a time, which is valid until the next is asked for."""
+        stream, filled = self.stream, 0
+        width = len(stream.column_d) + 1 + stream.bias
+        size = stream.source.memory_mb * 2**20 // SHARE_OF_MEMORY // (width * stream.dtype.itemsize)
+        window_wq = torch.empty(min(size, self.num_rows), width, dtype=stream.dtype)
+        shuffled_wq = torch.empty_like(window_wq)
+        for block_nq in blocks:
+            at = 0
+            while at < len(block_nq):
+                taken = min(len(block_nq) - at, len(window_wq) - filled)
+                window_wq[filled : filled + taken] = block_nq[at : at + taken]
+                filled, at = filled + taken, at + taken
+                if filled == len(window_wq):
+                    yield _shuffle(window_wq, generator, shuffled_wq)
+                    filled = 0
+        if filled:
+            yield _shuffle(window_wq[:filled], generator, shuffled_wq[:filled])
+
+    def _blocks(self, fragments: Sequence[Fragment]) -> Iterator[Tensor]:
+        layout, source = self.stream.layout, self.stream.source
+        wanted = wanted_columns(layout.card.features, layout.card.target)
+        at_once = block_rows(len(layout.card.columns), source.memory_mb)
+        with naming(layout.dataset):
+            for columns in iterate(fragments, wanted, source.s3, batch_rows=at_once):
+                yield self._encoded(columns)
+
+    def _encoded(self, columns: Columns) -> Tensor:
+        """Return those of the rows that are wanted as z, (c, q)."""
+        stream, n, d = self.stream, columns.num_rows, len(self.stream.column_d)
+        z_nq = torch.ones(n, d + 1 + stream.bias, dtype=stream.dtype)
+        all_columns = d == len(stream.layout.card.columns)
+        if all_columns and self.scaling is None:
+            encode_columns(stream.fit, columns, stream.source.s3, z_nq[:, :d].numpy())
+        else:
+            x_nd = torch.from_numpy(encode_columns(stream.fit, columns, stream.source.s3)[:, stream.column_d])
+            if self.scaling is not None:
+                x_nd = (x_nd - self.scaling.offset_md[0]) / self.scaling.scale_md[0]
+            z_nq[:, :d] = x_nd
+        z_nq[:, -1].numpy()[:] = columns.numbers[stream.layout.card.target]
+        chosen_n = self._chosen(columns)
+        return z_nq if chosen_n is None else z_nq[torch.from_numpy(chosen_n)]
+
+    def _chosen(self, columns: Columns) -> NDArray[np.bool_] | None:
+        layout = self.stream.layout
+        if layout.split is None or (self.without is None and self.within is None):
+            return None
+        draw_n = draw(row_keys(columns, layout.row_names), layout.split.seed)
+        fold_n = fold_of_rows(draw_n, fraction=layout.split.fraction, folds=layout.split.folds)
+        chosen_n: NDArray[np.bool_] = fold_n == self.within if self.without is None else fold_n != self.without
+        return chosen_n
+
+
+def _shuffle(window_wq: Tensor, generator: torch.Generator, out_wq: Tensor) -> Tensor:
+    order_w = torch.randperm(len(window_wq), generator=generator, dtype=torch.int32)
+    np.take(window_wq.numpy(), order_w.numpy(), axis=0, out=out_wq.numpy(), mode="clip")
+    return out_wq

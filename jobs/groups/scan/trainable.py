@@ -1,0 +1,236 @@
+"""From sums to datasets that can be trained: what validates, what can't be regressed on, and the columns of each.
+
+Shapes: m groups · k raw features and the target · r parts · w packed moments · d encoded columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from handler.model_card import Feature, ModelCard
+from jobs.engines.moments import Moments
+from jobs.groups.scan.layout_types import Layout
+from jobs.groups.scan.packed import Floats, combine, pack, take_columns, unpack
+from jobs.groups.scan.partial import Partial
+
+EQUAL = 1e-12  # two columns whose difference has this share of their variance are equal but for rounding
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """Groups that share a model card: names, moments of all their rows, those of the parts held out, bounds, hashes.
+
+    `place_m` are their places among all groups, `column_d` those of the card's columns among the columns of all levels.
+    """
+
+    card: ModelCard
+    name_m: pa.Array
+    moments: Moments
+    held_out: tuple[Moments, ...]
+    low_mk: Floats
+    high_mk: Floats
+    hash_m2: NDArray[np.uint64]
+    place_m: NDArray[np.intp]
+    column_d: NDArray[np.intp]
+
+
+def settle(partial: Partial, layout: Layout, bias: bool) -> tuple[list[Trainable], dict[str, str]]:
+    """Return the groups that can be trained, by model card, and the reasons of those that can't."""
+    failures = dict(partial.failures)
+    packed_mrw, unsplit = _with_validation(partial, layout)
+    failures = unsplit | failures
+    healthy = ~np.isin(np.array(partial.name_m.to_pylist(), dtype=object), list(failures)) if failures else None
+    index_m = np.arange(partial.num_groups) if healthy is None else np.flatnonzero(healthy)
+    trainable = []
+    for card, chosen_m, columns in _cards(packed_mrw, layout, bias, index_m):
+        reasons = _reasons(partial, packed_mrw, card, chosen_m, columns, layout)
+        names = partial.name_m.take(pa.array(chosen_m)).to_pylist() if reasons else []
+        failures |= {names[at]: reason for at, reason in reasons.items()}
+        good_m = np.delete(chosen_m, list(reasons))
+        if len(good_m):
+            trainable.append(_trainable(partial, packed_mrw, card, good_m, columns, layout))
+    return trainable, failures
+
+
+def _trainable(
+    partial: Partial,
+    packed_mrw: Floats,
+    card: ModelCard,
+    good_m: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    layout: Layout,
+) -> Trainable:
+    kept_mrw = packed_mrw[good_m]
+    total = _total(kept_mrw)
+    held_out = range(1, kept_mrw.shape[1])
+    return Trainable(
+        card=card,
+        name_m=partial.name_m.take(pa.array(good_m)),
+        moments=unpack(take_columns(total, columns)),
+        held_out=tuple(unpack(take_columns(kept_mrw[:, part], columns)) for part in held_out),
+        low_mk=partial.low_mk[good_m],
+        high_mk=partial.high_mk[good_m],
+        hash_m2=partial.hash_m2[good_m],
+        place_m=good_m,
+        column_d=columns,
+    )
+
+
+def _total(packed_mrw: Floats) -> Floats:
+    m, r, w = packed_mrw.shape
+    if r == 1:
+        return packed_mrw[:, 0]
+    return combine(packed_mrw.reshape(m * r, w), np.repeat(np.arange(m), r), m)
+
+
+def _with_validation(partial: Partial, layout: Layout) -> tuple[Floats, dict[str, str]]:
+    """Return the moments with rows that validate, and some that train, in every group; see `fold_of_dataset`."""
+    packed_mrw, split, extremes = partial.moments_mrw, layout.split, partial.extremes
+    if split is None or extremes is None:
+        return packed_mrw, {}
+    count_mr = packed_mrw[:, :, 0]
+    alone_m = (count_mr > 0).sum(1) == 1
+    equal_m = alone_m & (extremes.draw_m2[:, 0] == extremes.draw_m2[:, 1])
+    failed = dict.fromkeys(
+        _names(partial, equal_m), "validation needs two different rows or more: add rows, or set 'validation: none'"
+    )
+    short_m = np.flatnonzero(alone_m & ~equal_m)
+    if not len(short_m):
+        return packed_mrw, failed
+    packed_mrw = packed_mrw.copy()
+    whole_mw = _total(packed_mrw[short_m])
+    low_mw, high_mw = (_one_row(extremes.row_m2q[short_m, side], extremes.count_m2[short_m, side]) for side in (0, 1))
+    if split.fraction is not None:
+        # None validated: the lowest drawn do. None trained: the highest drawn do.
+        none_validates_m1 = count_mr[short_m, :1] > 0
+        validates_mw = np.where(none_validates_m1, low_mw, _less(whole_mw, high_mw))
+        packed_mrw[short_m, 0], packed_mrw[short_m, 1] = _less(whole_mw, validates_mw), validates_mw
+        return packed_mrw, failed
+    apart_m = low_mw[:, 0] + high_mw[:, 0] == whole_mw[:, 0]
+    packed_mrw[short_m[apart_m]] = 0.0
+    packed_mrw[short_m[apart_m], 1], packed_mrw[short_m[apart_m], 2] = low_mw[apart_m], high_mw[apart_m]
+    together_m = np.zeros_like(alone_m)
+    together_m[short_m[~apart_m]] = True
+    reason = f"all its rows fall into one of {split.folds} folds: set another seed, or fewer folds"
+    return packed_mrw, failed | dict.fromkeys(_names(partial, together_m), reason)
+
+
+def _names(partial: Partial, mask_m: NDArray[np.bool_]) -> list[str]:
+    names: list[str] = partial.name_m.filter(pa.array(mask_m)).to_pylist()
+    return names
+
+
+def _one_row(row_mq: Floats, count_m: Floats) -> Floats:
+    """Return the packed moments of one row for each group, which is there `count_m` times."""
+    m, q = row_mq.shape
+    return np.concatenate([count_m[:, None], row_mq, np.zeros((m, q * (q + 1) // 2))], axis=1)
+
+
+def _less(whole_mw: Floats, part_mw: Floats) -> Floats:
+    """Return the packed moments of the rows that are not in the part."""
+    return pack(unpack(whole_mw).without(unpack(part_mw)))
+
+
+def _cards(
+    packed_mrw: Floats, layout: Layout, bias: bool, index_m: NDArray[np.intp]
+) -> Iterator[tuple[ModelCard, NDArray[np.intp], NDArray[np.intp]]]:
+    """Yield each model card with its groups and the places of its columns among all levels'.
+
+    A group has a card by the levels that its own training rows hold, as if it were a dataset of its own.
+    """
+    full = layout.card
+    if all(feature.kind == "numeric" for feature in full.features):
+        yield replace(full, bias=bias), index_m, np.arange(len(full.columns))
+        return
+    trained_mw = _trained(packed_mrw, layout)
+    present_md = trained_mw[:, 1 : 1 + len(full.columns)] > 0
+    levels = np.array([feature.kind == "categorical" for feature in full.features for _ in _width(feature)])
+    patterns, which_m = np.unique(present_md[index_m][:, levels], axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        here_d = np.ones(len(full.columns), dtype=bool)
+        here_d[levels] = pattern
+        features, columns = _present(full, here_d, bias)
+        yield ModelCard(full.target, features, bias), index_m[which_m == number], columns
+
+
+def _width(feature: Feature) -> range:
+    return range(1 if feature.kind == "numeric" else len(feature.levels))
+
+
+def _present(full: ModelCard, here_d: NDArray[np.bool_], bias: bool) -> tuple[tuple[Feature, ...], NDArray[np.intp]]:
+    """Return the features with the levels that are there, and the columns that have a weight."""
+    features, columns, place = [], [], 0
+    for feature in full.features:
+        width = len(_width(feature))
+        if feature.kind == "numeric":
+            features.append(feature)
+            columns.append(place)
+        else:
+            there = [at for at in range(width) if here_d[place + at]]
+            features.append(replace(feature, levels=tuple(feature.levels[at] for at in there)))
+            columns += [place + at for at in (there[1:] if bias else there)]
+        place += width
+    return tuple(features), np.array(columns, dtype=np.intp)
+
+
+def _trained(packed_mrw: Floats, layout: Layout) -> Floats:
+    """Return the moments of the rows that train: with folds all of them."""
+    return packed_mrw[:, 0] if layout.split and layout.split.fraction is not None else _total(packed_mrw)
+
+
+def _unseen_levels(packed_mrw: Floats, card: ModelCard, layout: Layout) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Yield the levels that the card lacks, and which groups have them in a row that validates."""
+    if layout.split is None or layout.split.fraction is None:
+        return
+    place = 1
+    for full, fitted in zip(layout.card.features, card.features, strict=True):
+        for at, level in enumerate(full.levels):
+            if full.unseen == "error" and level not in fitted.levels:
+                yield full.name, level, packed_mrw[:, 1, place + at] > 0
+        place += len(_width(full))
+
+
+def _reasons(
+    partial: Partial,
+    packed_mrw: Floats,
+    card: ModelCard,
+    chosen_m: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    layout: Layout,
+) -> dict[int, str]:
+    """Return why groups can't be regressed on, by their place among the chosen; see `check_table`."""
+    trained = unpack(take_columns(_trained(packed_mrw[chosen_m], layout), columns))
+    num_weights = len(card.columns) + card.bias
+    reasons: dict[int, str] = {}
+
+    def note(mask_m: NDArray[np.bool_], reason: str) -> None:
+        for at in np.flatnonzero(mask_m).tolist():
+            reasons.setdefault(at, reason.format(n=int(trained.num_rows_m[at])))
+
+    for name, level, where_m in _unseen_levels(packed_mrw[chosen_m], card, layout):
+        remedy = "set 'unseen: reference', or another seed"
+        note(where_m, f"feature {name!r}: a row that validates has level {level!r}, and none that trains: {remedy}")
+    for feature in card.features:
+        if feature.kind == "categorical" and len(feature.levels) < 2:
+            note(np.ones(len(chosen_m), dtype=bool), f"column {feature.name!r} has one level in the rows that train")
+    few_m = trained.num_rows_m.numpy() < num_weights
+    note(few_m, f"{{n}} rows train, and there are {num_weights} weights: add rows, or name fewer features")
+    low_mk, high_mk = partial.low_mk[chosen_m], partial.high_mk[chosen_m]
+    note(low_mk[:, -1] == high_mk[:, -1], f"the target {card.target!r} is the same in every row")
+    for k, feature in enumerate(card.features):
+        constant_m = (low_mk[:, k] == high_mk[:, k]) & (card.bias | (low_mk[:, k] == 0))
+        note(constant_m, f"column {feature.name!r} is the same in every row that trains: remove it from 'features'")
+    scatter_mdd = trained.scatter_mdd.numpy()
+    for i in range(len(card.columns)):
+        for j in range(i):
+            far = scatter_mdd[:, i, i] + scatter_mdd[:, j, j] - 2 * scatter_mdd[:, i, j]
+            gap = np.abs(trained.mean_md.numpy()[:, i] - trained.mean_md.numpy()[:, j])
+            size = scatter_mdd[:, i, i] + scatter_mdd[:, j, j]
+            equal_m = (far <= EQUAL * size) & (gap**2 * trained.num_rows_m.numpy() <= EQUAL * size) & (size > 0)
+            note(equal_m, f"columns {card.columns[j]!r} and {card.columns[i]!r} are equal in every row that trains")
+    return reasons

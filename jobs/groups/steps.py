@@ -1,0 +1,48 @@
+"""What the tasks of a fleet do, by the engine: sums travel for the closed form, rows for minibatches of groups.
+
+A single dataset is too large to travel: for minibatches its task reads it again in every epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from jobs.groups.row_training import train_rows_part
+from jobs.groups.scan.rows import gather, scan_rows
+from jobs.groups.scan.scan import scan
+from jobs.groups.scan.stream import Source
+from jobs.groups.stream_training import train_streamed
+from jobs.groups.training import merge_parts, train_part
+from jobs.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the tasks of a fleet do: read fragments, add up what several have read of a part, and train it."""
+
+    scan: Callable[..., Any]
+    add_up: Callable[..., Any]
+    train: Callable[..., Any]
+    rows_travel: bool = False
+
+
+def _summed(*partials: Any) -> tuple[None, Any]:
+    return None, merge_parts(*partials)
+
+
+def _gathered(*rows: Any) -> tuple[None, Any]:
+    return None, gather(*rows)
+
+
+CLOSED_FORM = Steps(scan, _summed, train_part)
+MINIBATCH = Steps(scan_rows, _gathered, train_rows_part, rows_travel=True)
+
+
+def steps_of(recipe: Recipe, source: Source | None) -> Steps:
+    """Return what the tasks of a fleet do by a recipe; `source` is that of a single dataset, None for groups."""
+    if recipe.engine == "closed_form":
+        return CLOSED_FORM
+    return MINIBATCH if source is None else Steps(scan, _summed, partial(train_streamed, source))

@@ -1,0 +1,170 @@
+"""The trained parts of a fleet as objects of the run, so that the same job over the same files computes nothing twice.
+
+A part is found again by a key over everything that its models depend on: the job's settings, the engine's version, and
+what the file system says of each file (reading gigabytes to find that nothing changed would cost as much as training).
+No pickle: numbers are safetensors, the rest is JSON in its header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from handler.model_card import ModelCard
+from handler.stack import Stack, Statistics
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.moments import Moments
+from jobs.groups.training import PartResult, TrainedGroups
+from jobs.recipe import Policy, Recipe
+from jobs.sources.file_stamps import Stamp
+from jobs.trials.keys import ENGINE_VERSIONS
+from model_store.claims.runs import RunFolder
+from model_store.errors import CorruptObjectError
+
+FORMAT = 1
+PER_GROUP = ("point_m", "learning_rate_m", "score_m", "epoch_m", "train_mse_m", "val_mse_m", "r2_m")
+HEADER = "gridline"
+
+
+@dataclass(frozen=True)
+class StoredParts:
+    """The parts of one fleet in a run's folder, under its key."""
+
+    folder: RunFolder
+    key: str
+
+    @property
+    def _prefix(self) -> str:
+        return f"fleets/{self.key}/"
+
+    def complete(self) -> list[str] | None:
+        """Return the names of the parts of a fleet that was trained to the end, in order; None if it was not."""
+        found = self.folder.read(f"{self._prefix}complete.json")
+        if found is None:
+            return None
+        names: list[str] = json.loads(found)["parts"]
+        return names
+
+    def finish(self, names: Sequence[str]) -> None:
+        """Say that these are all parts."""
+        self.folder.create(f"{self._prefix}complete.json", json.dumps({"parts": list(names)}).encode())
+
+    def keep(self, part: int, num_parts: int, result: PartResult) -> str:
+        """Write a part, and return its name."""
+        name = f"{self._prefix}{part:05d}-of-{num_parts:05d}.safetensors"
+        self.folder.create(name, part_bytes(result))
+        return name
+
+    def read(self, name: str) -> PartResult:
+        """Return a part. Raises CorruptObjectError if it is missing or not one."""
+        data = self.folder.read(name)
+        if data is None:
+            raise CorruptObjectError(name, f"run '{self.folder.run_id}' says that it is complete, and it is missing")
+        return part_of_bytes(data, name)
+
+
+def fleet_key(source: str, recipe: Recipe, policy: Policy, stamps: Sequence[Stamp]) -> str:
+    """Return the key of a fleet; `source` is its part of the configuration as canonical JSON."""
+    hyper = {field.name: getattr(recipe.hyperparameters, field.name).tolist() for field in fields(Hyperparameters)}
+    what = [
+        [FORMAT, ENGINE_VERSIONS[recipe.engine], recipe.engine, source],
+        [asdict(recipe.settings), hyper, recipe.automatic_rates, recipe.inference_statistics],
+        [policy.metric, policy.mode, [list(stamp) for stamp in stamps]],
+    ]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def part_bytes(result: PartResult) -> bytes:
+    """Return a part as bytes; equal parts give equal bytes."""
+    tensors: dict[str, Tensor] = {}
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "failures": result.failures,
+        "unconverged": result.unconverged,
+        "groups": [_write(groups, f"{number}.", tensors) for number, groups in enumerate(result.trained)],
+    }
+    for name in ("trials", "datasets"):
+        data = getattr(result, name)
+        if data is not None:
+            tensors[name] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    plain = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    return save(plain, metadata={HEADER: json.dumps(header, sort_keys=True)})
+
+
+def _write(groups: TrainedGroups, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    tensors[f"{prefix}weight"] = groups.stack.weight_md
+    if groups.stack.bias_m is not None:
+        tensors[f"{prefix}bias"] = groups.stack.bias_m
+    for name in PER_GROUP:
+        tensors[f"{prefix}{name}"] = getattr(groups, name)
+    for part, value in _parts(groups).items():
+        for field in fields(value):
+            tensor = getattr(value, field.name)
+            if tensor is not None:
+                tensors[f"{prefix}{part}.{field.name}"] = tensor
+    return {
+        "card": groups.stack.card.to_json(),
+        "names": groups.name_m.to_pylist(),
+        "fingerprints": list(groups.fingerprint_m),
+        "statuses": list(groups.status_m),
+        "engine": groups.engine,
+    }
+
+
+def _parts(groups: TrainedGroups) -> dict[str, Any]:
+    return {
+        "statistics": groups.stack.statistics,
+        "trained": groups.trained,
+        "scored": groups.scored,
+        "hyperparameters": groups.hyperparameters,
+    }
+
+
+def part_of_bytes(data: bytes, name: str) -> PartResult:
+    """Return the part that `part_bytes` wrote. Raises CorruptObjectError if it is not one."""
+    try:
+        tensors = load(data)
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
+        return PartResult(
+            trained=tuple(_read(g, f"{number}.", tensors) for number, g in enumerate(header["groups"])),
+            failures=header["failures"],
+            unconverged=header["unconverged"],
+            trials=_bytes(tensors.get("trials")),
+            datasets=_bytes(tensors.get("datasets")),
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError) as exc:
+        raise CorruptObjectError(name, f"it is not a part of a fleet: {' '.join(str(exc).split())}") from exc
+
+
+def _bytes(tensor: Tensor | None) -> bytes | None:
+    return None if tensor is None else tensor.numpy().tobytes()
+
+
+def _read(header: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> TrainedGroups:
+    def part(kind: type, name: str) -> Any:
+        values = {field.name: tensors.get(f"{prefix}{name}.{field.name}") for field in fields(kind)}
+        return kind(**values)
+
+    card = ModelCard.from_json(header["card"])
+    stack = Stack(card, tensors[f"{prefix}weight"], tensors.get(f"{prefix}bias"), part(Statistics, "statistics"))
+    return TrainedGroups(
+        stack=stack,
+        name_m=pa.array(header["names"], pa.large_string()),
+        status_m=header["statuses"],
+        fingerprint_m=header["fingerprints"],
+        trained=part(Moments, "trained"),
+        scored=part(Moments, "scored"),
+        hyperparameters=part(Hyperparameters, "hyperparameters"),
+        engine=header["engine"],
+        **{name: tensors[f"{prefix}{name}"] for name in PER_GROUP},
+    )

@@ -1,0 +1,134 @@
+"""Predictions from the command line: without a server, through the code that serves; or from an endpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jobs.errors import UsageError
+from jobs.prediction.rows import DATASET, ROWS_PER_REQUEST, instance_of, instances_of, joined, read_table
+
+if TYPE_CHECKING:
+    from handler.fleet import Fleet
+    from jobs.progress import Progress
+    from model_store.ledger.versions import Version
+    from model_store.torchserve.inference import Inference
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every row: the dataset, if it is one for all, and what is wanted beside the number."""
+
+    dataset: str | None = None
+    interval: float | None = None
+    extrapolation: bool = False
+    explanations: bool = False
+
+    def request(self, instances: list[Any]) -> Json:
+        """Return the request for these instances; what is not asked for is left out."""
+        asked: Json = {
+            DATASET: self.dataset,
+            "interval": self.interval,
+            "extrapolation": self.extrapolation or None,
+            "explanations": self.explanations or None,
+        }
+        return {"instances": instances} | {name: value for name, value in asked.items() if value is not None}
+
+
+class Models(Protocol):
+    """Whoever answers requests about a collection."""
+
+    def prepare(self, datasets: Sequence[str] | None) -> None:
+        """Make ready for requests about these datasets, or about the only one."""
+
+    def features(self) -> list[str]:
+        """Return the names of the features that requests may hold."""
+
+    def ask(self, request: Json) -> Json:
+        """Return the answer to a request."""
+
+
+class StoredModels:
+    """The models of a version in the store, asked without a server."""
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self._fleet: Fleet | None = None
+
+    def prepare(self, datasets: Sequence[str] | None) -> None:
+        """Read the models of these datasets. Raises UsageError if none is named, and there are several."""
+        from model_store.archives.gathering import gather
+
+        if datasets is None and self._version.num_datasets > 1:
+            raise UsageError(
+                f"collection '{self._version.collection}' has {self._version.num_datasets} datasets: set --dataset to "
+                f"one of 'gridline models list {self._version.collection}'"
+            )
+        self._fleet = gather(self._version, datasets).fleet
+
+    @property
+    def fleet(self) -> Fleet:
+        assert self._fleet is not None  # noqa: S101 - prepare() comes first
+        return self._fleet
+
+    def features(self) -> list[str]:
+        return sorted({name for stack in self.fleet.stacks for name in stack.card.feature_names})
+
+    def ask(self, request: Json) -> Json:
+        """Return what an endpoint that serves this version answers. Raises UsageError for what it would refuse."""
+        from handler.answering import OK, answer
+        from handler.payload import Request
+
+        [answered] = answer(self.fleet, [Request(json.dumps(request).encode())])
+        document: Json = json.loads(answered.body)
+        if answered.status != OK:
+            raise UsageError(str(document["message"]))
+        return document
+
+
+class EndpointModels:
+    """The models that an endpoint serves."""
+
+    def __init__(self, endpoint: Inference, collection: str, version: int | None) -> None:
+        self._endpoint = endpoint
+        self._collection = collection
+        self._version = version
+
+    def prepare(self, datasets: Sequence[str] | None) -> None:
+        """Do nothing: the endpoint is ready."""
+
+    def features(self) -> list[str]:
+        description = self._endpoint.describe(self._collection, self._version)
+        return sorted({feature["name"] for model in description["models"] for feature in model["features"]})
+
+    def ask(self, request: Json) -> Json:
+        return self._endpoint.predict(self._collection, request, self._version)
+
+
+def predict_values(models: Models, question: Question, settings: Sequence[str]) -> Json:
+    """Return the answer about the one instance that `--set` gives."""
+    instance = instance_of(settings)
+    models.prepare(None if question.dataset is None else [question.dataset])
+    return models.ask(question.request([instance]))
+
+
+def predict_file(models: Models, question: Question, path: Path, progress: Progress) -> Json:
+    """Return the answer about the rows of a file, which are asked about some at a time.
+
+    A column `dataset` says of which dataset a row is, unless the question does.
+    """
+    table = read_table(path)
+    with_dataset = question.dataset is None and DATASET in table.column_names
+    named = [str(name) for name in table[DATASET].unique().to_pylist()] if with_dataset else None
+    models.prepare(named if question.dataset is None else [question.dataset])
+    answers = []
+    with progress.counting("requests", -(-len(table) // ROWS_PER_REQUEST)) as advance:
+        for instances in instances_of(table, models.features(), with_dataset=with_dataset):
+            answers.append(models.ask(question.request(instances)))
+            advance(f"{len(instances)} rows")
+    return joined(answers)

@@ -1,0 +1,172 @@
+"""From a configuration to plain values: the grid, the settings, and the engine with the reason for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from jobs.cluster.tasks import ONE_RANK, GangSize, Patience
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
+from jobs.engines.trials import EngineName
+
+if TYPE_CHECKING:
+    from jobs.config import DatasetConfig, GridPoint, JobConfig, TrainingConfig
+
+
+Mode = Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every dataset of a job is trained.
+
+    With `automatic_rates` the learning rates come from each dataset's own spectrum, and those here are ignored.
+    """
+
+    engine: EngineName
+    reason: str
+    settings: TrainingSettings
+    hyperparameters: Hyperparameters
+    automatic_rates: bool
+    inference_statistics: bool
+    size: GangSize = ONE_RANK
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a job compares trials by, and when a challenger is promoted."""
+
+    metric: str
+    mode: Mode
+    promote: Literal["better", "always"] = "better"
+    min_improvement: float = 0.0
+
+
+def make_recipe(config: JobConfig) -> Recipe:
+    """Return how the datasets of a job are trained. Raises ConfigError through the configuration's own checks."""
+    from jobs.config import grid_points
+
+    points = grid_points(config.grid, config.training)
+    engine, reason = choose_engine(config.training)
+    return Recipe(
+        engine=engine,
+        reason=reason,
+        settings=settings_of(config.training),
+        hyperparameters=hyperparameters_of(points),
+        automatic_rates=config.grid.learning_rate == "auto",
+        inference_statistics=config.training.inference_statistics,
+        size=gang_size_of(config.training, engine),
+    )
+
+
+def gang_size_of(training: TrainingConfig, engine: EngineName) -> GangSize:
+    """Return the ranks of a block; the closed form needs no GPU."""
+    use_gpu = training.use_gpu if engine == "minibatch" else False
+    return GangSize(training.num_workers, 1.0, training.gpus_per_block, use_gpu, training.placement)
+
+
+def choose_engine(training: TrainingConfig) -> tuple[EngineName, str]:
+    """Return the engine of a job, and one sentence that says why."""
+    obstacle = _obstacle(training)
+    if training.engine == "minibatch":
+        return "minibatch", "minibatch, as the configuration says"
+    if obstacle is not None:
+        return "minibatch", f"minibatch: {obstacle} has no closed form"
+    if training.engine == "closed_form":
+        return "closed_form", "closed_form, as the configuration says"
+    return "closed_form", "closed_form: full-batch sgd on mse at constant rates is answered by one pass over the data"
+
+
+def _obstacle(training: TrainingConfig) -> str | None:
+    if training.optimizer != "sgd":
+        return f"optimizer {training.optimizer}"
+    if training.loss != "mse":
+        return f"loss {training.loss}"
+    if training.batch_size != "full":
+        return f"batch size {training.batch_size}"
+    if not training.schedule.constant:
+        return "a learning-rate schedule"
+    if training.early_stopping is not None:
+        return "early stopping"
+    return None
+
+
+def settings_of(training: TrainingConfig) -> TrainingSettings:
+    """Return what engines read of a configuration."""
+    stopping = training.early_stopping
+    return TrainingSettings(
+        epochs=training.epochs,
+        num_evaluations=training.eval_epochs,
+        batch_size=None if training.batch_size == "full" else training.batch_size,
+        optimizer=training.optimizer,
+        loss=training.loss,
+        betas=training.betas,
+        eps=training.eps,
+        normalize=training.normalize,
+        bias=training.bias,
+        seed=training.seed,
+        keep=training.keep,
+        schedule=_schedule(training),
+        early_stopping=EarlyStopping(stopping.patience, stopping.tolerance) if stopping else None,
+        dtype=training.dtype,
+    )
+
+
+def _schedule(training: TrainingConfig) -> Schedule:
+    rule = training.schedule
+    if rule.step is not None:
+        return Schedule("step", every=rule.step.every, factor=rule.step.factor)
+    if rule.cosine is not None:
+        return Schedule("cosine")
+    if rule.inverse_time is not None:
+        return Schedule("inverse_time", decay=rule.inverse_time.decay)
+    return Schedule()
+
+
+def hyperparameters_of(points: Sequence[GridPoint]) -> Hyperparameters:
+    """Return the grid points as columns, for one dataset; a learning rate still to come is NaN."""
+
+    def column(name: str) -> torch.Tensor:
+        return torch.tensor([getattr(point, name) for point in points], dtype=torch.float64)
+
+    rates = [float("nan") if point.learning_rate is None else point.learning_rate for point in points]
+    return Hyperparameters(
+        learning_rate_mg=torch.tensor([rates], dtype=torch.float64),
+        momentum_g=column("momentum"),
+        nesterov_g=column("nesterov").bool(),
+        weight_decay_g=column("weight_decay"),
+        huber_delta_g=column("huber_delta"),
+        quantile_g=column("quantile"),
+    )
+
+
+def with_rates(hyperparameters: Hyperparameters, rate_mr: torch.Tensor) -> Hyperparameters:
+    """Return every combination of the rates of each dataset (m, r) with the other hyperparameters, rates rising."""
+    num_rates, num_others = rate_mr.shape[1], hyperparameters.num_points
+    return Hyperparameters(
+        learning_rate_mg=rate_mr.repeat_interleave(num_others, dim=1),
+        momentum_g=hyperparameters.momentum_g.repeat(num_rates),
+        nesterov_g=hyperparameters.nesterov_g.repeat(num_rates),
+        weight_decay_g=hyperparameters.weight_decay_g.repeat(num_rates),
+        huber_delta_g=hyperparameters.huber_delta_g.repeat(num_rates),
+        quantile_g=hyperparameters.quantile_g.repeat(num_rates),
+    )
+
+
+def patience_of(training: TrainingConfig) -> Patience:
+    """Return how long a cluster is waited for, how often a lost block is started again, and how often it is saved."""
+    return Patience(
+        training.max_failures,
+        training.wait_for_resources_s,
+        training.timeout_s,
+        training.checkpoint_every_s,
+    )
+
+
+def policy_of(config: JobConfig, dataset: DatasetConfig) -> Policy:
+    """Return what the trials of a dataset of the configuration are compared by."""
+    return Policy(config.metric_of(dataset), config.mode, config.select.promote, config.select.min_improvement)

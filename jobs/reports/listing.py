@@ -1,0 +1,72 @@
+"""What the store holds, as documents: champions, one champion, the history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from jobs.champions.documents import finite
+from model_store.errors import CorruptObjectError
+from model_store.ledger.champion_columns import COLUMNS
+from model_store.ledger.ledger import Ledger
+from model_store.ledger.versions import Version
+
+ROWS_AT_ONCE = 1024
+
+
+def champion_documents(version: Version) -> Iterator[dict[str, Any]]:
+    """Yield the documents of `models list --json`, one champion after the other: a collection may have a million."""
+    for table in version.tables():
+        for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+            yield from map(_readable, batch.to_pylist())
+
+
+def champion_document(ledger: Ledger, collection: str, dataset: str, number: int | None) -> dict[str, Any]:
+    """Return the document of `models show --json`: the champion's row, its coefficients and its features."""
+    champion = ledger.coefficients(collection, dataset, number)
+    return {
+        "collection": collection,
+        "version": champion.version.number,
+        **_readable(champion.row),
+        "coefficients": champion.named,
+        "target": champion.card.target,
+        "features": list(champion.card.feature_names),
+    }
+
+
+def history_document(ledger: Ledger, collection: str) -> dict[str, Any]:
+    """Return the document of `models history --json`, the newest version first."""
+    fields = ("created_at", "action", "note", "run_id", "num_datasets")
+    versions = [
+        {"version": version.number} | {field: getattr(version, field) for field in fields}
+        for version in ledger.history(collection)
+    ]
+    return {"collection": collection, "versions": versions}
+
+
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
+    values = {column.name: row.get(column.name) for column in COLUMNS}
+    readable = {key: finite(value) if isinstance(value, float) else value for key, value in values.items()}
+    hyperparameters, comparison = row.get("hyperparameters"), row.get("comparison")
+    try:
+        readable["hyperparameters"] = _parsed(hyperparameters) if hyperparameters else None
+        readable["comparison"] = _object(comparison) if comparison else None
+    except (ValueError, RecursionError) as exc:
+        name = f"the champion table's row of dataset {row['dataset']!r}"
+        raise CorruptObjectError(name, f"it holds what is not JSON: {exc}") from exc
+    return readable
+
+
+@lru_cache(maxsize=1024)
+def _parsed(hyperparameters: str) -> dict[str, Any]:
+    """Return what the JSON holds; the datasets of a fleet share few grid points."""
+    return _object(hyperparameters)
+
+
+def _object(text: str) -> dict[str, Any]:
+    parsed = json.loads(text, parse_constant=lambda _: None)  # of a score that is not finite
+    if not isinstance(parsed, dict):
+        raise ValueError(f"{text[:80]!r} is not an object")
+    return parsed

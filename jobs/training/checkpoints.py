@@ -1,0 +1,98 @@
+"""Long fits on their way: a dataset's checkpoints as bytes, named by the keys of its trials, and the task that saves.
+
+Shapes: as in `engines.checkpointing`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from jobs.cluster.checkpoint_stream import Saves
+from jobs.engines.minibatch.checkpointing import State
+from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.recipe import Recipe
+from jobs.sources.dataset import Dataset
+from jobs.training.datasets import TrainedDataset, train_dataset
+
+logger = logging.getLogger(__name__)
+
+
+def train_block_saving(
+    datasets: Sequence[Dataset],
+    recipe: Recipe,
+    names: Sequence[str],
+    every_s: float,
+    saves: Saves,
+    ranks: Ranks = ALONE,
+) -> tuple[TrainedDataset, ...]:
+    """Return the datasets of a block trained, each saved under its name every so many seconds."""
+    return tuple(
+        train_dataset(dataset, recipe, DatasetCheckpoints(name, every_s, saves), ranks)
+        for dataset, name in zip(datasets, names, strict=True)
+    )
+
+
+class DatasetCheckpoints:
+    """The checkpoints of the fits of one dataset (one for each fold, and that of all rows), saved together."""
+
+    def __init__(self, name: str, every_s: float, saves: Saves) -> None:
+        self._name = name
+        self._every_s = every_s
+        self._saves = saves
+        self._states = _parse(name, saves.get(name))
+
+    def part(self, name: str) -> PartCheckpoint:
+        """Return where the fit of that name is saved."""
+        return PartCheckpoint(self, name)
+
+    def state(self, part: str) -> State | None:
+        """Return what a fit was saved at."""
+        return self._states.get(part)
+
+    def is_due(self) -> bool:
+        """Return whether it is time to send."""
+        return self._saves.age_s() >= self._every_s
+
+    def keep(self, part: str, state: State, *, send: bool) -> None:
+        """Keep the state of a fit, and send those of all."""
+        self._states[part] = state
+        if send:
+            tensors = {
+                f"{part}/{name}": tensor for part, state in self._states.items() for name, tensor in state.items()
+            }
+            self._saves.put(self._name, save(tensors))
+
+
+@dataclass(frozen=True)
+class PartCheckpoint:
+    """The checkpoint of one fit."""
+
+    dataset: DatasetCheckpoints
+    name: str
+
+    def load(self) -> State | None:
+        return self.dataset.state(self.name)
+
+    def due(self) -> bool:
+        return self.dataset.is_due()
+
+    def save(self, state: State, *, send: bool = True) -> None:
+        self.dataset.keep(self.name, state, send=send)
+
+
+def _parse(name: str, data: bytes | None) -> dict[str, State]:
+    states: dict[str, State] = {}
+    try:
+        tensors = load(data) if data else {}
+    except SafetensorError as exc:
+        logger.warning("checkpoint %s is not used: %s", name, exc)
+        return states
+    for path, tensor in tensors.items():
+        part, _, column = path.partition("/")
+        states.setdefault(part, {})[column] = tensor
+    return states

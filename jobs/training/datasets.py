@@ -1,0 +1,127 @@
+"""What a Ray task does, as plain functions: train datasets by a recipe, and tell what is known of them.
+
+Shapes: n rows · d encoded columns · k raw features · g grid points · p weights (d, and the bias last where there is
+one).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handler.model_card import ModelCard
+from jobs.engines.closed_form import engine as closed_form
+from jobs.engines.closed_form.certificate import Certificate, automatic_rates, certify
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch.checkpointing import Checkpoints
+from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.engines.minibatch.rows import Rows
+from jobs.engines.moments import Moments
+from jobs.engines.settings import LossName
+from jobs.engines.trials import BlockResult
+from jobs.recipe import Recipe, with_rates
+from jobs.sources.dataset import Dataset
+from jobs.sources.validation_split import TRAINS
+
+
+@dataclass(frozen=True)
+class TrainedDataset:
+    """The trials of one dataset, and what selection and serving need beyond them.
+
+    `trained` are the moments of the rows that the kept weights were fitted to, `scored` of those that validate (of all
+    rows, where none or each in turn does).
+    """
+
+    name: str
+    card: ModelCard
+    fingerprint: str
+    loss: LossName
+    hyperparameters: Hyperparameters
+    result: BlockResult
+    certificate: Certificate
+    trained: Moments
+    scored: Moments
+    fill_k: np.ndarray
+    feature_min_k: np.ndarray
+    feature_max_k: np.ndarray
+
+
+def rows_of(dataset: Dataset) -> Rows:
+    """Return the rows of a dataset with the part that holds each out; nothing is copied."""
+    x_nd, y_n = _tensor(dataset.x_nd), _tensor(dataset.y_n)
+    if dataset.fold_n is None:
+        return Rows(x_nd, y_n)
+    # By chance a small dataset has no row in some fold: the others are numbered without a gap.
+    folds = np.unique(dataset.fold_n[dataset.fold_n != TRAINS])
+    part_n = np.where(dataset.fold_n == TRAINS, TRAINS, np.searchsorted(folds, dataset.fold_n))
+    return Rows(x_nd, y_n, torch.from_numpy(part_n), len(folds))
+
+
+def scored_rows_fingerprint(dataset: Dataset) -> str:
+    """Return a sha256, as hex, of the data and of which rows validate: what a score was computed on."""
+    folds = b"" if dataset.fold_n is None else dataset.fold_n.astype("<i2").tobytes()
+    return hashlib.sha256(dataset.fingerprint.encode() + folds).hexdigest()
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """Return the array as a tensor over the same memory; a shared one is read-only, and nothing here writes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def resolve(moments: Moments, recipe: Recipe) -> Hyperparameters:
+    """Return the grid of a dataset, with the rates of its own spectrum where the recipe says so."""
+    if not recipe.automatic_rates:
+        return recipe.hyperparameters
+    return with_rates(recipe.hyperparameters, automatic_rates(moments, recipe.settings))
+
+
+def certify_dataset(dataset: Dataset, recipe: Recipe) -> Certificate:
+    """Return the certificate of a dataset, from the rows that it trains on."""
+    moments, parts = rows_of(dataset).moments()
+    kept = moments.without(parts[0]) if len(parts) == 1 else moments
+    return certify(dataset.name, kept, resolve(kept, recipe), recipe.settings)
+
+
+def train_dataset(
+    dataset: Dataset, recipe: Recipe, checkpoints: Checkpoints | None = None, ranks: Ranks = ALONE
+) -> TrainedDataset:
+    """Return a dataset trained at every grid point; the minibatch engine saves its fits in `checkpoints`.
+
+    Of several ranks each takes its share of the rows, and all return the same.
+    """
+    rows = rows_of(dataset).share(ranks)
+    moments, parts = rows.moments()
+    kept = moments.without(parts[0]) if len(parts) == 1 else moments
+    hyperparameters = resolve(kept, recipe)
+    if recipe.engine == "closed_form":
+        result = closed_form.train(moments, parts, hyperparameters, recipe.settings)
+    else:
+        result = row_training.train(rows, hyperparameters, recipe.settings, checkpoints)
+    return TrainedDataset(
+        name=dataset.name,
+        card=dataset.card,
+        fingerprint=scored_rows_fingerprint(dataset),
+        loss=recipe.settings.loss,
+        hyperparameters=hyperparameters,
+        result=result,
+        certificate=certify(dataset.name, kept, hyperparameters, recipe.settings),
+        trained=kept,
+        scored=parts[0] if len(parts) == 1 else moments,
+        fill_k=dataset.fill_k,
+        feature_min_k=dataset.feature_min_k,
+        feature_max_k=dataset.feature_max_k,
+    )
+
+
+def train_block(datasets: Sequence[Dataset], recipe: Recipe, ranks: Ranks = ALONE) -> tuple[TrainedDataset, ...]:
+    """Return the datasets of a block trained: what one Ray task does, or each rank of a gang."""
+    return tuple(train_dataset(dataset, recipe, ranks=ranks) for dataset in datasets)

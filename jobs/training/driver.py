@@ -1,0 +1,167 @@
+"""Training what is not stored: block by block on Ray, each block kept as soon as it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from jobs.cluster.checkpoint_stream import Saved
+from jobs.cluster.tasks import GangSize, Outcome, Patience, Task
+from jobs.engines.minibatch.ranks import Alone
+from jobs.progress import Progress
+from jobs.recipe import Recipe
+from jobs.sources.dataset import Dataset
+from jobs.training.blocks import make_blocks
+from jobs.training.checkpoints import train_block_saving
+from jobs.training.datasets import TrainedDataset, train_block
+from jobs.training.resuming import Work, checkpoint_name, finished, keyed, remaining
+from jobs.trials.library import TrialLibrary
+
+if TYPE_CHECKING:
+    from jobs.cluster.ray_cluster import Cluster
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The datasets at every grid point, in order; the reasons of those that failed; what was computed and what reused.
+
+    `computed` and `reused` count trials; those of failed datasets are in neither.
+    """
+
+    datasets: tuple[TrainedDataset, ...]
+    failed: Mapping[str, str]
+    computed: int
+    reused: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Datasets that one Ray task trains together, by name, and the grid points that none of them has stored."""
+
+    recipe: Recipe
+    work: Mapping[str, Work]
+
+
+def train(
+    datasets: Sequence[Dataset],
+    recipe: Recipe,
+    library: TrialLibrary,
+    *,
+    address: str | None,
+    patience: Patience,
+    progress: Progress,
+) -> Trained:
+    """Return the datasets trained; only what is not in the library is computed, and without that Ray is not started."""
+    work = remaining(datasets, recipe, library)
+    trained = {each.dataset.name: finished(each, None) for each in work if each.missing is None}
+    failed: dict[str, str] = {}
+    if len(trained) < len(work):
+        from jobs.cluster.ray_cluster import connect
+
+        progress.say("joining the cluster")
+        with connect(address) as cluster, progress.counting("datasets trained", len(work) - len(trained)) as advance:
+            size = recipe.size.on(cluster.resources["GPU"])
+            for name, result in _Training(_crew(cluster, size), size, library, patience).run(_blocks(work)):
+                advance(name)
+                if isinstance(result, TrainedDataset):
+                    trained[name] = result
+                else:
+                    failed[name] = result
+    done = [each for each in work if each.dataset.name in trained]
+    reused = sum(each.num_stored for each in done)
+    computed = sum(len(each.keys) for each in done) - reused
+    return Trained(tuple(trained[each.dataset.name] for each in done), failed, computed, reused)
+
+
+def _blocks(work: Sequence[Work]) -> dict[str, Block]:
+    """Return the blocks by key: datasets that lack the same grid points may share one."""
+    alike: dict[tuple[object, ...], list[Work]] = {}
+    for each in work:
+        if each.missing is not None:
+            points = each.missing.hyperparameters
+            rows = (points.learning_rate_mg[0], points.momentum_g, points.weight_decay_g, points.nesterov_g)
+            others = (points.huber_delta_g, points.quantile_g)
+            alike.setdefault(tuple(str(row.tolist()) for row in (*rows, *others)), []).append(each)
+    blocks = {}
+    for group in alike.values():
+        by_name = {each.dataset.name: each for each in group}
+        recipe = group[0].missing or group[0].recipe
+        for key, datasets in make_blocks([each.dataset for each in group]).items():
+            blocks[key] = Block(recipe, {name: by_name[name] for name in datasets})
+    return blocks
+
+
+class Crew(Protocol):
+    """Whoever runs tasks: a cluster, each task in one process, or gangs, each in several."""
+
+    def put(self, value: Any) -> Any: ...
+
+    def run(
+        self, tasks: Sequence[Task], patience: Patience | None = None, on_saved: Callable[[Saved], None] | None = None
+    ) -> Iterator[Outcome]: ...
+
+
+def _crew(cluster: Cluster, size: GangSize) -> Crew:
+    if size.num_workers == 1:
+        return cluster
+    from jobs.cluster.rank_groups import Gangs  # Ray Train takes a second to import
+
+    return Gangs(cluster, size)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """Blocks on a cluster, with what is stored of them."""
+
+    cluster: Crew
+    size: GangSize
+    library: TrialLibrary
+    patience: Patience
+
+    def run(self, blocks: Mapping[str, Block]) -> Iterator[tuple[str, TrainedDataset | str]]:
+        """Yield each dataset trained, or why it failed; of a block that fails, each dataset is tried alone."""
+        alone: dict[str, Block] = {}
+        for outcome in self.cluster.run(self._tasks(blocks), self.patience, self._save):
+            block = blocks[outcome.key]
+            if outcome.error is None:
+                self.library.keep([keyed(block.work[trained.name], trained) for trained in outcome.value])
+                yield from ((trained.name, finished(block.work[trained.name], trained)) for trained in outcome.value)
+            elif len(block.work) == 1:
+                yield next(iter(block.work)), _reason(outcome)
+            else:
+                alone |= {name: Block(block.recipe, {name: work}) for name, work in block.work.items()}
+        if alone:
+            yield from self.run(alone)
+
+    def _save(self, saved: Saved) -> None:
+        self.library.save_checkpoint(saved.name, saved.data)
+
+    def _tasks(self, blocks: Mapping[str, Block]) -> list[Task]:
+        recipes = {id(block.recipe): self.cluster.put(block.recipe) for block in blocks.values()}
+        tasks = []
+        for key, block in blocks.items():
+            datasets = self.cluster.put(tuple(each.dataset for each in block.work.values()))
+            recipe = recipes[id(block.recipe)]
+            if block.recipe.engine == "closed_form":  # it takes no time worth saving
+                tasks.append(self._placed(Task(key, train_block, (datasets, recipe))))
+                continue
+            names = [checkpoint_name(work) for work in block.work.values()]
+            arguments = (datasets, recipe, names, self.patience.checkpoint_every_s)
+            saved = {name: data for name in names if (data := self.library.checkpoint(name)) is not None}
+            tasks.append(self._placed(Task(key, train_block_saving, arguments, saves=True, saved=saved)))
+        return tasks
+
+    def _placed(self, task: Task) -> Task:
+        """Return the task with a GPU, if it is one process that is to have one; gangs see to it themselves."""
+        if not self.size.use_gpu or self.size.num_workers > 1:
+            return task
+        function = partial(task.function, ranks=Alone(torch.device("cuda")))
+        return replace(task, function=function, num_gpus=self.size.gpus_per_worker)
+
+
+def _reason(outcome: Outcome) -> str:
+    return " ".join(str(outcome.error).split())

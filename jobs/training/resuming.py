@@ -1,0 +1,113 @@
+"""What of a job is still to be trained, and how it is put together with what was stored. Trials are computed once.
+
+Shapes: m = 1 dataset · g grid points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from jobs.engines.closed_form.certificate import certify
+from jobs.recipe import Recipe
+from jobs.sources.dataset import Dataset
+from jobs.training.datasets import TrainedDataset, scored_rows_fingerprint
+from jobs.trials.columns import KeyedTrials, join, keys_tensor
+from jobs.trials.keys import block_name, dataset_key, trial_keys
+from jobs.trials.library import Place, TrialLibrary
+
+
+@dataclass(frozen=True)
+class Work:
+    """A dataset with the keys of its grid, what of it was stored, and the recipe of what was not (None: all was)."""
+
+    dataset: Dataset
+    recipe: Recipe
+    key: bytes
+    keys: tuple[bytes, ...]
+    stored: tuple[KeyedTrials, ...]
+    missing: Recipe | None
+
+    @property
+    def num_stored(self) -> int:
+        """The number of trials that need not be computed."""
+        return len(self.keys) - (len(trial_keys(self.key, self.missing)) if self.missing else 0)
+
+
+def remaining(datasets: Sequence[Dataset], recipe: Recipe, library: TrialLibrary) -> list[Work]:
+    """Return for each dataset what is stored of it, and what is to be trained."""
+    keys = [dataset_key(scored_rows_fingerprint(dataset), dataset.card, recipe) for dataset in datasets]
+    wanted = [trial_keys(key, recipe) for key in keys]
+    library.look_for(key for of_dataset in wanted for key in of_dataset)
+    work = []
+    used: set[str] = set()
+    for dataset, key, of_dataset in zip(datasets, keys, wanted, strict=True):
+        missing = _missing(of_dataset, recipe, library)
+        trained = set(trial_keys(key, missing)) if missing else set()
+        places = [place for k in of_dataset if k not in trained and (place := library.place(k)) is not None]
+        used |= {place.run_id for place in places}
+        work.append(Work(dataset, recipe, key, of_dataset, _pieces(places), missing))
+    library.mark_used(used)
+    return work
+
+
+def keyed(work: Work, trained: TrainedDataset) -> KeyedTrials:
+    """Return what was trained of a dataset with its keys."""
+    keys = trial_keys(work.key, work.missing or work.recipe)
+    result = replace(trained.result, wall_s=0.0)
+    return KeyedTrials(keys_tensor(keys), trained.hyperparameters, result, trained.trained, trained.scored)
+
+
+def checkpoint_name(work: Work) -> str:
+    """Return the name of the checkpoints of what is to be trained of a dataset, in whichever block that is."""
+    return block_name(set(trial_keys(work.key, work.missing or work.recipe)))
+
+
+def finished(work: Work, trained: TrainedDataset | None) -> TrainedDataset:
+    """Return the dataset at every grid point of its recipe: what was trained now (None: nothing), and what was stored.
+
+    The certificate of grid points from several places is made anew.
+    """
+    if trained is not None and not work.stored:
+        return trained
+    parts = [*work.stored, *([keyed(work, trained)] if trained else [])]
+    trials = join("g", parts)
+    at = {key: point for point, key in enumerate(trials.keys[0])}
+    trials = trials.take("g", torch.tensor([at[key] for key in work.keys]))
+    dataset, settings = work.dataset, work.recipe.settings
+    return TrainedDataset(
+        name=dataset.name,
+        card=dataset.card,
+        fingerprint=scored_rows_fingerprint(dataset),
+        loss=settings.loss,
+        hyperparameters=trials.hyperparameters,
+        result=trials.result,
+        certificate=certify(dataset.name, trials.trained, trials.hyperparameters, settings),
+        trained=trials.trained,
+        scored=trials.scored,
+        fill_k=dataset.fill_k,
+        feature_min_k=dataset.feature_min_k,
+        feature_max_k=dataset.feature_max_k,
+    )
+
+
+def _missing(keys: Sequence[bytes], recipe: Recipe, library: TrialLibrary) -> Recipe | None:
+    """Return the recipe of the grid points that are not stored; an automatic one is stored with all its rates."""
+    num_points = recipe.hyperparameters.num_points
+    absent = [g for g in range(num_points) if any(library.place(key) is None for key in keys[g::num_points])]
+    if not absent:
+        return None
+    return replace(recipe, hyperparameters=recipe.hyperparameters.take(torch.tensor(absent)))
+
+
+def _pieces(places: Iterable[Place]) -> tuple[KeyedTrials, ...]:
+    """Return the trials of one dataset at these places, those of one group together."""
+    found: dict[tuple[int, int], list[Place]] = {}
+    for place in places:
+        found.setdefault((id(place.group), place.row), []).append(place)
+    return tuple(
+        same[0].group.take("m", torch.tensor([same[0].row])).take("g", torch.tensor([place.point for place in same]))
+        for same in found.values()
+    )

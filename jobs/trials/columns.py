@@ -1,0 +1,108 @@
+"""The trials of datasets with their keys, as columns that are cut and joined along datasets or grid points.
+
+A column's name ends with its shape, as everywhere: `weight_mgp` has datasets along its first axis, grid points along
+the second. The functions here go by that.
+
+Shapes: m datasets · g grid points · e evaluated epochs · d encoded columns · p weights · b bytes of a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.moments import Moments
+from jobs.engines.trials import BlockResult, EngineName
+from jobs.trials.keys import KEY_BYTES
+
+Axis = Literal["m", "g"]
+RESULT = tuple(field.name for field in fields(BlockResult) if field.name not in ("engine", "wall_s"))
+GRID = tuple(field.name for field in fields(Hyperparameters))
+MOMENTS = tuple(field.name for field in fields(Moments))
+
+
+@dataclass(frozen=True)
+class KeyedTrials:
+    """The trials of m datasets over grids of one shape; `key_mgb` are their keys, uint8.
+
+    `trained` and `scored` are the moments of the rows that the kept weights were fitted to, and of those that validate.
+    """
+
+    key_mgb: Tensor
+    hyperparameters: Hyperparameters
+    result: BlockResult
+    trained: Moments
+    scored: Moments
+
+    @property
+    def keys(self) -> list[tuple[bytes, ...]]:
+        """The keys of each dataset's trials, in the order of its grid."""
+        data = self.key_mgb.contiguous().numpy().tobytes()
+        num_datasets, num_points = self.key_mgb.shape[:2]
+        flat = [data[at : at + KEY_BYTES] for at in range(0, len(data), KEY_BYTES)]
+        return [tuple(flat[row * num_points : (row + 1) * num_points]) for row in range(num_datasets)]
+
+    def take(self, axis: Axis, index: Tensor) -> KeyedTrials:
+        """Return the datasets, or the grid points, at `index`, in that order."""
+        return from_columns(
+            self.result.engine,
+            {
+                name: tensor if (dim := _dim(name, axis)) is None else tensor.index_select(dim, index)
+                for name, tensor in columns_of(self).items()
+            },
+        )
+
+
+def keys_tensor(keys: Sequence[bytes]) -> Tensor:
+    """Return the keys of one dataset's trials as a column, (1, g, b) uint8."""
+    return torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).reshape(1, len(keys), KEY_BYTES)
+
+
+def join(axis: Axis, parts: Sequence[KeyedTrials]) -> KeyedTrials:
+    """Return the datasets, or the grid points, of all parts, one after the other; they agree in everything else."""
+    columns = [columns_of(part) for part in parts]
+
+    def joined(name: str) -> Tensor:
+        dim = _dim(name, axis)
+        return columns[0][name] if dim is None else torch.cat([column[name] for column in columns], dim)
+
+    return from_columns(parts[0].result.engine, {name: joined(name) for name in columns[0]})
+
+
+def columns_of(trials: KeyedTrials) -> dict[str, Tensor]:
+    """Return everything by name: `key_mgb`, `grid.momentum_g`, `result.weight_mgp`, `trained.mean_md`, …"""
+    columns = {"key_mgb": trials.key_mgb}
+    for prefix, names, values in (
+        ("grid", GRID, trials.hyperparameters),
+        ("result", RESULT, trials.result),
+        ("trained", MOMENTS, trials.trained),
+        ("scored", MOMENTS, trials.scored),
+    ):
+        columns |= {f"{prefix}.{name}": getattr(values, name) for name in names}
+    return columns
+
+
+def from_columns(engine: EngineName, columns: Mapping[str, Tensor]) -> KeyedTrials:
+    """Return what `columns_of` took apart. Raises KeyError if a column is missing."""
+
+    def of(prefix: str, names: tuple[str, ...]) -> dict[str, Tensor]:
+        return {name: columns[f"{prefix}.{name}"] for name in names}
+
+    make_result: Callable[..., BlockResult] = BlockResult  # its fields are columns, but for these two
+    return KeyedTrials(
+        key_mgb=columns["key_mgb"],
+        hyperparameters=Hyperparameters(**of("grid", GRID)),
+        result=make_result(engine=engine, wall_s=0.0, **of("result", RESULT)),
+        trained=Moments(**of("trained", MOMENTS)),
+        scored=Moments(**of("scored", MOMENTS)),
+    )
+
+
+def _dim(name: str, axis: Axis) -> int | None:
+    shape = name.rpartition("_")[2]
+    return shape.index(axis) if axis in shape else None

@@ -1,0 +1,67 @@
+"""The key of a trial: a sha256 of all that its result depends on, so that equal trials are computed once.
+
+A dataset's key covers its data (names, rows, their order, and which of them validate), its model card (features,
+target, bias), the engine with its version, and the settings (epochs, seed, normalize, loss, …). A trial's key adds the
+hyperparameters. Where the learning rates come from the data, a trial is known by its place among them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from dataclasses import asdict
+from functools import lru_cache
+
+from handler.model_card import ModelCard
+from jobs.engines.closed_form.certificate import NUM_AUTOMATIC_RATES
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.settings import TrainingSettings
+from jobs.engines.trials import EngineName
+from jobs.recipe import Recipe
+
+KEY_BYTES = 32
+# Raised whenever an engine gives other numbers for the same input: what was stored is then not used any more.
+ENGINE_VERSIONS: dict[EngineName, int] = {"closed_form": 1, "minibatch": 3}
+POINT = struct.Struct("<5d?i")
+
+
+def dataset_key(fingerprint: str, card: ModelCard, recipe: Recipe) -> bytes:
+    """Return the key of a dataset under a recipe; `fingerprint` is that of the data and of which rows validate."""
+    parts = (
+        fingerprint,
+        card.to_json(),
+        recipe.engine,
+        str(ENGINE_VERSIONS[recipe.engine]),
+        _settings(recipe.settings),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+def trial_keys(dataset: bytes, recipe: Recipe) -> tuple[bytes, ...]:
+    """Return the key of each trial of a dataset, in the order of its grid."""
+    return tuple(hashlib.sha256(dataset + point).digest() for point in _points(recipe))
+
+
+def block_name(keys: set[bytes]) -> str:
+    """Return the name of what holds the trials of these keys: the same for the same trials, in whatever order."""
+    return hashlib.sha256(b"".join(sorted(keys))).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _settings(settings: TrainingSettings) -> str:
+    return json.dumps(asdict(settings), sort_keys=True)
+
+
+def _points(recipe: Recipe) -> tuple[bytes, ...]:
+    hyper = recipe.hyperparameters
+    if not recipe.automatic_rates:
+        return tuple(_point(hyper, g, hyper.learning_rate_mg[0, g].item(), -1) for g in range(hyper.num_points))
+    # The order of `planning.with_rates`: rates rising, and the other hyperparameters within each.
+    return tuple(_point(hyper, g, 0.0, rate) for rate in range(NUM_AUTOMATIC_RATES) for g in range(hyper.num_points))
+
+
+def _point(hyper: Hyperparameters, g: int, learning_rate: float, place: int) -> bytes:
+    others = (hyper.momentum_g, hyper.weight_decay_g, hyper.huber_delta_g, hyper.quantile_g)
+    values = (column[g].item() for column in others)
+    return POINT.pack(learning_rate, *values, bool(hyper.nesterov_g[g]), place)

@@ -1,0 +1,94 @@
+"""Trials as bytes: safetensors with JSON metadata, equal for equal trials in whatever order they came.
+
+There is no time, run or machine in them. Datasets of one shape are stored as one group: a block of thousands is a few
+tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Sequence
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from jobs.trials.columns import MOMENTS, KeyedTrials, columns_of, from_columns, join
+
+FORMAT = 1
+META = "gridline"
+NOTHING_HELD_OUT = ("val_curve_mge", "val_loss_mg", "val_mse_mg")  # all NaN then, and left out
+
+
+class NotTrialsError(ValueError):
+    """Bytes that are not what `write_trials` wrote, or of a newer format."""
+
+
+def write_trials(parts: Iterable[KeyedTrials]) -> bytes:
+    """Return the trials as bytes."""
+    alike: dict[str, list[KeyedTrials]] = {}
+    for part in parts:
+        alike.setdefault(_shape(part), []).append(part)
+    tensors: dict[str, Tensor] = {}
+    engines = []
+    for number, shape in enumerate(sorted(alike)):
+        group = _in_order_of_keys(join("m", alike[shape]))
+        tensors |= {f"{number}/{name}": tensor for name, tensor in _stored(group).items()}
+        engines.append(group.result.engine)
+    # One entry alone: safetensors does not keep the order of several.
+    return save(tensors, metadata={META: json.dumps({"format": FORMAT, "engines": engines})})
+
+
+def read_trials(data: bytes) -> tuple[KeyedTrials, ...]:
+    """Return the trials, a group for each shape. Raises NotTrialsError."""
+    try:
+        tensors = load(data)
+        (size,) = struct.unpack("<Q", data[:8])
+        meta = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][META])
+        if meta["format"] > FORMAT:
+            raise NotTrialsError(f"format {meta['format']}, and this gridline reads up to {FORMAT}")
+        groups: list[dict[str, Tensor]] = [{} for _ in meta["engines"]]
+        for path, tensor in tensors.items():
+            number, _, name = path.partition("/")
+            groups[int(number)][name] = tensor
+        return tuple(
+            from_columns(engine, _restored(group)) for engine, group in zip(meta["engines"], groups, strict=True)
+        )
+    except (SafetensorError, struct.error, KeyError, TypeError, IndexError, ValueError) as exc:
+        raise NotTrialsError(f"{type(exc).__name__}: {' '.join(str(exc).split())}") from exc
+
+
+def _shape(part: KeyedTrials) -> str:
+    """Return, as a text that sorts, what datasets share that stand in one group."""
+    columns = _stored(part)
+    shared = {name: tensor.tolist() for name, tensor in columns.items() if "m" not in name.rpartition("_")[2]}
+    shapes = {name: (str(tensor.dtype), *tensor.shape[1:]) for name, tensor in columns.items() if name not in shared}
+    return json.dumps([part.result.engine, shared, shapes], sort_keys=True)
+
+
+def _in_order_of_keys(trials: KeyedTrials) -> KeyedTrials:
+    keys = trials.keys
+    return trials.take("m", torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), dtype=torch.int64))
+
+
+def _stored(trials: KeyedTrials) -> dict[str, Tensor]:
+    columns = columns_of(trials)
+    if all(torch.equal(columns[f"trained.{name}"], columns[f"scored.{name}"]) for name in MOMENTS):
+        columns = _without(columns, [f"scored.{name}" for name in MOMENTS])
+    held_out = [f"result.{name}" for name in NOTHING_HELD_OUT]
+    if all(bool(columns[name].isnan().all()) for name in held_out):
+        columns = _without(columns, held_out)
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in columns.items()}
+
+
+def _without(columns: dict[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in columns.items() if name not in names}
+
+
+def _restored(columns: dict[str, Tensor]) -> dict[str, Tensor]:
+    filled = {f"scored.{name}": columns[f"trained.{name}"] for name in MOMENTS}
+    for name in NOTHING_HELD_OUT:
+        filled[f"result.{name}"] = torch.full_like(columns[f"result.{name.replace('val_', 'train_')}"], torch.nan)
+    return filled | columns

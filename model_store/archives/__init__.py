@@ -1,0 +1,6 @@
+"""Package a version as a `.mar` file that TorchServe loads.
+
+In: a version.
+Out: an archive, byte for byte the same for the same version.
+Imported by: jobs/cli, jobs/prediction, model_store/torchserve.
+"""

@@ -1,0 +1,151 @@
+"""The archive of a version: a `.mar` that TorchServe loads, with equal bytes for equal content.
+
+    MAR-INF/MANIFEST.json       name, version, handler
+    gridline_handler/*.py       the package `handler`, under a name that no installed package has
+    model/*.safetensors         the models, as handler/fleet_files.py lays them out
+
+Entries are sorted, not compressed (deflate differs between zlib builds, and weights do not shrink) and dated 1980.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from model_store.archives.gathering import GatheredFleet
+from model_store.errors import CorruptObjectError
+
+EXT = "mar"
+MANIFEST = "MAR-INF/MANIFEST.json"
+PACKAGE = "gridline_handler"
+HANDLER = f"{PACKAGE}.linear_handler"
+MODEL_FOLDER = "model"
+ALLOWED = re.compile(rf"{re.escape(MANIFEST)}|{PACKAGE}/[a-z0-9_]+\.py|{MODEL_FOLDER}/[a-z0-9-]+\.safetensors")
+DATE = (1980, 1, 1, 0, 0, 0)
+CREATED_ON = "01/01/1980 00:00:00"
+REGULAR_FILE = 0o100644 << 16
+UNIX = 3
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A `.mar` file of a version, and the sha256 of its bytes."""
+
+    collection: str
+    version: int
+    path: Path
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The name under which a model store keeps it: another name for other bytes."""
+        return f"{self.collection}-{self.version}-{self.sha256[:12]}.{EXT}"
+
+
+def write_archive(gathered: GatheredFleet, folder: Path) -> Archive:
+    """Write the archive of a gathered fleet into `folder`, and return it."""
+    from handler.fleet_files import write
+
+    fleet = gathered.fleet
+    with tempfile.TemporaryDirectory(dir=folder) as staging_name:
+        staging = Path(staging_name)
+        model = staging / MODEL_FOLDER
+        model.mkdir()
+        write(fleet, gathered.stacks, model)
+        entries: dict[str, Path | bytes] = {f"{MODEL_FOLDER}/{path.name}": path for path in model.iterdir()}
+        entries |= handler_files()
+        entries[MANIFEST] = _manifest(fleet.collection, fleet.version)
+        partial = staging / "archive"
+        _write_zip(entries, partial)
+        with partial.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        archive = Archive(fleet.collection, fleet.version, folder, digest)
+        path = partial.rename(folder / archive.file_name)
+    return Archive(fleet.collection, fleet.version, path, digest)
+
+
+def check_archive(path: Path) -> None:
+    """Raise CorruptObjectError unless every entry is one that gridline writes, and all code in it is this gridline's.
+
+    So an archive from a store that someone else can write to can hold other numbers, but can't run anything.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            problem = _problem(archive, names)
+    except zipfile.BadZipFile as exc:
+        raise CorruptObjectError(path.name, f"it is not an archive: {exc}") from exc
+    if problem:
+        raise CorruptObjectError(path.name, f"{problem}: package it again")
+
+
+def handler_files() -> dict[str, bytes]:
+    """Return the entries of the package `handler`, by name."""
+    sources = (item for item in resources.files("handler").iterdir() if item.name.endswith(".py"))
+    return {f"{PACKAGE}/{source.name}": source.read_bytes() for source in sources}
+
+
+def code_digest() -> str:
+    """Return the sha256 of what an archive holds besides the models: archives of equal models differ only by it."""
+    digest = hashlib.sha256(_manifest("", 0))
+    for name, source in sorted(handler_files().items()):
+        digest.update(f"{name} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
+
+
+def _problem(archive: zipfile.ZipFile, names: list[str]) -> str | None:
+    foreign = [name for name in names if not ALLOWED.fullmatch(name)]
+    if foreign:
+        return f"entry {foreign[0]!r} is not one that gridline writes"
+    if len(set(names)) != len(names):
+        return "an entry is there twice"
+    if any(info.external_attr != REGULAR_FILE or info.compress_type for info in archive.infolist()):
+        return "an entry is not a plain file"
+    ours = handler_files()
+    found = {name: archive.read(name) for name in names if name.startswith(f"{PACKAGE}/")}
+    if found != ours:
+        return "its handler is not that of this gridline"
+    identity = json.loads(archive.read(MANIFEST)) if MANIFEST in names else {}
+    return None if identity.get("model", {}).get("handler") == HANDLER else "its manifest names another handler"
+
+
+def _manifest(collection: str, version: int) -> bytes:
+    """Return the manifest as the archiver writes it, but for the time, which would differ each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves a file of its own open when it is imported
+        from model_archiver.manifest_components.manifest import Manifest, RuntimeType
+        from model_archiver.manifest_components.model import Model
+
+    model = Model(collection, serialized_file=None, handler=HANDLER, model_version=str(version))
+    content = Manifest(runtime=RuntimeType.PYTHON.value, model=model).__to_dict__()
+    return json.dumps({**content, "createdOn": CREATED_ON}, indent=2, sort_keys=True).encode()
+
+
+def _write_zip(entries: dict[str, Path | bytes], path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(entries):
+            content = entries[name]
+            info = zipfile.ZipInfo(name, DATE)
+            info.external_attr, info.create_system = REGULAR_FILE, UNIX
+            info.file_size = len(content) if isinstance(content, bytes) else content.stat().st_size
+            with archive.open(info, "w") as entry:
+                for chunk in _chunks(content):
+                    entry.write(chunk)
+
+
+def _chunks(content: Path | bytes) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk

@@ -1,0 +1,155 @@
+"""The models of a version, gathered from its checkpoints into the few matrices that serving reads.
+
+Shapes: m models of a stack · k raw features · d encoded columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handler.fleet import FactTable, Fleet, TextColumn
+from handler.scoring import ServedStack
+from handler.stack import Stack, Statistics
+from handler.text_table import NameIndex, TextTable
+from model_store.errors import CorruptObjectError
+from model_store.ledger.champion_columns import row_blobs
+from model_store.ledger.checkpoints import read_stack
+from model_store.ledger.versions import Version
+from model_store.objects.blobs import BlobRef, read_blobs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NUMBERS = ("epoch", "score", "train_mse", "val_mse", "r2", "num_rows")
+TEXTS = ("run_id", "trained_at", "engine", "status", "hyperparameters", "metric", "mode", "fingerprint")
+BLOBS = ("checkpoint", "checkpoint_size", "statistics", "statistics_size")
+
+Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class GatheredFleet:
+    """A fleet, and the stacks that its files are written from."""
+
+    fleet: Fleet
+    stacks: tuple[Stack, ...]
+
+
+def gather(version: Version, datasets: Sequence[str] | None = None) -> GatheredFleet:
+    """Return the fleet of a version, or of some of its datasets; every blob is verified.
+
+    Raises UnknownDatasetError, MissingObjectError, and CorruptObjectError for a blob that is not what the version says.
+    """
+    table = _rows(version, datasets)
+    blob_n, refs = _blobs(table)
+    checkpoints = _read(version, refs)
+    row_n = table["row"].to_numpy().astype(np.int64)
+    _check_rows(refs, checkpoints, blob_n, row_n)
+    cards = sorted({stack.card.to_json() for stack in checkpoints})
+    stack_of_blob = np.array([cards.index(stack.card.to_json()) for stack in checkpoints])
+    stack_n = stack_of_blob[blob_n].astype(np.int32)
+    served_row_n = np.zeros(len(row_n), np.int32)
+    stacks = []
+    for number in range(len(cards)):
+        mine = np.flatnonzero(stack_n == number)
+        stacks.append(_joined(checkpoints, blob_n[mine], row_n[mine]))
+        served_row_n[mine] = np.arange(len(mine), dtype=np.int32)
+    served = tuple(ServedStack.of(stack) for stack in stacks)
+    index = NameIndex.of(table["dataset"].to_pylist())
+    fleet = Fleet(version.collection, version.number, index, stack_n, served_row_n, served, _facts(table))
+    return GatheredFleet(fleet, tuple(stacks))
+
+
+def _rows(version: Version, datasets: Sequence[str] | None) -> pa.Table:
+    """Return the rows of the champion table for these datasets, sorted by name, or all."""
+    from model_store.ledger.champion_table import rows_to_table
+
+    if datasets is None:
+        return version.table()
+    return rows_to_table([version.find(dataset) for dataset in sorted(set(datasets))])
+
+
+def _blobs(table: pa.Table) -> tuple[Ints, list[tuple[BlobRef, ...]]]:
+    """Return, for each dataset, which checkpoint is its own, and the blobs of each checkpoint with its statistics."""
+    pairs: dict[tuple[object, ...], int] = {}
+    columns = [table[name].to_pylist() for name in BLOBS]
+    blob_n = np.array([pairs.setdefault(pair, len(pairs)) for pair in zip(*columns, strict=True)], np.int64)
+    return blob_n, [tuple(row_blobs(dict(zip(BLOBS, pair, strict=True)))) for pair in pairs]
+
+
+def _read(version: Version, refs: Sequence[tuple[BlobRef, ...]]) -> list[Stack]:
+    data = iter(read_blobs(version.objects, [ref for blobs in refs for ref in blobs]))
+    return [
+        read_stack(next(data), next(data) if statistics else None, f"checkpoint {checkpoint.sha256}")
+        for checkpoint, *statistics in refs
+    ]
+
+
+def _check_rows(refs: Sequence[tuple[BlobRef, ...]], stacks: Sequence[Stack], blob_n: Ints, row_n: Ints) -> None:
+    size_n = np.array([len(stack.weight_md) for stack in stacks], np.int64)[blob_n]
+    wrong = np.flatnonzero((row_n < 0) | (row_n >= size_n))
+    if len(wrong):
+        at = int(wrong[0])
+        raise CorruptObjectError(
+            f"checkpoint {refs[int(blob_n[at])][0].sha256}", f"row {row_n[at]} was asked of it, and it has {size_n[at]}"
+        )
+
+
+def _joined(checkpoints: Sequence[Stack], blob_m: Ints, row_m: Ints) -> Stack:
+    """Return one stack of the models at `row_m` of checkpoints `blob_m`, which all have the same card."""
+    used = np.unique(blob_m)
+    parts = [checkpoints[int(number)] for number in used]
+    starts = np.cumsum([0, *(len(part.weight_md) for part in parts)])
+    position_m = torch.from_numpy(starts[np.searchsorted(used, blob_m)] + row_m)
+
+    def take(tensors: Sequence[Tensor | None]) -> Tensor | None:
+        """Return the rows of the joined tensors; NaN where a part has none, None where no part has any."""
+        present = next((tensor for tensor in tensors if tensor is not None), None)
+        if present is None:
+            return None
+        shape = present.shape[1:]
+        filled = [
+            torch.full((len(part.weight_md), *shape), torch.nan, dtype=torch.float64) if tensor is None else tensor
+            for part, tensor in zip(parts, tensors, strict=True)
+        ]
+        return torch.cat(filled)[position_m]
+
+    weight_md = take([part.weight_md for part in parts])
+    assert weight_md is not None  # noqa: S101 - every checkpoint has weights
+    return Stack(parts[0].card, weight_md, take([part.bias_m for part in parts]), _statistics(parts, take))
+
+
+def _statistics(parts: Sequence[Stack], take: Any) -> Statistics | None:
+    """Return the statistics of the joined models, or None if no part has any."""
+    known = [part.statistics for part in parts]
+    if not any(known):
+        return None
+    fields: Mapping[str, Tensor | None] = {
+        name: take([None if one is None else getattr(one, name) for one in known])
+        for name in Statistics.__dataclass_fields__
+    }
+    return Statistics(**fields)  # type: ignore[arg-type]  # the required ones are in each
+
+
+def _facts(table: pa.Table) -> FactTable:
+    import pyarrow as pa
+
+    numbers = {
+        name: table[name].cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64) for name in NUMBERS
+    }
+    return FactTable(numbers, {name: _text_column(table[name]) for name in TEXTS})
+
+
+def _text_column(column: pa.ChunkedArray) -> TextColumn:
+    """Return the column with each distinct text stored once."""
+    import pyarrow as pa
+
+    coded = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return TextColumn(codes, TextTable.of(coded.dictionary.to_pylist()))

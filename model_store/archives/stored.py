@@ -1,0 +1,84 @@
+"""The archives that a store keeps: written once for a version and a handler, recorded with their sha256, verified.
+
+The record is an object of the run folder `archives`; the bytes are a blob. Where gc has taken the blob, the archive is
+written again and must come out the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from model_store.archives.archive import EXT, Archive, check_archive, code_digest, write_archive
+from model_store.archives.gathering import gather
+from model_store.errors import CorruptObjectError, MissingObjectError, StoreRefusedError
+from model_store.ledger.ledger import Ledger
+from model_store.ledger.versions import Version
+from model_store.names import ARCHIVES_RUN
+from model_store.objects.blobs import BlobRef
+
+logger = logging.getLogger(__name__)
+
+
+def archive_of(ledger: Ledger, version: Version, folder: Path) -> Archive:
+    """Return the archive of a version as a verified file: from the store, or written into `folder` and then stored.
+
+    A store that refuses to be written to is no obstacle. Raises CorruptObjectError if what the store holds is not what
+    was recorded, or not an archive that gridline wrote.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{version.collection}/{version.number}/{version.commit_id}-{code_digest()[:16]}.json"
+    record = ledger.run(ARCHIVES_RUN).read(name)
+    if record is not None:
+        ref = BlobRef(**json.loads(record))
+        try:
+            archive = Archive(version.collection, version.number, ledger.blob_path(ref, folder), ref.sha256)
+        except MissingObjectError:
+            return _written_again(ledger, version, folder, ref)
+        check_archive(archive.path)
+        return archive
+    archive = write_archive(gather(version), folder)
+    try:
+        ref = ledger.put_blob(archive.path.read_bytes(), EXT)
+        ledger.run(ARCHIVES_RUN).create(name, _record(ref))
+    except StoreRefusedError as exc:
+        logger.warning("the archive of version %d is not kept in the store: %s", version.number, exc)
+    return archive
+
+
+def export_archive(ledger: Ledger, collection: str, version: int | None, out: Path) -> Archive:
+    """Write the archive of a version, the newest by default, as `<collection>.mar` into `out`, and return it.
+
+    Raises StoreRefusedError if the folder can't be written.
+    """
+    found = ledger.version(collection, version)
+    path = out / f"{collection}.{EXT}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out) as scratch:
+            archive = archive_of(ledger, found, Path(scratch))
+            partial = Path(scratch) / path.name
+            shutil.copyfile(archive.path, partial)
+            partial.replace(path)
+    except OSError as exc:
+        raise StoreRefusedError("", "", f"folder {out} can't be written: {exc.strerror}; set --out to another") from exc
+    return replace(archive, path=path)
+
+
+def _written_again(ledger: Ledger, version: Version, folder: Path, ref: BlobRef) -> Archive:
+    archive = write_archive(gather(version), folder)
+    if archive.sha256 != ref.sha256:
+        raise CorruptObjectError(
+            f"the archive of version {version.number} of '{version.collection}'",
+            f"it came out as {archive.sha256}, and {ref.sha256} was recorded",
+        )
+    return archive
+
+
+def _record(ref: BlobRef) -> bytes:
+    content = {"sha256": ref.sha256, "size_bytes": ref.size_bytes, "ext": ref.ext}
+    return json.dumps(content, sort_keys=True).encode()

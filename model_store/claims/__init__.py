@@ -1,0 +1,6 @@
+"""Say which process works on a run, and keep the files of runs.
+
+In: a run id.
+Out: a claim that other processes see, and the folder of the run.
+Imported by: jobs/groups, jobs/trials, model_store/ledger.
+"""

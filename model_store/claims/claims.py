@@ -1,0 +1,186 @@
+"""A claim: one live process at a time, made of create-if-absent and nothing else.
+
+    <prefix>00000000000000000001.json    who holds it, written when it was taken
+    <prefix>00000000000000000002.json    a heartbeat of the holder, and so on
+
+The newest number is the truth. A holder writes the next number every third of its lease; a number that is somebody
+else's means that the claim was lost. Whoever wants the claim may write the next number when the newest one says
+`released`, is older than the lease by the store's own clock, or names a process of this very machine that is dead.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from types import TracebackType
+
+from model_store.claims.process_identity import ProcessIdentity, is_dead, this_process
+from model_store.errors import CorruptObjectError, MissingObjectError, RunClaimedError, StoreError
+from model_store.names import number_of, numbered
+from model_store.objects.protocol import ObjectInfo, ObjectStore
+
+LEASE_S = 60.0
+LONGEST_LEASE_S = 600.0
+CLOCK_MARGIN_S = 2.0  # times of S3 may have whole seconds: a taker waits so much longer than a holder trusts it
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """What the newest number of a claim says."""
+
+    number: int
+    token: str
+    process: ProcessIdentity
+    released: bool
+    lease_s: float
+    started_at: float
+    age_s: float
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the claim is held: not released, not older than its lease, and not that of a process known dead."""
+        return not self.released and self.age_s <= self.lease_s + CLOCK_MARGIN_S and not is_dead(self.process)
+
+
+def holder_of(objects: ObjectStore, prefix: str) -> Holder | None:
+    """Return what the newest number below `prefix` says, or None if there is no number. Two requests."""
+    newest: ObjectInfo | None = None
+    for info in objects.list(prefix):
+        if number_of(info.key) is not None:
+            newest = info
+    return None if newest is None else _read_holder(objects, newest)
+
+
+def _read_holder(objects: ObjectStore, info: ObjectInfo) -> Holder:
+    number = number_of(info.key) or 0
+    age_s = objects.now() - info.modified_at
+    try:
+        fields = json.loads(objects.read(info.key))
+        process = ProcessIdentity(**fields["process"])
+        released, lease_s = bool(fields["released"]), float(fields["lease_s"])
+        return Holder(number, str(fields["token"]), process, released, lease_s, float(fields["started_at"]), age_s)
+    except MissingObjectError:  # the holder has written newer numbers since it was listed
+        return _read_newer(objects, info)
+    except (ValueError, KeyError, TypeError):
+        log.warning("%s/%s is not a claim; it counts as held until it is %g s old", objects.uri, info.key, LEASE_S)
+        process = ProcessIdentity(host="an unreadable claim")
+        return Holder(number, "", process, False, LEASE_S, info.modified_at, age_s)
+
+
+def _read_newer(objects: ObjectStore, stale: ObjectInfo) -> Holder:
+    """Return what the newest number says, after an older one was forgotten by its holder."""
+    newest = list(objects.list(stale.key.rpartition("/")[0] + "/", after=stale.key))
+    if not newest:
+        raise CorruptObjectError(f"{objects.uri}/{stale.key}", "it was listed, and is gone without a newer number")
+    return _read_holder(objects, newest[-1])
+
+
+def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LEASE_S) -> Claim:
+    """Return the claim below `prefix`, with its heartbeat running.
+
+    `what` names it in errors: `run 'nightly'`. `lease_s` is at most LONGEST_LEASE_S. Raises RunClaimedError if a live
+    process holds it.
+    """
+    lease_s = min(lease_s, LONGEST_LEASE_S)
+    holder = holder_of(objects, prefix)
+    if holder is not None and holder.is_live:
+        raise RunClaimedError(
+            f"{what} is claimed by a live process: {holder.process}, last seen {max(holder.age_s, 0):.0f} s ago; wait "
+            f"for it to end, or {holder.lease_s:.0f} s after it has died"
+        )
+    claim = Claim(objects, prefix, what, lease_s, 0 if holder is None else holder.number)
+    claim.start()
+    return claim
+
+
+class Claim:
+    """A claim that is held until `release`; as a context manager it is released at the end of the block."""
+
+    def __init__(self, objects: ObjectStore, prefix: str, what: str, lease_s: float, number: int) -> None:
+        self._objects = objects
+        self._prefix = prefix
+        self._what = what
+        self._lease_s = lease_s
+        self._number = number
+        self._mine: list[int] = []
+        self._token = uuid.uuid4().hex
+        self._stopped = threading.Event()
+        self._lost = False
+        self._started_at = 0.0
+        self._beaten_at = time.monotonic()
+        self._thread = threading.Thread(target=self._keep, name=f"claim of {what}", daemon=True)
+
+    def start(self) -> None:
+        """Take the claim and keep it with a heartbeat. Raises RunClaimedError if another process was faster."""
+        self._started_at = self._objects.now()
+        if not self._write(released=False):
+            raise RunClaimedError(f"{self._what} was just claimed by another process: wait for it to end")
+        self._thread.start()
+
+    def _write(self, released: bool) -> bool:
+        """Write the next number; False if another process has written it, or a later one."""
+        number = self._number + 1
+        fields = {
+            "token": self._token,
+            "process": asdict(this_process()),
+            "released": released,
+            "lease_s": self._lease_s,
+            "started_at": self._started_at,
+        }
+        if not self._objects.create(numbered(self._prefix, number), json.dumps(fields).encode()):
+            return False
+        self._number = number
+        self._mine.append(number)
+        return True
+
+    def check(self) -> None:
+        """Return if the claim is still ours: its heartbeat is younger than the lease. Raises RunClaimedError if not."""
+        if self._lost or time.monotonic() - self._beaten_at > self._lease_s:
+            raise RunClaimedError(
+                f"{self._what} was taken over by another process, while this one did not answer: stop it"
+            )
+
+    def release(self) -> None:
+        """Give the claim back, so that the next process need not wait for the lease to end."""
+        self._stopped.set()
+        self._thread.join()
+        if not self._lost and self._write(released=True):
+            self._forget_all_but(1)
+
+    def _keep(self) -> None:
+        while not self._stopped.wait(self._lease_s / 3):
+            try:
+                began_at = time.monotonic()
+                if not self._write(released=False) or not self._is_newest():
+                    self._lost = True
+                    return
+                self._beaten_at = began_at
+                self._forget_all_but(2)
+            except StoreError as exc:
+                log.warning("the heartbeat of %s failed, and will be tried again: %s", self._what, exc)
+
+    def _is_newest(self) -> bool:
+        """Return whether no higher number exists: a taker that came later may have removed the one that we wrote."""
+        return not any(self._objects.list(self._prefix, after=numbered(self._prefix, self._number), limit=1))
+
+    def _forget_all_but(self, num_kept: int) -> None:
+        """Remove old heartbeats of ours; the newest number stays, so that numbers only grow."""
+        while len(self._mine) > num_kept:
+            self._objects.delete(numbered(self._prefix, self._mine.pop(0)))
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.release()
+        except StoreError as exc_release:
+            log.warning("%s could not be released, and frees itself when its lease ends: %s", self._what, exc_release)

@@ -1,0 +1,7 @@
+"""The versions of a collection: commit, read, roll back, verify, and remove what no version needs.
+
+In: drafts: champion tables and checkpoints.
+Out: versions and champions.
+Imported by: jobs/cli, jobs/prediction, jobs/run.py, jobs/reports, jobs/groups, jobs/champions, jobs/trials,
+model_store/__init__.py, model_store/torchserve, model_store/archives.
+"""

@@ -1,0 +1,195 @@
+"""gc: removes blobs that no kept version, no running run and no commit under way names, and the folders of old runs.
+
+Versions themselves stay. Every version file is kept, however old: its number is then never free again, so that a writer
+which was stopped for an hour can't create it anew below the head. Safe beside running jobs (see pins.py), and to be
+stopped at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from model_store.claims.claims import LONGEST_LEASE_S, Claim, Holder, holder_of, take_claim
+from model_store.errors import InvalidNameError, MissingObjectError, UnknownCollectionError
+from model_store.ledger.gc_kept import keep_from, oldest_kept
+from model_store.ledger.gc_pins import FRESH_S, forget_old_pins, pinned_keys
+from model_store.ledger.gc_runs import RUN_GRACE_S, folders_of_runs, remove_run, replaced_checkpoints, runs_of, unneeded
+from model_store.ledger.history import History
+from model_store.ledger.versions import Version
+from model_store.names import BLOBS, GC_CLAIM, RUN_CLAIMS, RUNS, VERSIONS
+from model_store.objects.blobs import BlobRef
+from model_store.objects.protocol import ObjectInfo, ObjectStore
+
+DROPPED_GRACE_S = 2 * FRESH_S
+ORPHAN_GRACE_S = 24 * 3600.0
+SHARED_CLOCK_MARGIN_S = 2.0  # times of S3 have whole seconds
+LOCAL_CLOCK_MARGIN_S = 0.05  # times of files have the kernel's ticks
+PARALLEL = 8
+SHA256 = re.compile(rb"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class GcReport:
+    """What gc removed, or with `dry_run` would remove. `num_young` blobs are named by nothing, but too young to go.
+
+    `removed` are blobs, `removed_runs` the runs whose folders went, `num_checkpoints` those that newer ones replaced.
+    """
+
+    collection: str
+    oldest_kept: int
+    newest: int
+    removed: tuple[str, ...]
+    removed_bytes: int
+    num_kept: int
+    num_young: int
+    live_runs: tuple[str, ...]
+    dry_run: bool
+    removed_runs: tuple[str, ...] = ()
+    num_checkpoints: int = 0
+
+
+@dataclass(frozen=True)
+class _Spared:
+    """What is not removed: named blobs by key, any blob whose sha256 a live run mentions, and what is too young."""
+
+    keys: frozenset[str]
+    digests: frozenset[str]
+    dropped: frozenset[str]
+    live_since: float
+    dropped_grace_s: float
+    orphan_grace_s: float
+
+    def is_named(self, info: ObjectInfo) -> bool:
+        return info.key in self.keys or info.key.removeprefix(BLOBS).partition(".")[0] in self.digests
+
+    def is_young(self, info: ObjectInfo, now: float) -> bool:
+        grace_s = self.dropped_grace_s if info.key in self.dropped else self.orphan_grace_s
+        return now - info.modified_at < grace_s or info.modified_at >= self.live_since
+
+
+def collect(
+    objects: ObjectStore, collection: str, keep: int, dry_run: bool = False, grace_s: float | None = None
+) -> GcReport:
+    """Keep the newest `keep` versions of a collection whole, and remove the blobs that nothing needs any more.
+
+    A blob of a dropped version goes when it is 10 minutes old, one that was never committed after a day, during which
+    a killed run can go on; a run's folder after a week. `grace_s` replaces all three; 0 is safe beside claimed runs and
+    readers, not beside writers that claim nothing.
+    Raises RunClaimedError while another gc runs, UnknownCollectionError, and InvalidNameError for `keep` < 1.
+    """
+    if keep < 1:
+        raise InvalidNameError(f"keep={keep}: the newest version is always kept, so give 1 or more")
+    with contextlib.ExitStack() as stack:
+        claim = None if dry_run else stack.enter_context(take_claim(objects, GC_CLAIM, f"gc of {objects.uri}"))
+        head = History(objects, collection).head()
+        if head is None:
+            raise UnknownCollectionError(f"collection '{collection}' is not in {objects.uri}: nothing to collect")
+        before = oldest_kept(objects, collection)
+        oldest = max(before, head.number - keep + 1)
+        if claim is not None and oldest > before:
+            keep_from(objects, collection, oldest)
+        if claim is not None:
+            forget_old_pins(objects)
+        live = dict(_live_runs(objects))
+        spared = _spared(objects, collection, range(before, oldest), oldest, live, grace_s)
+        found = _sweep(objects, spared, claim)
+        before_s = min(objects.now() - (RUN_GRACE_S if grace_s is None else grace_s), spared.live_since)
+        of_runs = _sweep_runs(objects, _kept_versions(objects, collection, oldest), live.keys(), before_s, claim)
+        return GcReport(collection, oldest, head.number, *found, tuple(sorted(live)), dry_run, *of_runs)
+
+
+def _sweep_runs(
+    objects: ObjectStore, versions: Iterable[Version], live: Set[str], before: float, claim: Claim | None
+) -> tuple[tuple[str, ...], int]:
+    """Return the runs whose folders were removed, and the number of checkpoints removed from others."""
+    folders = folders_of_runs(objects)
+    old = unneeded(folders, live, before)
+    if old:  # only then is it worth reading which runs the versions name
+        old = unneeded(folders, live | runs_of(versions), before)
+    replaced = list(replaced_checkpoints({run: folders[run] for run in folders.keys() - set(old)}, live))
+    if claim is None:
+        return tuple(old), len(replaced)
+    for info in replaced:
+        _remove(objects, info, claim)
+    return tuple(run_id for run_id in old if remove_run(objects, run_id, before)), len(replaced)
+
+
+def _sweep(objects: ObjectStore, spared: _Spared, claim: Claim | None) -> tuple[tuple[str, ...], int, int, int]:
+    """Return the keys removed, their bytes, and how many blobs were named and how many too young."""
+    removed: list[ObjectInfo] = []
+    num_kept = num_young = 0
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for info in list(objects.list(BLOBS)):
+            if spared.is_named(info):
+                num_kept += 1
+            elif spared.is_young(info, objects.now()):
+                num_young += 1
+            else:
+                removed.append(info)
+        if claim is not None:
+            list(pool.map(lambda info: _remove(objects, info, claim), removed))
+    return tuple(info.key for info in removed), sum(info.size_bytes for info in removed), num_kept, num_young
+
+
+def _remove(objects: ObjectStore, info: ObjectInfo, claim: Claim) -> None:
+    claim.check()
+    objects.delete(info.key)
+
+
+def _spared(
+    objects: ObjectStore, collection: str, dropped: range, oldest: int, live: dict[str, Holder], grace_s: float | None
+) -> _Spared:
+    started_at = objects.now()
+    keys: set[str] = pinned_keys(objects)
+    keys |= {ref.key for version in _kept_versions(objects, collection, oldest) for ref in version.blobs()}
+    history = History(objects, collection)
+    dropped_keys = {ref.key for number in dropped for ref in _blobs_left(history.read(number))}
+    return _Spared(
+        keys=frozenset(keys),
+        digests=frozenset(digest for run_id in live for digest in _mentioned(objects, run_id)),
+        dropped=frozenset(dropped_keys),
+        live_since=min([started_at, *(holder.started_at for holder in live.values())])
+        - (SHARED_CLOCK_MARGIN_S if objects.is_shared else LOCAL_CLOCK_MARGIN_S),
+        dropped_grace_s=DROPPED_GRACE_S if grace_s is None else grace_s,
+        orphan_grace_s=ORPHAN_GRACE_S if grace_s is None else grace_s,
+    )
+
+
+def _kept_versions(objects: ObjectStore, collection: str, oldest: int) -> Iterator[Version]:
+    """Yield the versions of every collection that stay whole; `oldest` is the first of `collection` that does."""
+    for name in objects.folders(VERSIONS):
+        yield from _versions(objects, name, oldest if name == collection else oldest_kept(objects, name))
+
+
+def _versions(objects: ObjectStore, collection: str, start: int) -> Iterator[Version]:
+    history = History(objects, collection)
+    head = history.head()
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        yield from pool.map(history.read, range(start, head.number + 1 if head else start))
+
+
+def _blobs_left(version: Version) -> set[BlobRef]:
+    """Return the blobs of a dropped version; without those of a table that an interrupted gc has removed."""
+    try:
+        return version.blobs()
+    except MissingObjectError:
+        return {part.blob for part in version.parts}
+
+
+def _live_runs(objects: ObjectStore) -> Iterator[tuple[str, Holder]]:
+    newest = {info.key.split("/")[1]: info for info in objects.list(RUN_CLAIMS)}
+    now = objects.now()
+    for run_id in (run_id for run_id, info in newest.items() if now - info.modified_at <= 2 * LONGEST_LEASE_S):
+        holder = holder_of(objects, f"{RUN_CLAIMS}{run_id}/")
+        if holder is not None and holder.is_live:
+            yield run_id, holder
+
+
+def _mentioned(objects: ObjectStore, run_id: str) -> Iterator[str]:
+    """Yield every sha256 that stands in what a live run has stored: the blobs that it will commit."""
+    for info in list(objects.list(f"{RUNS}{run_id}/")):
+        yield from (digest.decode() for digest in SHA256.findall(objects.read(info.key)))

@@ -1,0 +1,97 @@
+"""What keeps gc and a commit from missing each other, though S3 has neither locks nor conditional deletes.
+
+A commit that names a blob which it has not just stored itself first pins it, and then looks for a running gc. A gc
+first announces itself, and then looks for pins. So at least one of the two sees the other: either gc spares the blob,
+or the commit waits until gc has ended and makes sure that the blob is still there before it creates the version.
+A blob that the committing process stored within FRESH_S needs no pin, because gc spares those younger than twice that.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Set
+from concurrent.futures import ThreadPoolExecutor
+
+from model_store.claims.claims import LEASE_S, holder_of
+from model_store.errors import CorruptObjectError, MissingObjectError, StoreError
+from model_store.names import BLOBS, GC_CLAIM, GC_PINS
+from model_store.objects.blobs import BlobRef
+from model_store.objects.protocol import ObjectInfo, ObjectStore, stat
+
+FRESH_S = 300.0
+PIN_S = 3600.0
+LONGEST_GC_S = 900.0
+POLL_S = 0.2
+CLOCK_MARGIN_S = 5.0
+PARALLEL_STATS = 8
+LIST_FROM = 16
+PAGE = 1000
+
+
+def secure_blobs(objects: ObjectStore, named: Set[BlobRef], written: Set[BlobRef], written_s: float) -> None:
+    """Return when every blob that a commit newly names is in the store and safe from gc until the commit is made.
+
+    `written` are those that this process has stored within the last `written_s` seconds, at most FRESH_S.
+    Raises MissingObjectError for one that is gone.
+    """
+    if foreign := named - written:
+        pin = json.dumps({"blobs": sorted(ref.key for ref in named)}).encode()
+        objects.create(f"{GC_PINS}{uuid.uuid4().hex}.json", pin)
+    may_be_gone = named if _wait_for_gc(objects, written_s) else foreign
+    _require(objects, may_be_gone)
+
+
+def pinned_keys(objects: ObjectStore) -> set[str]:
+    """Return the keys of all blobs that a commit under way has pinned. Raises CorruptObjectError for a bad pin."""
+    recent = [info for info in objects.list(GC_PINS) if objects.now() - info.modified_at <= PIN_S]
+    return {key for info in recent for key in _read_pin(objects, info.key)}
+
+
+def forget_old_pins(objects: ObjectStore) -> None:
+    """Remove the pins of commits that were made, or given up, long ago."""
+    for info in list(objects.list(GC_PINS)):
+        if objects.now() - info.modified_at > PIN_S:
+            objects.delete(info.key)
+
+
+def _read_pin(objects: ObjectStore, key: str) -> list[str]:
+    try:
+        return [str(blob) for blob in json.loads(objects.read(key))["blobs"]]
+    except (ValueError, KeyError, TypeError) as exc:
+        reason = f"it is not a pin ({exc}), so gc can't tell what to spare; it counts for {PIN_S / 3600:g} h"
+        raise CorruptObjectError(f"{objects.uri}/{key}", reason) from exc
+
+
+def _wait_for_gc(objects: ObjectStore, written_s: float) -> bool:
+    """Wait until no gc runs, and return whether one may have run since the blobs were stored."""
+    deadline = time.monotonic() + LONGEST_GC_S
+    ran = False
+    while True:
+        beats = list(objects.list(GC_CLAIM))
+        age_s = objects.now() - beats[-1].modified_at if beats else float("inf")
+        ran = ran or age_s < written_s + CLOCK_MARGIN_S
+        if age_s > LEASE_S:
+            return ran
+        holder = holder_of(objects, GC_CLAIM)
+        if holder is None or not holder.is_live:
+            return ran
+        ran = True
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"gc has been running in {objects.uri} for {LONGEST_GC_S:.0f} s: run again when it has ended"
+            )
+        time.sleep(POLL_S)
+
+
+def _require(objects: ObjectStore, refs: Iterable[BlobRef]) -> None:
+    keys = sorted(ref.key for ref in refs)
+    everything: dict[str, ObjectInfo] = {}
+    if len(keys) >= LIST_FROM:  # a listing has a thousand a request: worth it unless the store holds far more
+        everything = {info.key: info for info in objects.list(BLOBS, limit=PAGE * len(keys) // 2)}
+    with ThreadPoolExecutor(PARALLEL_STATS) as pool:
+        found = list(pool.map(lambda key: everything.get(key) or stat(objects, key), keys))
+    for key, info in zip(keys, found, strict=True):
+        if info is None:
+            raise MissingObjectError(objects.uri, key)

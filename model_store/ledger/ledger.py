@@ -1,0 +1,251 @@
+"""The ledger: what a program does with a store of models. Everything else in the package serves these verbs."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from model_store.claims.runs import RunFolder
+from model_store.errors import (
+    ContendedError,
+    MissingObjectError,
+    StoreUnreachableError,
+    UnknownCollectionError,
+    UnknownStoreError,
+    UnknownVersionError,
+)
+from model_store.ledger.drafts import version_of
+from model_store.ledger.gc_kept import oldest_kept
+from model_store.ledger.gc_pins import FRESH_S, secure_blobs
+from model_store.ledger.history import History
+from model_store.ledger.versions import Draft, Version, version_json
+from model_store.names import VERSIONS
+from model_store.objects.blobs import BlobRef, blob_path, put_blob, read_blob
+from model_store.objects.opening import open_objects
+from model_store.objects.probe import require_promises
+from model_store.objects.protocol import ObjectStore
+from model_store.objects.s3_settings import S3Settings
+
+if TYPE_CHECKING:
+    from model_store.ledger.champion import ChampionModel
+    from model_store.ledger.coefficients import Coefficients
+    from model_store.ledger.gc import GcReport
+    from model_store.ledger.verify import Problem
+
+STORE_VARIABLE = "GRIDLINE_STORE"
+DEFAULT_STORE = "gridline-store"
+COMMIT_ATTEMPTS = 500
+READ_ATTEMPTS = 5
+MAX_PAUSE_S = 0.5
+
+T = TypeVar("T")
+Propose = Callable[[Version | None], Draft | None]
+
+
+def open_ledger(uri: str | None = None, settings: S3Settings | None = None) -> Ledger:
+    """Return the ledger at `s3://bucket/prefix` or a folder; by default at GRIDLINE_STORE, else `gridline-store`.
+
+    Nothing is contacted, and no folder made, before the first verb. `settings` are those of the environment unless
+    given.
+    """
+    return Ledger(open_objects(uri or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE, settings))
+
+
+class Ledger:
+    """Versions, blobs and runs in one store. Safe to share between threads; each process opens its own."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self.objects = objects
+        self._histories: dict[str, History] = {}
+        self._written: dict[BlobRef, float] = {}
+
+    @property
+    def uri(self) -> str:
+        """The address of the store."""
+        return self.objects.uri
+
+    def put_blob(self, data: bytes, ext: str) -> BlobRef:
+        """Store bytes under their sha256 and return their name."""
+        require_promises(self.objects)
+        began_at = time.monotonic()
+        ref = put_blob(self.objects, data, ext)
+        self._written[ref] = began_at
+        return ref
+
+    def read_blob(self, ref: BlobRef) -> bytes:
+        """Return the bytes of a blob. Raises MissingObjectError and CorruptObjectError."""
+        return read_blob(self.objects, ref)
+
+    def blob_path(self, ref: BlobRef, cache_dir: Path) -> Path:
+        """Return a verified file with the bytes of a blob, to be memory-mapped: the store's own, or a cached copy."""
+        return blob_path(self.objects, ref, cache_dir)
+
+    def run(self, run_id: str) -> RunFolder:
+        """Return the folder of a run."""
+        return RunFolder(self.objects, run_id)
+
+    def collections(self) -> list[str]:
+        """Return the names of the collections, in order. Raises UnknownStoreError if there is no store."""
+        self._require_store()
+        return list(self.objects.folders(VERSIONS))
+
+    def head(self, collection: str) -> Version | None:
+        """Return the newest version, or None if nothing was committed."""
+        return self._history(collection).head()
+
+    def version(self, collection: str, number: int | None = None) -> Version:
+        """Return one version, the newest by default. Raises UnknownCollectionError and UnknownVersionError."""
+        self._require_store()
+        history = self._history(collection)
+        version = history.read(number) if number is not None else history.head()
+        if version is None:
+            raise self._unknown(collection)
+        return version
+
+    def history(self, collection: str) -> list[Version]:
+        """Return every version from the newest to the first. Raises UnknownCollectionError."""
+        self.version(collection)
+        return list(self._history(collection).newest_first())
+
+    def champion(self, collection: str, dataset: str, version: int | None = None) -> ChampionModel:
+        """Return the model of a dataset in a version, the newest by default.
+
+        Raises UnknownCollectionError, UnknownVersionError, UnknownDatasetError and CorruptObjectError.
+        """
+        from model_store.ledger.champion import read_champion
+
+        return self._read(read_champion, collection, dataset, version)
+
+    def coefficients(self, collection: str, dataset: str, version: int | None = None) -> Coefficients:
+        """Return the coefficients of a champion, as `champion` does its model; torch is not imported for it."""
+        from model_store.ledger.coefficients import read_coefficients
+
+        return self._read(read_coefficients, collection, dataset, version)
+
+    def _read(self, read: Callable[[Version, str], T], collection: str, dataset: str, version: int | None) -> T:
+        for _ in range(READ_ATTEMPTS):
+            found = self.version(collection, version)
+            try:
+                return read(found, dataset)
+            except MissingObjectError as exc:
+                if found.number >= oldest_kept(self.objects, collection):
+                    raise
+                if version is not None:
+                    raise self._collected(collection, version) from exc
+        raise ContendedError(
+            f"collection '{collection}' in {self.uri}: gc removed {READ_ATTEMPTS} versions while reading"
+        )
+
+    def gc(self, collection: str, keep: int, dry_run: bool = False, grace_s: float | None = None) -> GcReport:
+        """Remove blobs that only versions before the newest `keep` name; see `model_store.ledger.gc.collect`."""
+        from model_store.ledger.gc import collect
+
+        self.version(collection)
+        return collect(self.objects, collection, keep, dry_run, grace_s)
+
+    def verify(self, collection: str) -> list[Problem]:
+        """Read everything that a collection names and return what is broken. Raises UnknownCollectionError."""
+        from model_store.ledger.verify import verify
+
+        self._require_store()
+        if not self._history(collection).head_number():
+            raise self._unknown(collection)
+        return verify(self.objects, collection)
+
+    def export(self, collection: str, dataset: str | None, out_dir: Path, version: int | None = None) -> list[Path]:
+        """Write the models of a version, or of one dataset, to a folder that needs no gridline; return its files."""
+        from model_store.ledger.export import export
+
+        return export(self.version(collection, version), dataset, out_dir)
+
+    def transact(self, collection: str, propose: Propose) -> Version | None:
+        """Commit what `propose` makes of the newest version, and return the new version.
+
+        `propose` gets the head (None at first) and returns a Draft, or None if there is nothing to commit; then None is
+        returned. It is called again with the newer head whenever another writer was faster.
+        Raises StoreUnreachableError when it can't be known whether the commit landed: running again finds out.
+        """
+        history = self._history(collection)
+        head = history.head()
+        num_gone = 0
+        for attempt in range(COMMIT_ATTEMPTS):
+            draft = propose(head)
+            if draft is None:
+                return None
+            require_promises(self.objects)
+            try:
+                version = self._prepare(collection, head, draft)
+            except MissingObjectError:  # gc took a blob meanwhile: a proposal that stores its blobs stores it anew
+                num_gone += 1
+                if num_gone == READ_ATTEMPTS:
+                    raise
+                continue
+            if self._create(history, version):
+                return version
+            head = history.overtaken(version.number)
+            time.sleep(random.uniform(0, min(MAX_PAUSE_S, 0.01 * attempt)))  # noqa: S311
+        raise ContendedError(
+            f"collection '{collection}' in {self.uri}: other writers were faster {COMMIT_ATTEMPTS} times: run again"
+        )
+
+    def rollback(self, collection: str, number: int, run_id: str = "") -> Version:
+        """Commit the champions of an old version again, and return the new version; the head if it is that one.
+
+        Raises UnknownVersionError if there is no such version, or gc has removed what it named.
+        """
+        old = self.version(collection, number)
+
+        def propose(head: Version | None) -> Draft | None:
+            if head is not None and head.number == number:
+                return None
+            return Draft(old.table(), run_id, "rollback", f"to version {number}")
+
+        try:
+            return self.transact(collection, propose) or old
+        except MissingObjectError as exc:
+            if number >= oldest_kept(self.objects, collection):
+                raise
+            raise self._collected(collection, number) from exc
+
+    def _prepare(self, collection: str, head: Version | None, draft: Draft) -> Version:
+        now = datetime.fromtimestamp(self.objects.now(), UTC).isoformat(timespec="milliseconds")
+        version = version_of(self.objects, self.put_blob, collection, head, draft, now)
+        named = version.blobs() - (head.blobs() if head else set())
+        since = time.monotonic() - FRESH_S
+        fresh = {ref: at for ref, at in self._written.items() if at > since and ref in named}
+        secure_blobs(
+            self.objects, named, fresh.keys(), time.monotonic() - min(fresh.values(), default=time.monotonic())
+        )
+        return version
+
+    def _create(self, history: History, version: Version) -> bool:
+        try:
+            return history.create(version, version_json(version))
+        except StoreUnreachableError as exc:
+            raise StoreUnreachableError(
+                exc.where, f"{exc.cause}; version {version.number} may or may not be committed: run again to find out"
+            ) from exc
+
+    def _unknown(self, collection: str) -> UnknownCollectionError:
+        return UnknownCollectionError(
+            f"collection '{collection}' is not in {self.uri}, which has {self.collections()}: train it first"
+        )
+
+    def _collected(self, collection: str, number: int) -> UnknownVersionError:
+        kept = oldest_kept(self.objects, collection)
+        return UnknownVersionError(
+            f"version {number} of collection '{collection}' is no longer whole in {self.uri}: gc has removed what only "
+            f"it named; versions {kept} and newer are whole"
+        )
+
+    def _history(self, collection: str) -> History:
+        return self._histories.setdefault(collection, History(self.objects, collection))
+
+    def _require_store(self) -> None:
+        if not self.objects.exists():
+            raise UnknownStoreError(f"there is no store at {self.uri}: train first, or set --store or {STORE_VARIABLE}")

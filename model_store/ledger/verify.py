@@ -1,0 +1,109 @@
+"""Verification: reads everything that the versions of a collection name, and says what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from model_store.errors import MissingObjectError, StoreError
+from model_store.ledger.champion_columns import row_blobs
+from model_store.ledger.checkpoints import read_stack
+from model_store.ledger.gc_kept import oldest_kept
+from model_store.ledger.history import History
+from model_store.ledger.versions import Version
+from model_store.names import numbered, version_prefix
+from model_store.objects.blobs import BlobRef, read_blob
+from model_store.objects.protocol import ObjectStore
+
+PARALLEL = 8
+COLUMNS = ["dataset", "checkpoint", "checkpoint_size", "statistics", "statistics_size", "row"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something broken: the key of the object, the oldest version that needs it, and what is wrong."""
+
+    key: str
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A checkpoint with its statistics as versions use them: the highest row and, for a message, whose it is."""
+
+    blobs: tuple[BlobRef, ...]
+    last_row: int
+    dataset: str
+    version: int
+
+
+def verify(objects: ObjectStore, collection: str) -> list[Problem]:
+    """Return what is broken in a collection, in order of versions; an empty list is a whole one.
+
+    Checked are: numbers without a gap, every commit's checksum and parent, and, for the versions that gc has kept,
+    every table, every blob's size and sha256, and that the checkpoints hold the rows that are asked of them.
+    """
+    head = History(objects, collection).head_number()
+    first_whole = oldest_kept(objects, collection)
+    problems: list[Problem] = []
+    uses: dict[tuple[BlobRef, ...], _Use] = {}
+    parent: str | None = None
+    for number in range(1, head + 1):
+        found = _read(objects, collection, number)
+        if isinstance(found, Problem):
+            problems.append(found)
+            parent = None
+            continue
+        if number > 1 and parent is not None and found.parent != parent:
+            problems.append(Problem(found.key, number, "its parent is not the version before it"))
+        parent = found.commit_id
+        if number >= first_whole:
+            problems += _note_uses(found, uses)
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for broken in pool.map(lambda use: list(_check(objects, use)), uses.values()):
+            problems += broken
+    return sorted(set(problems), key=lambda problem: (problem.version, problem.key))
+
+
+def _read(objects: ObjectStore, collection: str, number: int) -> Version | Problem:
+    try:
+        return History(objects, collection).read(number)
+    except StoreError as exc:
+        return Problem(numbered(version_prefix(collection), number), number, str(exc))
+
+
+def _note_uses(version: Version, uses: dict[tuple[BlobRef, ...], _Use]) -> Iterator[Problem]:
+    """Add the checkpoints of a version to `uses`; yields a problem if its table can't be read."""
+    try:
+        rows = version.rows or version.table(COLUMNS).to_pylist()
+        for row in rows:
+            blobs = tuple(row_blobs(row))
+            known = uses.get(blobs)
+            if known is None or row["row"] > known.last_row:
+                first = known.version if known else version.number
+                uses[blobs] = _Use(blobs, row["row"], row["dataset"], first)
+    except StoreError as exc:
+        yield Problem(version.key, version.number, f"its champion table can't be read: {exc}")
+
+
+def _check(objects: ObjectStore, use: _Use) -> Iterator[Problem]:
+    found: list[bytes] = []
+    for ref in use.blobs:
+        try:
+            found.append(read_blob(objects, ref))
+        except MissingObjectError:
+            yield Problem(ref.key, use.version, f"it is missing, and dataset '{use.dataset}' needs it")
+        except StoreError as exc:
+            yield Problem(ref.key, use.version, str(exc))
+    if len(found) < len(use.blobs):
+        return
+    try:
+        num_models = len(read_stack(found[0], found[1] if len(found) > 1 else None, use.blobs[0].key).weight_md)
+    except StoreError as exc:
+        yield Problem(use.blobs[0].key, use.version, str(exc))
+        return
+    if not 0 <= use.last_row < num_models:
+        reason = f"dataset '{use.dataset}' is its row {use.last_row}, and it has {num_models}"
+        yield Problem(use.blobs[0].key, use.version, reason)

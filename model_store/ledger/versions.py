@@ -1,0 +1,229 @@
+"""A version: one immutable commit of a collection, and the JSON that holds it.
+
+    {"format": 1, "sha256": "<of the canonical JSON of what follows>", "version": {…}}
+
+Format rule: a reader takes every format up to its own and refuses newer ones; keys that it does not know are ignored,
+so a format number changes only when an old reader would misread what it finds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from model_store.errors import CorruptObjectError, NewerFormatError, UnknownDatasetError
+from model_store.ledger.champion_columns import COLUMNS, row_blobs, row_problem
+from model_store.names import numbered, version_prefix
+from model_store.objects.blobs import BlobRef, read_blob, read_blobs
+from model_store.objects.protocol import ObjectStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+PART_EXT = "parquet"
+Action = Literal["train", "rollback"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a writer proposes to commit: a champion table (see CHAMPION_SCHEMA) and where it comes from."""
+
+    table: pa.Table
+    run_id: str = ""
+    action: Action = "train"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A parquet blob with the rows of the champion table from dataset `first` on."""
+
+    first: str
+    num_rows: int
+    blob: BlobRef
+
+
+@dataclass(frozen=True)
+class Version:
+    """One commit. `parent` is the commit id of the version before it; `created_at` is ISO 8601 in UTC.
+
+    Its champion table stands in `rows`, or in the blobs of `parts`; the methods read what they need from the store.
+    """
+
+    collection: str
+    number: int
+    commit_id: str
+    parent: str | None
+    created_at: str
+    run_id: str
+    action: Action
+    note: str
+    num_datasets: int
+    rows: tuple[Mapping[str, Any], ...] = field(repr=False)
+    parts: tuple[Part, ...] = field(repr=False)
+    objects: ObjectStore = field(repr=False, compare=False)
+    cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """The key of the commit in the store."""
+        return numbered(version_prefix(self.collection), self.number)
+
+    def table(self, columns: list[str] | None = None) -> pa.Table:
+        """Return the champion table, sorted by dataset: all its columns, or only those named."""
+        import pyarrow as pa
+
+        from model_store.ledger.champion_table import read_part, rows_to_table
+
+        if not self.parts:
+            table = rows_to_table(self.rows)
+            return table if columns is None else table.select(columns)
+        if "table" in self.cache:
+            table = self.cache["table"]
+            return table if columns is None else table.select(columns)
+        blobs = read_blobs(self.objects, [part.blob for part in self.parts])
+        tables = [read_part(part.blob.key, data, columns) for part, data in zip(self.parts, blobs, strict=True)]
+        table = pa.concat_tables(tables)
+        if columns is None:
+            self.cache["table"] = table
+        return table
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the champion table part by part, sorted by dataset: of a large one, only a part is in memory."""
+        from model_store.ledger.champion_table import read_part
+
+        if not self.parts or "table" in self.cache:
+            yield self.table()
+            return
+        for part in self.parts:
+            yield read_part(part.blob.key, read_blob(self.objects, part.blob))
+
+    def find(self, dataset: str) -> Mapping[str, Any]:
+        """Return the row of one dataset, reading one part at most. Raises UnknownDatasetError."""
+        rows = self.rows
+        if self.parts:
+            from model_store.ledger.champion_table import read_part, table_to_rows
+
+            at = bisect_right(self.parts, dataset, key=lambda part: part.first) - 1
+            part = self.parts[max(at, 0)]
+            rows = tuple(table_to_rows(_row_of(read_part(part.blob.key, read_blob(self.objects, part.blob)), dataset)))
+        at = bisect_left(rows, dataset, key=lambda row: str(row["dataset"]))
+        if at == len(rows) or rows[at]["dataset"] != dataset:
+            raise UnknownDatasetError(
+                f"dataset {dataset!r} is not in version {self.number} of collection '{self.collection}', which has "
+                f"{self.num_datasets}: see 'gridline models list {self.collection}'"
+            )
+        return rows[at]
+
+    def blobs(self) -> set[BlobRef]:
+        """Return every blob that the version names, its parts among them."""
+        if not self.parts:
+            return {blob for row in self.rows for blob in row_blobs(row)}
+        from model_store.ledger.champion_table import BLOB_COLUMNS, table_blobs
+
+        return {part.blob for part in self.parts} | table_blobs(self.table(BLOB_COLUMNS))
+
+
+def _row_of(table: pa.Table, dataset: str) -> pa.Table:
+    import pyarrow.compute as pc
+
+    return table.filter(pc.equal(table["dataset"], dataset))
+
+
+def version_json(version: Version) -> bytes:
+    """Return the bytes of a commit."""
+    body = {
+        "collection": version.collection,
+        "number": version.number,
+        "commit_id": version.commit_id,
+        "parent": version.parent,
+        "created_at": version.created_at,
+        "run_id": version.run_id,
+        "action": version.action,
+        "note": version.note,
+        "num_datasets": version.num_datasets,
+        "rows": [{name: value for name, value in row.items() if value is not None} for row in version.rows],
+        "parts": [
+            {"first": part.first, "num_rows": part.num_rows, "sha256": part.blob.sha256, "size": part.blob.size_bytes}
+            for part in version.parts
+        ],
+    }
+    return json.dumps({"format": FORMAT, "sha256": _digest(body), "version": body}, ensure_ascii=False).encode()
+
+
+def parse_version(objects: ObjectStore, collection: str, number: int, data: bytes) -> Version:
+    """Return the version that `version_json` wrote for this collection and number.
+
+    Raises NewerFormatError, and CorruptObjectError that names the object for anything that is not that commit.
+    """
+    name = f"{objects.uri}/{numbered(version_prefix(collection), number)}"
+    try:
+        document = json.loads(data)
+        if document["format"] > FORMAT:
+            raise NewerFormatError(name, document["format"], FORMAT)
+        body = document["version"]
+        if _digest(body) != document["sha256"]:
+            raise CorruptObjectError(name, "its checksum does not fit its content")
+        version = _from_body(objects, body)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as exc:
+        raise CorruptObjectError(
+            name, f"it is not a commit: {type(exc).__name__} {' '.join(str(exc).split())}"
+        ) from exc
+    if (version.collection, version.number) != (collection, number):
+        raise CorruptObjectError(name, f"it holds version {version.number} of collection '{version.collection}'")
+    return version
+
+
+def _from_body(objects: ObjectStore, body: Mapping[str, Any]) -> Version:
+    for row in body["rows"]:
+        if problem := row_problem(row):
+            raise ValueError(f"in a row, {problem}")
+    rows = tuple({column.name: row.get(column.name) for column in COLUMNS} for row in body["rows"])
+    if body["action"] not in get_args(Action):
+        raise ValueError(f"action {body['action']!r}")
+    parts = tuple(
+        Part(_text(part, "first"), _count(part, "num_rows"), BlobRef(part["sha256"], _count(part, "size"), PART_EXT))
+        for part in body["parts"]
+    )
+    if (len(rows) or sum(part.num_rows for part in parts)) != body["num_datasets"]:
+        raise ValueError("the number of its rows is not that of its datasets")
+    names = [row["dataset"] for row in rows] or [part.first for part in parts]
+    if any(name >= following for name, following in pairwise(names)):
+        raise ValueError("its datasets are not sorted by name, each once")
+    texts: dict[str, Any] = {name: _text(body, name) for name in ("collection", "commit_id", "created_at", "run_id")}
+    return Version(
+        **texts,
+        action=body["action"],
+        note=_text(body, "note"),
+        number=_count(body, "number"),
+        parent=None if body["parent"] is None else _text(body, "parent"),
+        num_datasets=_count(body, "num_datasets"),
+        rows=rows,
+        parts=parts,
+        objects=objects,
+    )
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise TypeError(f"'{name}' is {value!r}, not a text")
+    return value
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int:
+    value = fields[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"'{name}' is {value!r}, not a count")
+    return value
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

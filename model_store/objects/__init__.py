@@ -1,0 +1,7 @@
+"""Store immutable objects in a folder or in S3: read, create if absent, list, delete.
+
+In: keys and bytes.
+Out: bytes, verified by their sha256.
+Imported by: jobs/reports, jobs/groups, jobs/champions, jobs/groups/scan, jobs/sources, model_store/archives,
+model_store/ledger, model_store/claims.
+"""

@@ -1,0 +1,79 @@
+"""A store of immutable objects: the few verbs over bytes that the ledger needs, on a folder or on S3.
+
+A key is a path relative to the store's URI, with `/` between its parts. Every implementation passes the contract suite
+in `tests/integration/test_store_contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """A stored object: its key, size, and when it was written, in seconds since the epoch by the store's own clock."""
+
+    key: str
+    size_bytes: int
+    modified_at: float
+
+
+class ObjectStore(Protocol):
+    """What the ledger asks of a storage. Every method may raise StoreUnreachableError and StoreRefusedError."""
+
+    @property
+    def uri(self) -> str:
+        """The address that `open_objects` was given, without a slash at its end."""
+
+    @property
+    def identity(self) -> str:
+        """A text that differs between two places which could keep different promises: address and endpoint."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether writers reach it over a network, so that atomic creation needs proof under concurrency."""
+
+    def exists(self) -> bool:
+        """Return whether there is something at the address; True where only reading can tell."""
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Return the bytes [start, stop) of an object. Raises MissingObjectError."""
+
+    def download(self, key: str, path: Path) -> None:
+        """Write an object to a new file without holding it in memory. Raises MissingObjectError."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store an object if there is none under the key, atomically, and make it durable.
+
+        Returns True if the key now holds `data`, and False if it holds something else. It survives a lost
+        acknowledgement: whatever was unclear is read back and compared before it answers.
+        """
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store an object whose key is named by its content: writing it again changes nothing but its age."""
+
+    def list(self, prefix: str, after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix` and sorts behind `after`, in order of their keys."""
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names that follow `prefix` (which ends with `/`) up to their next slash, in order."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; removing what is not there is no error."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the file that holds an object, to be memory-mapped, or None where there is no such file."""
+
+    def now(self) -> float:
+        """Return the store's own time, in seconds since the epoch, comparable with `ObjectInfo.modified_at`."""
+
+
+def stat(objects: ObjectStore, key: str) -> ObjectInfo | None:
+    """Return what the store knows of one object, or None if it is not there; one request."""
+    for info in objects.list(key, limit=1):
+        if info.key == key:
+            return info
+    return None

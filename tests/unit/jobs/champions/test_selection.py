@@ -1,0 +1,83 @@
+"""The best trial, whatever the order of the grid; and whether it takes the champion's place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.champions.selection import Comparison, best_trial, compare
+from jobs.recipe import Mode
+
+NAN, INF = float("nan"), float("inf")
+scores = st.one_of(st.sampled_from([NAN, INF, -INF, 0.5, 1.0]), st.floats(-1e6, 1e6))
+
+
+def best(values: list[float], rates: list[float], mode: Mode = "min") -> int | None:
+    return best_trial(torch.tensor(values, dtype=torch.float64), torch.tensor(rates, dtype=torch.float64), mode)
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "expected"),
+    [
+        ([3.0, 1.0, 2.0], "min", 1),
+        ([0.3, 0.1, 0.2], "max", 0),
+        ([NAN, 2.0, INF], "min", 1),
+        ([NAN, -2.0, -INF], "max", 1),
+        ([NAN, INF, -INF], "min", None),
+        ([], "min", None),
+    ],
+)
+def test_best_trial_is_the_best_finite(values: list[float], mode: Mode, expected: int | None) -> None:
+    assert best(values, [0.1, 0.2, 0.3][: len(values)], mode) == expected
+
+
+def test_best_trial_of_equals_has_the_smaller_rate_then_the_earlier_place() -> None:
+    assert best([1.0, 1.0, 1.0], [0.3, 0.1, 0.2]) == 1
+    assert best([1.0, 1.0, 2.0], [0.1, 0.1, 0.01]) == 0
+
+
+@given(trials=st.lists(st.tuples(scores, st.integers(1, 10)), min_size=1, max_size=8), data=st.data())
+def test_best_trial_does_not_depend_on_the_order(trials: list[tuple[float, int]], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(trials))
+    chosen = []
+    for each in (trials, shuffled):
+        place = best([score for score, _ in each], [float(rate) for _, rate in each])
+        chosen.append(None if place is None else each[place])
+    assert chosen[0] == chosen[1]
+
+
+def judged(challenger: float, champion: float | None, **values: Any) -> Comparison:
+    options: dict[str, Any] = {"basis": "same rows", "mode": "min", "promote": "better", "min_improvement": 0.0}
+    return compare(challenger, champion, **(options | values))
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "values", "promoted"),
+    [
+        (5.0, None, {}, True),
+        (1.0, 2.0, {}, True),
+        (2.0, 2.0, {}, False),
+        (3.0, 2.0, {}, False),
+        (3.0, 2.0, {"mode": "max"}, True),
+        (1.0, 2.0, {"mode": "max"}, False),
+        (1.5, 2.0, {"min_improvement": 0.5}, False),
+        (1.25, 2.0, {"min_improvement": 0.5}, True),
+        (9.0, 2.0, {"promote": "always"}, True),
+    ],
+)
+def test_challenger_is_promoted_where_it_is_better(
+    challenger: float, champion: float | None, values: dict[str, Any], promoted: bool
+) -> None:
+    comparison = judged(challenger, champion, **values)
+    assert comparison.promoted == promoted
+    assert (comparison.challenger_score, comparison.champion_score) == (challenger, champion)
+
+
+def test_comparison_says_by_how_much() -> None:
+    assert judged(1.0, 2.5).reason == "better by 1.5"
+    assert judged(2.0, 2.5, min_improvement=1.0).reason == "not better by more than 1 (by 0.5)"
+    assert judged(1.0, None, basis="first").reason == "there was no champion"

@@ -1,0 +1,76 @@
+"""Whether a cluster has room: on one node, and said in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.cluster.capacity import Node, gang_shortage, shortage
+from jobs.cluster.tasks import GangSize, Patience, Task
+
+
+def task(num_cpus: float, num_gpus: float = 0.0) -> Task:
+    return Task("x", print, (), num_cpus, num_gpus)
+
+
+@pytest.mark.parametrize("nodes", [[Node(2, 1)], [Node(1, 0), Node(4, 2)]])
+def test_shortage_is_none_where_one_node_has_it_all(nodes: list[Node]) -> None:
+    assert shortage(task(2, 1), nodes) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nodes", "text"),
+    [
+        (task(1, 4), [Node(8, 2)], "needs 1 CPU and 4 GPUs on one node; the cluster has 1 node: 8 CPUs and 2 GPUs"),
+        (task(4), [Node(2, 0), Node(3, 0)], "needs 4 CPUs on one node; the cluster has 2 nodes: 2 CPUs, 3 CPUs"),
+        (task(2, 1), [Node(2, 0), Node(1, 1)], "the cluster has 2 nodes: 2 CPUs, 1 CPU and 1 GPU"),
+        (task(1), [], "the cluster has 0 nodes: no node"),
+        (task(2), [Node(1, 0)] * 10, "10 nodes: " + ", ".join(["1 CPU"] * 8) + " and 2 more"),
+        (task(1, 0.5), [Node(1, 0.25)], "needs 1 CPU and 0.5 GPUs on one node"),
+    ],
+)
+def test_shortage_says_what_is_asked_and_what_there_is(wanted: Task, nodes: list[Node], text: str) -> None:
+    short = shortage(wanted, nodes)
+    assert short is not None
+    assert text in short
+
+
+@pytest.mark.parametrize(
+    ("size", "nodes"),
+    [
+        (GangSize(2), [Node(1, 0), Node(1, 0)]),
+        (GangSize(2, placement="spread"), [Node(2, 0)]),
+        (GangSize(2, placement="strict_pack"), [Node(1, 0), Node(2, 0)]),
+        (GangSize(4, gpus_per_worker=0.25), [Node(4, 1)]),
+        (GangSize(10, gpus_per_worker=0.1), [Node(16, 1)]),
+    ],
+)
+def test_gang_shortage_is_none_where_every_rank_has_a_node(size: GangSize, nodes: list[Node]) -> None:
+    assert gang_shortage(size, nodes) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "nodes", "text"),
+    [
+        (GangSize(3), [Node(2, 0)], "3 ranks need 3 CPUs; the cluster has 2"),
+        (GangSize(4, gpus_per_worker=1), [Node(8, 1), Node(8, 1)], "4 ranks need 4 GPUs; the cluster has 2"),
+        (GangSize(2), [], "2 ranks need 2 CPUs; the cluster has 0"),
+        (
+            GangSize(2, placement="strict_pack"),
+            [Node(1, 0), Node(1, 0)],
+            "2 ranks packed strictly need 2 CPUs on one node; the cluster has 2 nodes: 1 CPU, 1 CPU",
+        ),
+        (
+            GangSize(2, gpus_per_worker=2),
+            [Node(9, 3), Node(9, 1)],
+            "2 ranks need 1 CPU and 2 GPUs each on one node; the cluster has 2 nodes: "
+            "9 CPUs and 3 GPUs, 9 CPUs and 1 GPU",
+        ),
+    ],
+)
+def test_gang_shortage_says_what_is_asked_and_what_there_is(size: GangSize, nodes: list[Node], text: str) -> None:
+    assert gang_shortage(size, nodes) == text
+
+
+def test_patience_says_what_was_done_or_can_be() -> None:
+    assert "--address" in Patience().remedy
+    assert Patience(wait_for_resources_s=2).remedy == "waited wait_for_resources_s = 2 s for it to grow"
