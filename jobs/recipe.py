@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from jobs.cluster.tasks import ONE_RANK, GangSize, Patience
-from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
 from jobs.engines.trials import EngineName
 
@@ -130,31 +130,12 @@ def _schedule(training: TrainingConfig) -> Schedule:
 def hyperparameters_of(points: Sequence[GridPoint]) -> Hyperparameters:
     """Return the grid points as columns, for one dataset; a learning rate still to come is NaN."""
 
-    def column(name: str) -> torch.Tensor:
-        return torch.tensor([getattr(point, name) for point in points], dtype=torch.float64)
-
     rates = [float("nan") if point.learning_rate is None else point.learning_rate for point in points]
-    return Hyperparameters(
-        learning_rate_mg=torch.tensor([rates], dtype=torch.float64),
-        momentum_g=column("momentum"),
-        nesterov_g=column("nesterov").bool(),
-        weight_decay_g=column("weight_decay"),
-        huber_delta_g=column("huber_delta"),
-        quantile_g=column("quantile"),
-    )
-
-
-def with_rates(hyperparameters: Hyperparameters, rate_mr: torch.Tensor) -> Hyperparameters:
-    """Return every combination of the rates of each dataset (m, r) with the other hyperparameters, rates rising."""
-    num_rates, num_others = rate_mr.shape[1], hyperparameters.num_points
-    return Hyperparameters(
-        learning_rate_mg=rate_mr.repeat_interleave(num_others, dim=1),
-        momentum_g=hyperparameters.momentum_g.repeat(num_rates),
-        nesterov_g=hyperparameters.nesterov_g.repeat(num_rates),
-        weight_decay_g=hyperparameters.weight_decay_g.repeat(num_rates),
-        huber_delta_g=hyperparameters.huber_delta_g.repeat(num_rates),
-        quantile_g=hyperparameters.quantile_g.repeat(num_rates),
-    )
+    others = {
+        f"{each.name}_g": torch.tensor([getattr(point, each.name) for point in points], dtype=each.dtype)
+        for each in HYPERPARAMETERS
+    }
+    return Hyperparameters(learning_rate_mg=torch.tensor([rates], dtype=torch.float64), **others)
 
 
 def patience_of(training: TrainingConfig) -> Patience:

@@ -126,7 +126,7 @@ def _row(challenger: Challenger, blobs: Sequence[bytes], run_id: str, trained_at
         "status": result.status(0, point),
         "epoch": int(result.epoch_mg[0, point]),
         "hyperparameters": json.dumps(hyper, sort_keys=True),
-        "loss": loss_text(trained.loss, hyper["huber_delta"], hyper["quantile"]),
+        "loss": loss_text(trained.settings.loss, hyper["huber_delta"], hyper["quantile"]),
         "metric": challenger.policy.metric,
         "mode": challenger.policy.mode,
         "score": challenger.score,

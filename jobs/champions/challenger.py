@@ -54,20 +54,7 @@ class Challenger:
 
     @property
     def hyperparameters(self) -> dict[str, float | bool]:
-        return point_values(self.trained, self.point)
-
-
-def point_values(trained: TrainedDataset, point: int) -> dict[str, float | bool]:
-    """Return the hyperparameters of a grid point by name."""
-    hyper = trained.hyperparameters
-    return {
-        "learning_rate": hyper.learning_rate_mg[0, point].item(),
-        "momentum": hyper.momentum_g[point].item(),
-        "nesterov": bool(hyper.nesterov_g[point].item()),
-        "weight_decay": hyper.weight_decay_g[point].item(),
-        "huber_delta": hyper.huber_delta_g[point].item(),
-        "quantile": hyper.quantile_g[point].item(),
-    }
+        return self.trained.hyperparameters.values(0, self.point)
 
 
 def challenger_of(trained: TrainedDataset, policy: Policy, dataset: Dataset | None = None) -> Challenger | None:

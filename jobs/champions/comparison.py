@@ -110,7 +110,7 @@ def _loss(challenger: Challenger, weight_p: Tensor) -> float:
     if trained.card.bias:
         residual_n += weight_p[d]
     hyper = trained.hyperparameters
-    loss = Loss(trained.loss, hyper.huber_delta_g[[point]], hyper.quantile_g[[point]])
+    loss = Loss(trained.settings.loss, hyper.huber_delta_g[[point]], hyper.quantile_g[[point]])
     return loss.total(residual_n[:, None]).item() / len(y_n)
 
 

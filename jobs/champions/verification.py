@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jobs.champions.challenger import Challenger, point_values
+from jobs.champions.challenger import Challenger
 from jobs.engines.minibatch.batches import shuffled
 from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.moments import scaling_of
@@ -29,9 +29,7 @@ def verify(dataset: Dataset, challenger: Challenger, recipe: Recipe) -> dict[str
     scaling = scaling_of(kept, settings.bias) if settings.normalize else None
     samples = rows.samples(torch.float32, scaling, without=0 if rows.num_parts == 1 else None)
     epochs = int(challenger.trained.result.epoch_mg[0, challenger.point])
-    weight_p = plain_loop(
-        samples.x_nd, samples.y_n, point_values(challenger.trained, challenger.point), settings, epochs
-    )
+    weight_p = plain_loop(samples.x_nd, samples.y_n, challenger.hyperparameters, settings, epochs)
     if scaling is not None:
         weight_p = scaling.fold_back(weight_p[None], settings.bias)[0]
     ours_p = challenger.trained.result.weight_mgp[0, challenger.point]

@@ -1,30 +1,57 @@
 """The hyperparameters of each trial, as columns, so that a million datasets fit.
 
-Shapes: m datasets · g grid points.
+`HYPERPARAMETERS` is the one list of them: keys, tables, documents, grids and checks are derived from it.
+
+Shapes: m datasets · g grid points · r learning rates.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Hyperparameter:
+    """One hyperparameter: `default` where a configuration is silent, and at `neutral` it changes nothing.
+
+    `owner` is the setting that gives it a meaning ("optimizer", "loss", or "" for always), and `owners` are the values
+    of that setting that do.
+    """
+
+    name: str
+    default: float | bool
+    neutral: float | bool | None = None
+    owner: str = ""
+    owners: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bool if isinstance(self.default, bool) else torch.float64
+
+    def applies(self, settings: Any) -> bool:
+        """Return whether it has a meaning under settings with the attributes `optimizer` and `loss`."""
+        return not self.owner or getattr(settings, self.owner) in self.owners
+
+
+@dataclass(frozen=True)
 class Hyperparameters:
-    """The hyperparameters of each trial, float64: a row of the grid has its own value of each.
+    """The hyperparameters of each trial, float64 or bool: each grid point has its own value of each.
 
     `learning_rate_mg` may differ between datasets (an automatic grid does); the others are of shape (g,).
     Names and meaning are those of torch.optim.SGD, Adam and AdamW, and of torch.nn's losses.
     """
 
     learning_rate_mg: Tensor
-    momentum_g: Tensor
-    nesterov_g: Tensor
-    weight_decay_g: Tensor
-    huber_delta_g: Tensor
-    quantile_g: Tensor
+    momentum_g: Tensor = field(metadata={"default": 0.0, "neutral": 0.0, "owner": "optimizer", "owners": ("sgd",)})
+    nesterov_g: Tensor = field(metadata={"default": False, "neutral": False, "owner": "optimizer", "owners": ("sgd",)})
+    weight_decay_g: Tensor = field(metadata={"default": 0.0, "neutral": 0.0})
+    huber_delta_g: Tensor = field(metadata={"default": 1.0, "owner": "loss", "owners": ("huber",)})
+    quantile_g: Tensor = field(metadata={"default": 0.5, "owner": "loss", "owners": ("quantile",)})
 
     @property
     def num_points(self) -> int:
@@ -32,14 +59,12 @@ class Hyperparameters:
 
     def take(self, index_g: Tensor) -> Hyperparameters:
         """Return the grid points at `index_g`, in that order."""
-        return Hyperparameters(
-            **{field.name: getattr(self, field.name)[..., index_g] for field in fields(self)},
-        )
+        return Hyperparameters(**{name: column[..., index_g] for name, column in self.columns().items()})
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Hyperparameters:
         """Return the same on a device, in the precision of training."""
-        values = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
-        return Hyperparameters(**{name: v if v.dtype == torch.bool else v.to(dtype) for name, v in values.items()})
+        moved = {name: column.to(device) for name, column in self.columns().items()}
+        return Hyperparameters(**{name: v if v.dtype == torch.bool else v.to(dtype) for name, v in moved.items()})
 
     def for_datasets(self, num_datasets: int) -> Hyperparameters:
         """Return the grid of one dataset for several."""
@@ -48,3 +73,38 @@ class Hyperparameters:
     def datasets(self, start: int, stop: int) -> Hyperparameters:
         """Return the same grid for the datasets from `start` to `stop`."""
         return replace(self, learning_rate_mg=self.learning_rate_mg[start:stop])
+
+    def with_rates(self, rate_mr: Tensor) -> Hyperparameters:
+        """Return every combination of the rates of each dataset (m, r) with the other hyperparameters, rates rising."""
+        num_rates, num_others = rate_mr.shape[1], self.num_points
+        others = {f"{name}_g": column.repeat(num_rates) for name, column in self.others().items()}
+        return Hyperparameters(learning_rate_mg=rate_mr.repeat_interleave(num_others, dim=1), **others)
+
+    def columns(self) -> dict[str, Tensor]:
+        """Return the columns by the names of their fields."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def others(self) -> dict[str, Tensor]:
+        """Return the columns of all but the learning rate, by the names of the hyperparameters."""
+        return {each.name: getattr(self, f"{each.name}_g") for each in HYPERPARAMETERS}
+
+    def values(self, dataset: int, point: int) -> dict[str, float | bool]:
+        """Return the hyperparameters of one trial by name, the learning rate first."""
+        others = {name: column[point].item() for name, column in self.others().items()}
+        return {"learning_rate": self.learning_rate_mg[dataset, point].item(), **others}
+
+
+# All but the learning rate, in the order in which tables and documents show them.
+HYPERPARAMETERS = tuple(
+    Hyperparameter(each.name.removesuffix("_g"), **each.metadata) for each in fields(Hyperparameters) if each.metadata
+)
+
+
+def shown(values: Mapping[str, float | bool], settings: Any) -> dict[str, float | bool]:
+    """Return what a document shows of a trial's hyperparameters: those that apply, and are not neutral."""
+    by_name = {each.name: each for each in HYPERPARAMETERS}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in by_name or (by_name[name].applies(settings) and by_name[name].neutral != value)
+    }

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.champions.challenger import Challenger, point_values
+from jobs.champions.challenger import Challenger
 from jobs.champions.documents import comparison_document, finite
 from jobs.champions.selection import Comparison
+from jobs.engines.hyperparameters import shown
 from jobs.training.datasets import TrainedDataset
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def trial_document(trained: TrainedDataset, point: int) -> dict[str, Any]:
     """Return one trial; what is undefined, or not finite, is null."""
     result = trained.result
     diverged_at = int(result.diverged_at_mg[0, point])
-    document: dict[str, Any] = _listed(trained, point)
+    document: dict[str, Any] = shown(trained.hyperparameters.values(0, point), trained.settings)
     document |= {
         "epoch": None if diverged_at else int(result.epoch_mg[0, point]),
         "status": result.status(0, point),
@@ -127,24 +128,13 @@ def trial_document(trained: TrainedDataset, point: int) -> dict[str, Any]:
         "val_mse": finite(result.metric("val_mse")[0, point].item()),
         "r2": finite(result.metric("r2")[0, point].item()),
     }
-    if trained.loss != "mse":
+    if trained.settings.loss != "mse":
         document |= {
             "train_loss": finite(result.metric("train_loss")[0, point].item()),
             "val_loss": finite(result.metric("val_loss")[0, point].item()),
         }
     document["coefficients"] = None if diverged_at else coefficients(trained, point)
     return document
-
-
-def _listed(trained: TrainedDataset, point: int) -> dict[str, Any]:
-    """Return the learning rate, and the other hyperparameters that are not at their neutral value."""
-    neutral = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
-    values = point_values(trained, point)
-    if trained.loss != "huber":
-        del values["huber_delta"]
-    if trained.loss != "quantile":
-        del values["quantile"]
-    return {name: value for name, value in values.items() if neutral.get(name, ...) != value}
 
 
 def coefficients(trained: TrainedDataset, point: int) -> dict[str, float]:
@@ -170,7 +160,7 @@ def _trial_row(trained: TrainedDataset, point: int) -> dict[str, Any]:
     return {
         "dataset": trained.name,
         "fingerprint": trained.fingerprint,
-        **point_values(trained, point),
+        **trained.hyperparameters.values(0, point),
         **fields,
         "columns": list(named),
         "coefficients": list(named.values()),

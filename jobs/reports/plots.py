@@ -75,7 +75,7 @@ def loss_curves(trained: TrainedDataset, best: int | None) -> bytes:
         axes.plot(epochs_e[shown_e], curve_e[shown_e], label=_label(trained, point, rate, is_best), **style)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    _name(axes, f"{trained.name}: the loss of each learning rate", "epoch", f"training loss ({trained.loss})")
+    _name(axes, f"{trained.name}: the loss of each learning rate", "epoch", f"training loss ({trained.settings.loss})")
     if len(rates) <= MAX_RATES_NAMED:
         axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
     return _png(figure)

@@ -24,9 +24,9 @@ from jobs.engines.minibatch.checkpointing import Checkpoints
 from jobs.engines.minibatch.ranks import ALONE, Ranks
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.moments import Moments
-from jobs.engines.settings import LossName
+from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import BlockResult
-from jobs.recipe import Recipe, with_rates
+from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
 from jobs.sources.validation_split import TRAINS
 
@@ -42,7 +42,7 @@ class TrainedDataset:
     name: str
     card: ModelCard
     fingerprint: str
-    loss: LossName
+    settings: TrainingSettings
     hyperparameters: Hyperparameters
     result: BlockResult
     certificate: Certificate
@@ -81,7 +81,7 @@ def resolve(moments: Moments, recipe: Recipe) -> Hyperparameters:
     """Return the grid of a dataset, with the rates of its own spectrum where the recipe says so."""
     if not recipe.automatic_rates:
         return recipe.hyperparameters
-    return with_rates(recipe.hyperparameters, automatic_rates(moments, recipe.settings))
+    return recipe.hyperparameters.with_rates(automatic_rates(moments, recipe.settings))
 
 
 def certify_dataset(dataset: Dataset, recipe: Recipe) -> Certificate:
@@ -110,7 +110,7 @@ def train_dataset(
         name=dataset.name,
         card=dataset.card,
         fingerprint=scored_rows_fingerprint(dataset),
-        loss=recipe.settings.loss,
+        settings=recipe.settings,
         hyperparameters=hyperparameters,
         result=result,
         certificate=certify(dataset.name, kept, hyperparameters, recipe.settings),

@@ -79,13 +79,11 @@ def train(
 
 def _blocks(work: Sequence[Work]) -> dict[str, Block]:
     """Return the blocks by key: datasets that lack the same grid points may share one."""
-    alike: dict[tuple[object, ...], list[Work]] = {}
+    alike: dict[tuple[str, ...], list[Work]] = {}
     for each in work:
         if each.missing is not None:
-            points = each.missing.hyperparameters
-            rows = (points.learning_rate_mg[0], points.momentum_g, points.weight_decay_g, points.nesterov_g)
-            others = (points.huber_delta_g, points.quantile_g)
-            alike.setdefault(tuple(str(row.tolist()) for row in (*rows, *others)), []).append(each)
+            columns = each.missing.hyperparameters.columns().values()
+            alike.setdefault(tuple(str(column.tolist()) for column in columns), []).append(each)
     blocks = {}
     for group in alike.values():
         by_name = {each.dataset.name: each for each in group}

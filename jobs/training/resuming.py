@@ -81,7 +81,7 @@ def finished(work: Work, trained: TrainedDataset | None) -> TrainedDataset:
         name=dataset.name,
         card=dataset.card,
         fingerprint=scored_rows_fingerprint(dataset),
-        loss=settings.loss,
+        settings=settings,
         hyperparameters=trials.hyperparameters,
         result=trials.result,
         certificate=certify(dataset.name, trials.trained, trials.hyperparameters, settings),

@@ -57,7 +57,7 @@ def _points(recipe: Recipe) -> tuple[bytes, ...]:
     hyper = recipe.hyperparameters
     if not recipe.automatic_rates:
         return tuple(_point(hyper, g, hyper.learning_rate_mg[0, g].item(), -1) for g in range(hyper.num_points))
-    # The order of `planning.with_rates`: rates rising, and the other hyperparameters within each.
+    # The order of `Hyperparameters.with_rates`: rates rising, and the other hyperparameters within each.
     return tuple(_point(hyper, g, 0.0, rate) for rate in range(NUM_AUTOMATIC_RATES) for g in range(hyper.num_points))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jobs.config import JobConfig
-from jobs.recipe import make_recipe, with_rates
+from jobs.recipe import make_recipe
 from tests.oracles import grid
 
 
@@ -84,7 +84,7 @@ def test_recipe_of_automatic_rates_leaves_them_to_the_data() -> None:
 
 def test_rates_are_combined_with_the_other_hyperparameters() -> None:
     others = grid([0.0, 0.0], momentum=[0.0, 0.9], nesterov=[0.0, 1.0])
-    points = with_rates(others, torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64))
+    points = others.with_rates(torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64))
     assert points.learning_rate_mg.tolist() == [[0.1, 0.1, 0.2, 0.2], [0.3, 0.3, 0.4, 0.4]]
     assert points.momentum_g.tolist() == [0.0, 0.9, 0.0, 0.9]
     assert points.nesterov_g.tolist() == [False, True, False, True]
