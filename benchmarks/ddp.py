@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.measuring import Ratio, duration, machine, print_ratios, run
-from jobs.cluster.rank_groups import Gangs
+from jobs.cluster.rank_groups import RankGroupRunner
 from jobs.cluster.ray_cluster import connect
-from jobs.cluster.tasks import GangSize, Task
+from jobs.cluster.tasks import RankGroupSize, Task
 
 NUM_ROWS, NUM_COLUMNS, NUM_RATES = 2_000_000, 128, 32
 BATCH, LARGE_BATCH = 8192, 65_536
@@ -41,7 +41,9 @@ def main() -> None:
     step_s = step_by_step["alone_s"] / -(-NUM_ROWS // BATCH)
     print(f"DistributedDataParallel adds {duration(step_by_step['reduction_s'])} to a step of {duration(step_s)}\n")
     with connect("local") as cluster:
-        times = [started(Gangs(cluster, GangSize(2, cpus_per_worker=0.5)), count) for count in (1, NUM_BLOCKS)]
+        times = [
+            started(RankGroupRunner(cluster, RankGroupSize(2, cpus_per_worker=0.5)), count) for count in (1, NUM_BLOCKS)
+        ]
     print(f"Ray Train with 2 ranks: 1 block {duration(times[0])}, {NUM_BLOCKS} blocks {duration(times[1])}\n")
 
 
@@ -61,7 +63,7 @@ def ranks(number: int, batch_size: int, num_rows: int = NUM_ROWS) -> dict[str, f
     return found
 
 
-def started(gangs: Gangs, num_blocks: int) -> float:
+def started(gangs: RankGroupRunner, num_blocks: int) -> float:
     """Return the seconds of a job of blocks that do next to nothing."""
     began = time.perf_counter()
     for outcome in gangs.run([Task(f"block {number}", nothing, ()) for number in range(num_blocks)]):

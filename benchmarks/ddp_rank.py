@@ -18,7 +18,7 @@ from jobs.cluster.ddp import Reduction, joined
 from jobs.engines.minibatch import engine as minibatch
 from jobs.engines.minibatch.batches import Samples
 from jobs.engines.minibatch.evaluation import MomentsEvaluator
-from jobs.engines.minibatch.ranks import ALONE, Ranks, placed
+from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks, with_global_offset
 from jobs.engines.moments import moments_of
 from jobs.engines.settings import TrainingSettings
 
@@ -28,21 +28,21 @@ def main(num_rows: int, num_columns: int, num_rates: int, batch_size: int) -> No
     torch.set_num_threads(1)
     settings = TrainingSettings(epochs=1, batch_size=batch_size)
     grid = rates_grid(spaced_rates(num_rates))
-    with joined(torch.device("cpu")) as gang:
-        own = num_rows * (gang.rank + 1) // gang.number - num_rows * gang.rank // gang.number
-        data = regression(own, num_columns, seed=gang.rank)
+    with joined(torch.device("cpu")) as rank_group:
+        own = num_rows * (rank_group.rank + 1) // rank_group.number - num_rows * rank_group.rank // rank_group.number
+        data = regression(own, num_columns, seed=rank_group.rank)
         score = MomentsEvaluator(moments_of(data.x_nd[:1000], data.y_n[:1000]))
 
         def epoch(ranks: Ranks) -> Callable[[], object]:
-            samples = placed(Samples(data.x_nd, data.y_n), ranks)
+            samples = with_global_offset(Samples(data.x_nd, data.y_n), ranks)
             return lambda: minibatch.fit(samples, score, None, grid, settings, ranks=ranks)
 
-        works = [epoch(gang), epoch(ALONE)] if gang.number == 1 else [epoch(gang)]
+        works = [epoch(rank_group), epoch(SINGLE_PROCESS)] if rank_group.number == 1 else [epoch(rank_group)]
         times = medians(*works, repeats=5)
         weight_qw = torch.zeros(num_columns + 2, num_rates)
         reduction, gradient_qw = Reduction(weight_qw), torch.ones_like(weight_qw)
         (hundred_s,) = medians(lambda: [reduction.add_up(gradient_qw) for _ in range(100)])
-        if gang.rank == 0:
+        if rank_group.rank == 0:
             found = dict(zip(("gang_s", "alone_s"), times, strict=False))
             print(json.dumps(found | {"reduction_s": hundred_s / 100}))
 

@@ -12,7 +12,7 @@ from benchmarks.synthetic import rates_grid, regression, spaced_rates
 from jobs.engines.minibatch import engine as minibatch
 from jobs.engines.minibatch.batches import Samples
 from jobs.engines.minibatch.evaluation import MomentsEvaluator
-from jobs.engines.minibatch.ranks import Alone
+from jobs.engines.minibatch.ranks import SingleProcess
 from jobs.engines.moments import moments_of
 from jobs.engines.settings import TrainingSettings
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     def epochs(number: int) -> Callable[[], object]:
         settings = TrainingSettings(epochs=number, num_evaluations=1, batch_size=BATCH_SIZE)
-        return lambda: minibatch.fit(samples, score, None, grid, settings, ranks=Alone(device))
+        return lambda: minibatch.fit(samples, score, None, grid, settings, ranks=SingleProcess(device))
 
     # The difference leaves out the copy to the device, which is done once.
     epoch_s = (synchronised(epochs(3 + EPOCHS)) - synchronised(epochs(3))) / EPOCHS

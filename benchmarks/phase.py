@@ -13,9 +13,9 @@ from pathlib import Path
 
 from jobs.cluster.ray_cluster import Cluster, connect
 from jobs.config import load_config
-from jobs.groups.run import fleet_job, train_fleet
+from jobs.groups.run import groups_job, train_groups_of
 from jobs.progress import Progress
-from jobs.recipe import make_recipe, patience_of, policy_of
+from jobs.recipe import make_recipe, policy_of, run_limits_of
 
 
 def main(path: Path, warm_up: Path) -> None:
@@ -30,8 +30,8 @@ def train(cluster: Cluster, path: Path) -> float:
     config = load_config(path)
     (spec,) = config.datasets
     started = time.perf_counter()
-    job = fleet_job(spec, config.training, make_recipe(config), policy_of(config, spec), path.parent, None)
-    train_fleet(cluster, job, patience_of(config.training), Progress(quiet=True))
+    job = groups_job(spec, config.training, make_recipe(config), policy_of(config, spec), path.parent, None)
+    train_groups_of(cluster, job, run_limits_of(config.training), Progress(quiet=True))
     return time.perf_counter() - started
 
 

@@ -20,7 +20,7 @@ from jobs.cli.output import console
 from jobs.cli.tables import print_outcome
 from jobs.config import load_config
 from jobs.errors import DONE, INTERRUPTED, JobError, NoConvergenceError
-from jobs.prediction.models import EndpointModels, Question, predict_values
+from jobs.prediction.models import EndpointModels, PredictionOptions, predict_values
 from jobs.progress import Progress
 from jobs.reports.plots import loss_curves, regression_plot
 from jobs.run import run_job
@@ -109,7 +109,7 @@ def _predict(archive: Archive) -> None:
         with serving(archive, settings), Inference(settings.inference_url, KeyFile(settings.key_file)) as endpoint:
             print(f"POST {settings.inference_url}/predictions/{archive.collection}")
             models = EndpointModels(endpoint, archive.collection, None)
-            answer = predict_values(models, Question(), [f"area={AREA}"])
+            answer = predict_values(models, PredictionOptions(), [f"area={AREA}"])
     print(f"prediction at area {AREA}: {answer['predictions'][0]:.3f}")
 
 

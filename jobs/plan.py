@@ -8,8 +8,8 @@ from typing import Any
 
 from jobs.config import JobConfig
 from jobs.engines.closed_form.certificate import Certificate
-from jobs.groups.plan import FleetPlan, plan_fleet
-from jobs.groups.run import fleet_job, is_fleet
+from jobs.groups.plan import GroupsPlan, plan_groups
+from jobs.groups.run import groups_job, is_scanned
 from jobs.recipe import Recipe, make_recipe, policy_of
 from jobs.sources.job_datasets import read_datasets
 from jobs.training.blocks import make_blocks
@@ -24,7 +24,7 @@ class Plan:
     recipe: Recipe
     blocks: tuple[tuple[str, ...], ...]
     certificates: tuple[Certificate, ...]
-    fleets: tuple[FleetPlan, ...] = ()
+    fleets: tuple[GroupsPlan, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of `plan --json`."""
@@ -41,11 +41,11 @@ class Plan:
 def make_plan(config: JobConfig, base: Path) -> Plan:
     """Return the plan of a job. Raises ConfigError, and DataError at the first dataset that can't be regressed on."""
     recipe = make_recipe(config)
-    scanned = [spec for spec in config.datasets if is_fleet(spec, recipe, config.training, base)]
+    scanned = [spec for spec in config.datasets if is_scanned(spec, recipe, config.training, base)]
     datasets = read_datasets(config, base, [spec for spec in config.datasets if spec not in scanned])
     blocks = make_blocks(datasets)
     fleets = [
-        plan_fleet(fleet_job(spec, config.training, recipe, policy_of(config, spec), base, None)) for spec in scanned
+        plan_groups(groups_job(spec, config.training, recipe, policy_of(config, spec), base, None)) for spec in scanned
     ]
     certified = [certify_dataset(dataset, recipe) for dataset in datasets]
     return Plan(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from jobs.cluster.tasks import ONE_RANK, GangSize, Patience
+from jobs.cluster.tasks import ONE_RANK, RankGroupSize, RunLimits
 from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
 from jobs.engines.trials import EngineName
@@ -33,7 +33,7 @@ class Recipe:
     hyperparameters: Hyperparameters
     automatic_rates: bool
     inference_statistics: bool
-    size: GangSize = ONE_RANK
+    size: RankGroupSize = ONE_RANK
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ def make_recipe(config: JobConfig) -> Recipe:
         hyperparameters=hyperparameters_of(points),
         automatic_rates=config.grid.learning_rate == "auto",
         inference_statistics=config.training.inference_statistics,
-        size=gang_size_of(config.training, engine),
+        size=rank_group_size_of(config.training, engine),
     )
 
 
-def gang_size_of(training: TrainingConfig, engine: EngineName) -> GangSize:
+def rank_group_size_of(training: TrainingConfig, engine: EngineName) -> RankGroupSize:
     """Return the ranks of a block; the closed form needs no GPU."""
     use_gpu = training.use_gpu if engine == "minibatch" else False
-    return GangSize(training.num_workers, 1.0, training.gpus_per_block, use_gpu, training.placement)
+    return RankGroupSize(training.num_workers, 1.0, training.gpus_per_block, use_gpu, training.placement)
 
 
 def choose_engine(training: TrainingConfig) -> tuple[EngineName, str]:
@@ -138,9 +138,9 @@ def hyperparameters_of(points: Sequence[GridPoint]) -> Hyperparameters:
     return Hyperparameters(learning_rate_mg=torch.tensor([rates], dtype=torch.float64), **others)
 
 
-def patience_of(training: TrainingConfig) -> Patience:
+def run_limits_of(training: TrainingConfig) -> RunLimits:
     """Return how long a cluster is waited for, how often a lost block is started again, and how often it is saved."""
-    return Patience(
+    return RunLimits(
         training.max_failures,
         training.wait_for_resources_s,
         training.timeout_s,

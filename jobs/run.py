@@ -16,10 +16,10 @@ from jobs.champions.challenger import Challenger, challenger_of
 from jobs.champions.commit import Comparisons, commit_better
 from jobs.champions.verification import verify
 from jobs.config import JobConfig
-from jobs.groups.job import fleet_batches, require_distinct_names, train_fleets
-from jobs.groups.run import is_fleet
+from jobs.groups.job import group_batches, require_distinct_names, train_scanned
+from jobs.groups.run import is_scanned
 from jobs.progress import Progress
-from jobs.recipe import Recipe, make_recipe, patience_of, policy_of
+from jobs.recipe import Recipe, make_recipe, policy_of, run_limits_of
 from jobs.reports.outcome import DatasetOutcome, JobOutcome, trials_parquet
 from jobs.reports.repeated_run import repetition_of
 from jobs.sources.dataset import Dataset
@@ -48,7 +48,7 @@ def run_job(
     Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
     """
     recipe = make_recipe(config)
-    fleets = [spec for spec in config.datasets if is_fleet(spec, recipe, config.training, base)]
+    fleets = [spec for spec in config.datasets if is_scanned(spec, recipe, config.training, base)]
     run_id = run_id or default_run_id(config)
     repetition = None if fleets or dry_run else repetition_of(config, base, ledger)
     if repetition is not None and (earlier := repetition.earlier(config, run_id)) is not None:
@@ -60,14 +60,14 @@ def run_job(
     with _claimed(ledger, run_id, dry_run=dry_run) as require_claim:
         library = TrialLibrary(ledger, config.name, run_id, read_only=dry_run)
         trained = train(
-            datasets, recipe, library, address=address, patience=patience_of(config.training), progress=progress
+            datasets, recipe, library, address=address, limits=run_limits_of(config.training), progress=progress
         )
         challengers = _challengers(config, datasets, trained)
         outcomes = _outcomes(datasets, trained, challengers)
         if config.training.verify:
             outcomes = _verified(outcomes, datasets, recipe)
         folder = None if dry_run else ledger.run(run_id)
-        of_fleets = train_fleets(config, fleets, recipe, base, folder, address=address, progress=progress)
+        of_fleets = train_scanned(config, fleets, recipe, base, folder, address=address, progress=progress)
         require_distinct_names([outcome.name for outcome in outcomes], of_fleets)
         outcome = JobOutcome(
             run_id=run_id,
@@ -157,7 +157,7 @@ def _commit(ledger: Ledger, config: JobConfig, challengers: Sequence[Challenger]
     run_id, trained_at = outcome.run_id, datetime.now(UTC).isoformat(timespec="seconds")
     statistics = config.training.inference_statistics
     batch = ChallengerBatch.of(ledger, challengers, run_id=run_id, trained_at=trained_at, statistics=statistics)
-    fleets = fleet_batches(ledger, config, outcome.fleets, run_id, trained_at)
+    fleets = group_batches(ledger, config, outcome.fleets, run_id, trained_at)
     version, (comparisons, *of_fleets) = commit_better(ledger, config.name, [batch, *fleets], run_id)
     head = version or ledger.head(config.name)
     remaining = iter(of_fleets)

@@ -20,10 +20,10 @@ def run_ranks(number: int, work: Callable[..., Any], *arguments: Any) -> list[An
 
     Raises RuntimeError with the first error of a rank.
     """
-    return run_gangs({number: arguments}, work)[number]
+    return run_rank_groups({number: arguments}, work)[number]
 
 
-def run_gangs(arguments: Mapping[int, tuple[Any, ...]], work: Callable[..., Any]) -> dict[int, list[Any]]:
+def run_rank_groups(arguments: Mapping[int, tuple[Any, ...]], work: Callable[..., Any]) -> dict[int, list[Any]]:
     """Return the same of gangs of several sizes, which the same processes form, one after the other.
 
     Raises RuntimeError with the first error of a rank.
@@ -56,8 +56,8 @@ def _rank(rank: int, gangs: Sequence[tuple[int, int, tuple[Any, ...]]], answers:
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         data = io.BytesIO()
         try:
-            with joined(torch.device("cpu"), timeout_s=TIMEOUT_S) as gang:
-                torch.save(work(gang, *arguments), data)
+            with joined(torch.device("cpu"), timeout_s=TIMEOUT_S) as rank_group:
+                torch.save(work(rank_group, *arguments), data)
             answers.put((size, rank, data.getvalue(), ""))
         except BaseException as exc:  # noqa: BLE001  it is raised again by whoever waits
             answers.put((size, rank, b"", f"{type(exc).__name__}: {exc}"))

@@ -116,7 +116,7 @@ def _serve(collection: str, store: str | None, version: int | None, settings: Se
             )
         sys.stdout.flush()
         code = server.wait()
-        raise ServerError(f"TorchServe ended by itself with code {code}: {server.last_words()}")
+        raise ServerError(f"TorchServe ended by itself with code {code}: {server.log_tail()}")
 
 
 def predict(
@@ -140,12 +140,12 @@ def predict(
 ) -> None:
     """Predict without a server, or ask one; both answer the same."""
     from jobs.errors import UsageError
-    from jobs.prediction.models import Question, predict_file, predict_values
+    from jobs.prediction.models import PredictionOptions, predict_file, predict_values
     from jobs.progress import Progress
 
     if (file is None) == (not values):
         raise UsageError("give the values of one row with --set FEATURE=VALUE, or a file of rows with --input")
-    question = Question(dataset, interval, extrapolation, explanations)
+    question = PredictionOptions(dataset, interval, extrapolation, explanations)
     with _models(collection, store, version, url, token_file) as models:
         if file is None:
             answer = predict_values(models, question, values or [])

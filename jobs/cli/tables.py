@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.cli.output import number
-from jobs.groups.outcome import FleetOutcome
-from jobs.groups.plan import FleetPlan
+from jobs.groups.outcome import GroupsOutcome
+from jobs.groups.plan import GroupsPlan
 from jobs.plan import Plan
 from jobs.reports.outcome import JobOutcome
 
@@ -24,14 +24,14 @@ def print_outcome(console: Console, outcome: JobOutcome) -> None:
     """Print the grid of each dataset with its champion, then what was committed."""
     _print_datasets(console, outcome)
     for fleet in outcome.fleets:
-        _print_fleet(console, fleet)
+        _print_groups(console, fleet)
     if outcome.committed:
         console.print(f"committed {outcome.collection} version {outcome.version} (run {outcome.run_id})")
     else:
         console.print(f"nothing to commit (run {outcome.run_id})")
 
 
-def _print_fleet(console: Console, fleet: FleetOutcome) -> None:
+def _print_groups(console: Console, fleet: GroupsOutcome) -> None:
     unhealthy = len(fleet.failures) + len(fleet.unconverged)
     console.print(
         f"{fleet.name}: {fleet.num_trained} datasets trained, {fleet.num_promoted} promoted, "
@@ -126,7 +126,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     for block in plan.blocks:
         console.print(f"block: {', '.join(block)}")
     for fleet in plan.fleets:
-        _print_fleet_plan(console, fleet)
+        _print_groups_plan(console, fleet)
     for certificate in plan.certificates:
         table = Table(title=f"{certificate.dataset} ({certificate.num_rows} rows)", title_justify="left")
         table.add_column("learning rate", justify="right")
@@ -143,7 +143,7 @@ def print_plan(console: Console, plan: Plan) -> None:
             console.print(f"{certificate.dataset}: {certificate.advice}")
 
 
-def _print_fleet_plan(console: Console, fleet: FleetPlan) -> None:
+def _print_groups_plan(console: Console, fleet: GroupsPlan) -> None:
     console.print(f"{fleet.name}: {fleet.num_groups} datasets, {len(fleet.failures)} that can't be trained")
     for what in ("num_rows", "stability_limit", "condition_number"):
         spread = getattr(fleet, what)

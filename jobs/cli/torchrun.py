@@ -29,17 +29,19 @@ def main(arguments: Sequence[str]) -> int:
         config = load_config(path)
         recipe = make_recipe(config)
         gpu_wanted = recipe.size.on(torch.cuda.device_count()).use_gpu is True
-        with joined(own_device(use_gpu=gpu_wanted)) as gang:
-            trained = [train_dataset(dataset, recipe, ranks=gang) for dataset in read_datasets(config, path.parent)]
+        with joined(own_device(use_gpu=gpu_wanted)) as rank_group:
+            trained = [
+                train_dataset(dataset, recipe, ranks=rank_group) for dataset in read_datasets(config, path.parent)
+            ]
     except JobError as exc:
         sys.stderr.write(f"{exc}\n")
         return exc.exit_code
-    if gang.rank == 0:
+    if rank_group.rank == 0:
         trials = [
             {"dataset": each.name, "trials": [trial_document(each, g) for g in range(each.hyperparameters.num_points)]}
             for each in trained
         ]
-        sys.stdout.write(json.dumps({"ranks": gang.number, "datasets": trials}) + "\n")
+        sys.stdout.write(json.dumps({"ranks": rank_group.number, "datasets": trials}) + "\n")
     return DONE
 
 

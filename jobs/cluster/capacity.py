@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.cluster.tasks import GangSize, Task
+from jobs.cluster.tasks import RankGroupSize, Task
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def shortage(task: Task, nodes: Sequence[Node]) -> str | None:
     return f"block '{task.key}' needs {needs} on one node; the cluster has {_listed(nodes)}"
 
 
-def gang_shortage(size: GangSize, nodes: Sequence[Node]) -> str | None:
+def rank_group_shortage(size: RankGroupSize, nodes: Sequence[Node]) -> str | None:
     """Return what the ranks of a gang need and what there is, or None if there is room for all; a rank has one node."""
     cpus, gpus, number = size.cpus_per_worker, size.gpus_per_worker, size.num_workers
     for name, wanted, there in (
@@ -42,7 +42,7 @@ def gang_shortage(size: GangSize, nodes: Sequence[Node]) -> str | None:
     return None
 
 
-def _num_ranks(size: GangSize, node: Node) -> int:
+def _num_ranks(size: RankGroupSize, node: Node) -> int:
     """Return how many ranks a node has room for."""
     needs = ((node.num_cpus, size.cpus_per_worker), (node.num_gpus, size.gpus_per_worker))
     return min((int(there / wanted + 1e-9) for there, wanted in needs if wanted), default=size.num_workers)

@@ -21,14 +21,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jobs.engines.minibatch.ranks import Reduce, leave
+from jobs.engines.minibatch.ranks import Reduce, no_reduction
 from jobs.errors import ClusterError
 
 TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
-class Gang:
+class RankGroup:
     """The ranks of the process group of this process; `timeout_s` is what each collective is given.
 
     Gradients are added up by the thread `beside`, if there is one, while this one goes on.
@@ -50,7 +50,7 @@ class Gang:
     def reducer(self, weight_qw: Tensor) -> Reduce:
         """Return what adds the shares of a gradient up, through DistributedDataParallel; one rank adds nothing."""
         if self.number == 1:
-            return leave
+            return no_reduction
         reduction = Reduction(weight_qw)
 
         def reduce(gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
@@ -119,7 +119,7 @@ class Reduction:
 
 
 @contextmanager
-def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[Gang]:
+def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[RankGroup]:
     """Join the ranks that the environment names, as torchrun and Ray Train do; leave them at the end.
 
     A process group that is there already is used, and stays. Else the machine is ours, and each rank keeps to its share
@@ -142,7 +142,7 @@ def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[Gang]
     # A GPU waits for the others by itself; a CPU would be idle.
     beside = ThreadPoolExecutor(1, "gradient") if device.type == "cpu" and dist.get_world_size() > 1 else None
     try:
-        yield Gang(dist.get_rank(), dist.get_world_size(), device, timeout_s, beside)
+        yield RankGroup(dist.get_rank(), dist.get_world_size(), device, timeout_s, beside)
     finally:
         if beside is not None:
             beside.shutdown(wait=False)

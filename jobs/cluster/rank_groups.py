@@ -12,32 +12,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jobs.cluster.capacity import gang_shortage
+from jobs.cluster.capacity import rank_group_shortage
 from jobs.cluster.checkpoint_stream import Saved
 from jobs.cluster.ray_cluster import NODE_LOSS_S, Cluster, OnSaved, live_nodes
 from jobs.cluster.ray_train import Trainer, started
-from jobs.cluster.tasks import Attempt, GangSize, Outcome, Patience, Task
+from jobs.cluster.tasks import Attempt, Outcome, RankGroupSize, RunLimits, Task
 from jobs.errors import ClusterError
 
 POLL_S = 0.5
 
 
 @dataclass(frozen=True)
-class Gangs:
+class RankGroupRunner:
     """A cluster whose tasks are run by several ranks together: the functions get `ranks` as one more argument."""
 
     cluster: Cluster
-    size: GangSize
+    size: RankGroupSize
 
     def put(self, value: Any) -> Any:
         """Return a reference to a value that all ranks read."""
         return self.cluster.put(value)
 
     def run(
-        self, tasks: Sequence[Task], patience: Patience | None = None, on_saved: OnSaved | None = None
+        self, tasks: Sequence[Task], limits: RunLimits | None = None, on_saved: OnSaved | None = None
     ) -> Iterator[Outcome]:
         """Yield what each task came to, in order. Raises ClusterError if the ranks can never fit the cluster."""
-        run = _Run(self.cluster.address, self.size, patience or Patience(), on_saved or (lambda _: None))
+        run = _Run(self.cluster.address, self.size, limits or RunLimits(), on_saved or (lambda _: None))
         run.require_room()
         run.waiting.extend(Attempt(task, saved=dict(task.saved)) for task in tasks)
         yield from run.outcomes()
@@ -48,19 +48,19 @@ class _Run:
     """Tasks that wait for their turn, the first of them under way."""
 
     address: str
-    size: GangSize
-    patience: Patience
+    size: RankGroupSize
+    limits: RunLimits
     on_saved: OnSaved
     waiting: deque[Attempt] = field(default_factory=deque)
     started_at: float = field(default_factory=time.monotonic)
-    homeless_since: float | None = None
+    unschedulable_since: float | None = None
 
     def require_room(self) -> None:
-        """Wait, as long as patience has it, until the cluster has room for the ranks. Raises ClusterError."""
-        deadline = time.monotonic() + self.patience.wait_for_resources_s
-        while (short := gang_shortage(self.size, live_nodes())) is not None:
+        """Wait, as long as the limits say, until the cluster has room for the ranks. Raises ClusterError."""
+        deadline = time.monotonic() + self.limits.wait_for_resources_s
+        while (short := rank_group_shortage(self.size, live_nodes())) is not None:
             if time.monotonic() >= deadline:
-                raise ClusterError(f"{short} at '{self.address}'; {self.patience.remedy}")
+                raise ClusterError(f"{short} at '{self.address}'; {self.limits.remedy}")
             time.sleep(POLL_S)
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -74,7 +74,7 @@ class _Run:
         """Yield the outcomes of a gang, until it ends or all its work is done."""
         while self.waiting:
             failure = trainer.failure()
-            for item in trainer.news():
+            for item in trainer.new_messages():
                 if isinstance(item, Saved):
                     self.waiting[0].saved[item.name] = item.data
                     self.on_saved(item)
@@ -83,32 +83,32 @@ class _Run:
             if failure is not None:
                 yield from self._lost(failure)
                 return
-            if (short := self._homeless()) is not None:
+            if (short := self._unschedulable()) is not None:
                 trainer.interrupt()
-                yield from self._given_up(f"{short} at '{self.address}'; nodes were lost; {self.patience.remedy}")
+                yield from self._given_up(f"{short} at '{self.address}'; nodes were lost; {self.limits.remedy}")
             self._give_up_in_time()
 
     def _lost(self, failure: Exception) -> Iterator[Outcome]:
         """Note that the block under way was lost with its gang; yield its outcome if that was once too often."""
         if self.waiting:
-            outcome = self.waiting[0].lost(failure, self.patience.max_failures)
+            outcome = self.waiting[0].lost(failure, self.limits.max_failures)
             if outcome is not None:
                 self.waiting.popleft()
                 yield outcome
 
-    def _homeless(self) -> str | None:
+    def _unschedulable(self) -> str | None:
         """Return what the ranks need and what there is, if for too long no nodes have had room for them."""
-        short, now = gang_shortage(self.size, live_nodes()), time.monotonic()
-        self.homeless_since = None if short is None else self.homeless_since or now
-        patience_s = max(NODE_LOSS_S, self.patience.wait_for_resources_s)
-        return short if self.homeless_since is not None and now - self.homeless_since > patience_s else None
+        short, now = rank_group_shortage(self.size, live_nodes()), time.monotonic()
+        self.unschedulable_since = None if short is None else self.unschedulable_since or now
+        wait_s = max(NODE_LOSS_S, self.limits.wait_for_resources_s)
+        return short if self.unschedulable_since is not None and now - self.unschedulable_since > wait_s else None
 
     def _given_up(self, reason: str) -> Iterator[Outcome]:
         while self.waiting:
             yield self.waiting.popleft().failed(ClusterError(reason))
 
     def _give_up_in_time(self) -> None:
-        limit_s = self.patience.timeout_s
+        limit_s = self.limits.timeout_s
         if limit_s is not None and time.monotonic() - self.started_at > limit_s and self.waiting:
             raise ClusterError(
                 f"the cluster at '{self.address}' did not end {len(self.waiting)} blocks in timeout_s = {limit_s:g} s; "

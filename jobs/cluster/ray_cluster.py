@@ -29,7 +29,7 @@ from jobs.cluster.capacity import Node, shortage
 from jobs.cluster.checkpoint_stream import Saved, Saves, Value, stream
 from jobs.cluster.memory import give_back_memory
 from jobs.cluster.process import own_packages, sigterm_kept
-from jobs.cluster.tasks import Attempt, Outcome, Patience, Task
+from jobs.cluster.tasks import Attempt, Outcome, RunLimits, Task
 from jobs.errors import ClusterError
 
 logger = logging.getLogger(__name__)
@@ -97,15 +97,15 @@ class Cluster:
         return ray.put(value)
 
     def run(
-        self, tasks: Iterable[Task], patience: Patience | None = None, on_saved: OnSaved | None = None
+        self, tasks: Iterable[Task], limits: RunLimits | None = None, on_saved: OnSaved | None = None
     ) -> Iterator[Outcome]:
         """Yield what each task came to, as they end; `on_saved` gets what tasks save on their way. A task that has
         ended is let go: if nobody else holds its arguments, the cluster frees them.
 
-        Raises ClusterError if one can never fit the cluster, or after `patience.timeout_s`. Whoever stops listening, by
+        Raises ClusterError if one can never fit the cluster, or after `limits.timeout_s`. Whoever stops listening, by
         an error or an interrupt, has the rest cancelled.
         """
-        run = _Run(self.address, patience or Patience(), on_saved or (lambda _: None))
+        run = _Run(self.address, limits or RunLimits(), on_saved or (lambda _: None))
         run.waiting.extend(Attempt(task, saved=dict(task.saved)) for task in tasks)
         run.require_room()
         try:
@@ -122,19 +122,19 @@ class _Run:
     """Tasks that wait and tasks that run, by the reference (or the stream) that Ray gave for each."""
 
     address: str
-    patience: Patience
+    limits: RunLimits
     on_saved: OnSaved
     waiting: deque[Attempt] = field(default_factory=deque)
     running: dict[Any, Attempt] = field(default_factory=dict)
     started_at: float = field(default_factory=time.monotonic)
 
     def require_room(self) -> None:
-        """Wait, as long as patience has it, until every task fits some node. Raises ClusterError."""
-        deadline = time.monotonic() + self.patience.wait_for_resources_s
+        """Wait, as long as the limits say, until every task fits some node. Raises ClusterError."""
+        deadline = time.monotonic() + self.limits.wait_for_resources_s
         tasks = [attempt.task for attempt in self.waiting]
         while (short := next(filter(None, (shortage(task, live_nodes()) for task in tasks)), None)) is not None:
             if time.monotonic() >= deadline:
-                raise ClusterError(f"{short} at '{self.address}'; {self.patience.remedy}")
+                raise ClusterError(f"{short} at '{self.address}'; {self.limits.remedy}")
             logger.info("%s: waiting for the cluster to grow", short)
             time.sleep(POLL_S)
 
@@ -147,7 +147,7 @@ class _Run:
                 if (outcome := self._collect(reference)) is not None:
                     yield outcome
             if not ready:
-                yield from self._homeless()
+                yield from self._unschedulable()
             self._give_up_in_time()
 
     def _submit_some(self) -> None:
@@ -179,28 +179,28 @@ class _Run:
         return attempt.ended(item.value if isinstance(item, Value) else item)
 
     def _lost(self, attempt: Attempt, error: Exception) -> Outcome | None:
-        outcome = attempt.lost(error, self.patience.max_failures)
+        outcome = attempt.lost(error, self.limits.max_failures)
         if outcome is None:
             self.waiting.appendleft(attempt)
         return outcome
 
-    def _homeless(self) -> Iterator[Outcome]:
+    def _unschedulable(self) -> Iterator[Outcome]:
         """Yield an error for each task for which no node has had room for too long, as nodes were lost."""
         nodes, now = live_nodes(), time.monotonic()
         for reference, attempt in list(self.running.items()):
             short = shortage(attempt.task, nodes)
             if short is None:
-                attempt.homeless_since = None
+                attempt.unschedulable_since = None
                 continue
-            attempt.homeless_since = attempt.homeless_since or now
-            if now - attempt.homeless_since > max(NODE_LOSS_S, self.patience.wait_for_resources_s):
+            attempt.unschedulable_since = attempt.unschedulable_since or now
+            if now - attempt.unschedulable_since > max(NODE_LOSS_S, self.limits.wait_for_resources_s):
                 del self.running[reference]
                 ray.cancel(reference, force=True)
                 lost = "; ".join(["nodes were lost", *attempt.failures[-1:]])
-                yield attempt.failed(ClusterError(f"{short} at '{self.address}'; {lost}; {self.patience.remedy}"))
+                yield attempt.failed(ClusterError(f"{short} at '{self.address}'; {lost}; {self.limits.remedy}"))
 
     def _give_up_in_time(self) -> None:
-        limit_s = self.patience.timeout_s
+        limit_s = self.limits.timeout_s
         if limit_s is not None and time.monotonic() - self.started_at > limit_s and (self.waiting or self.running):
             unfinished = len(self.waiting) + len(self.running)
             raise ClusterError(

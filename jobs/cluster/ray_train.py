@@ -16,8 +16,8 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.cluster.checkpoint_stream import Saved, Saves
-from jobs.cluster.ddp import TIMEOUT_S, Gang, joined, own_device
-from jobs.cluster.tasks import GangSize, Outcome, Task
+from jobs.cluster.ddp import TIMEOUT_S, RankGroup, joined, own_device
+from jobs.cluster.tasks import Outcome, RankGroupSize, Task
 from jobs.errors import ClusterError, JobError
 
 POLL_S = 0.2
@@ -45,7 +45,7 @@ class Trainer:
             return exc
         return ClusterError("the gang ended before its work was done")
 
-    def news(self) -> list[Outcome | Saved]:
+    def new_messages(self) -> list[Outcome | Saved]:
         """Return what the ranks have sent. Raises ClusterError if there is no answer in time."""
         try:
             new: list[Outcome | Saved] = ray.get(self.mailbox.take.remote(), timeout=TIMEOUT_S)
@@ -86,14 +86,14 @@ def _loss(error: WorkerGroupError) -> ClusterError:
 
 
 @contextmanager
-def started(tasks: Sequence[Task], size: GangSize, address: str) -> Iterator[Trainer]:
+def started(tasks: Sequence[Task], size: RankGroupSize, address: str) -> Iterator[Trainer]:
     """Start a gang for these tasks, and end it. Raises ClusterError where Ray fails.
 
     Its trainer and its mailbox are on the driver's node: the loss of another costs the ranks alone.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     mailbox = _Mailbox.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
-    job = _GangJob(tuple(tasks), size, mailbox)
+    job = _RankGroupJob(tuple(tasks), size, mailbox)
     trainer = Trainer(_fit.options(scheduling_strategy=here).remote(job), mailbox)
     try:
         yield trainer
@@ -114,9 +114,9 @@ def _free_places() -> None:
 
 
 @dataclass(frozen=True)
-class _GangJob:
+class _RankGroupJob:
     tasks: tuple[Task, ...]
-    size: GangSize
+    size: RankGroupSize
     mailbox: Any
 
 
@@ -138,7 +138,7 @@ class _Mailbox:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _fit(job: _GangJob) -> None:
+def _fit(job: _RankGroupJob) -> None:
     """Run the trainer, from a process of its own that holds no resources."""
     with tempfile.TemporaryDirectory(prefix="gridline-train-") as folder:
         trainer = TorchTrainer(
@@ -168,16 +168,16 @@ def _leave_cleaner_out(trainer: Any) -> None:
     ]
 
 
-def _work(config: Mapping[str, _GangJob]) -> None:
+def _work(config: Mapping[str, _RankGroupJob]) -> None:
     """Do the tasks one after the other: what each rank runs."""
     import torch
 
     job = config["job"]
     torch.set_num_threads(max(1, int(job.size.cpus_per_worker)))
-    with joined(own_device(use_gpu=job.size.gpus_per_worker > 0), TIMEOUT_S) as gang:
+    with joined(own_device(use_gpu=job.size.gpus_per_worker > 0), TIMEOUT_S) as rank_group:
         for task in job.tasks:
-            outcome = _attempt(task, gang, _Post(job.mailbox, gang.rank == 0))
-            if gang.rank == 0:
+            outcome = _attempt(task, rank_group, _Post(job.mailbox, rank_group.rank == 0))
+            if rank_group.rank == 0:
                 ray.get(job.mailbox.put.remote(outcome), timeout=TIMEOUT_S)
 
 
@@ -193,19 +193,19 @@ class _Post:
             self.mailbox.put.remote(item)
 
 
-def _attempt(task: Task, gang: Gang, post: Callable[[Saved], None]) -> Outcome:
+def _attempt(task: Task, rank_group: RankGroup, post: Callable[[Saved], None]) -> Outcome:
     """Return what a task came to; an error of the job itself is its answer, and any other takes the gang down."""
     arguments = [ray.get(value) if isinstance(value, ray.ObjectRef) else value for value in task.arguments]
     if task.saves:
         arguments.append(Saves(task.saved, post))
     try:
-        return Outcome(task.key, task.function(*arguments, ranks=gang))
+        return Outcome(task.key, task.function(*arguments, ranks=rank_group))
     except ClusterError:
         raise
     except JobError as exc:
         return Outcome(task.key, error=exc)
 
 
-def _resources(size: GangSize) -> dict[str, float]:
+def _resources(size: RankGroupSize) -> dict[str, float]:
     gpus = {"GPU": size.gpus_per_worker} if size.gpus_per_worker else {}
     return {"CPU": size.cpus_per_worker, **gpus}

@@ -8,7 +8,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def fill_shares(items: Sequence[Item], size_bytes: Callable[[Item], int], limit_bytes: int) -> list[list[Item]]:
+def chunk_by_size(items: Sequence[Item], size_bytes: Callable[[Item], int], limit_bytes: int) -> list[list[Item]]:
     """Return the items in order, in shares that are closed as soon as they reach the limit."""
     shares: list[list[Item]] = []
     filled = limit_bytes

@@ -48,7 +48,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RunLimits:
     """How long and how often.
 
     A task that lost its worker is started again `max_failures` times. A cluster that lacks what a task needs is given
@@ -70,7 +70,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class GangSize:
+class RankGroupSize:
     """How many ranks train a block together, and what each gets.
 
     `placement`: on few nodes, on one node only, or on many. `use_gpu` auto: where the cluster has enough of them.
@@ -82,14 +82,14 @@ class GangSize:
     use_gpu: bool | Literal["auto"] = False
     placement: Placement = "pack"
 
-    def on(self, num_gpus: float) -> GangSize:
+    def on(self, num_gpus: float) -> RankGroupSize:
         """Return what it comes to on a cluster with so many GPUs."""
         wanted = self.gpus_per_worker * self.num_workers
         use_gpu = 0 < wanted <= num_gpus if self.use_gpu == "auto" else self.use_gpu
         return replace(self, use_gpu=use_gpu, gpus_per_worker=self.gpus_per_worker if use_gpu else 0.0)
 
 
-ONE_RANK = GangSize()
+ONE_RANK = RankGroupSize()
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Attempt:
     failures: list[str] = field(default_factory=list)
     saved: dict[str, bytes] = field(default_factory=dict)
     parts: tuple[Any, ...] = ()
-    homeless_since: float | None = None
+    unschedulable_since: float | None = None
 
     def ended(self, value: Any) -> Outcome:
         """Return the outcome of a task that returned."""

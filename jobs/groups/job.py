@@ -8,15 +8,15 @@ from pathlib import Path
 from jobs.config import DatasetConfig, JobConfig
 from jobs.errors import DataError
 from jobs.groups.batch import GroupBatch
-from jobs.groups.outcome import FleetOutcome
-from jobs.groups.run import fleet_job, reuse_fleet, train_fleet
+from jobs.groups.outcome import GroupsOutcome
+from jobs.groups.run import groups_job, reuse_groups, train_groups_of
 from jobs.progress import Progress
-from jobs.recipe import Recipe, patience_of, policy_of
+from jobs.recipe import Recipe, policy_of, run_limits_of
 from model_store.claims.runs import RunFolder
 from model_store.ledger.ledger import Ledger
 
 
-def train_fleets(
+def train_scanned(
     config: JobConfig,
     specs: Sequence[DatasetConfig],
     recipe: Recipe,
@@ -25,22 +25,22 @@ def train_fleets(
     *,
     address: str | None,
     progress: Progress,
-) -> tuple[FleetOutcome, ...]:
+) -> tuple[GroupsOutcome, ...]:
     """Train the datasets that are read by scans; Ray is joined only where the run has not trained them already."""
-    jobs = [fleet_job(spec, config.training, recipe, policy_of(config, spec), base, folder) for spec in specs]
-    outcomes = {job.dataset.name: reuse_fleet(job) for job in jobs}
+    jobs = [groups_job(spec, config.training, recipe, policy_of(config, spec), base, folder) for spec in specs]
+    outcomes = {job.dataset.name: reuse_groups(job) for job in jobs}
     missing = [job for job in jobs if outcomes[job.dataset.name] is None]
     if missing:
         from jobs.cluster.ray_cluster import connect
 
-        patience = patience_of(config.training)
+        limits = run_limits_of(config.training)
         with connect(address) as cluster:
-            outcomes |= {job.dataset.name: train_fleet(cluster, job, patience, progress) for job in missing}
+            outcomes |= {job.dataset.name: train_groups_of(cluster, job, limits, progress) for job in missing}
     return tuple(outcome for outcome in outcomes.values() if outcome is not None)
 
 
-def fleet_batches(
-    ledger: Ledger, config: JobConfig, fleets: Sequence[FleetOutcome], run_id: str, trained_at: str
+def group_batches(
+    ledger: Ledger, config: JobConfig, fleets: Sequence[GroupsOutcome], run_id: str, trained_at: str
 ) -> list[GroupBatch]:
     """Return the models of all fleets, part by part, ready to be offered."""
     specs = {spec.name: spec for spec in config.datasets}
@@ -52,7 +52,7 @@ def fleet_batches(
     ]
 
 
-def require_distinct_names(names: Sequence[str], fleets: Sequence[FleetOutcome]) -> None:
+def require_distinct_names(names: Sequence[str], fleets: Sequence[GroupsOutcome]) -> None:
     """Raise DataError where two sources of a job give one dataset."""
     if not fleets or (len(fleets) == 1 and not names):
         return

@@ -36,7 +36,7 @@ class PartOutcome:
 
 
 @dataclass(frozen=True)
-class FleetOutcome:
+class GroupsOutcome:
     """What became of the datasets of one source."""
 
     name: str
@@ -45,7 +45,7 @@ class FleetOutcome:
     unconverged: Mapping[str, str]
     reused: bool = False
 
-    def against(self, comparisons: Iterator[Comparisons]) -> FleetOutcome:
+    def against(self, comparisons: Iterator[Comparisons]) -> GroupsOutcome:
         """Return the same after the commit: the comparisons are those of the models, part by part."""
         parts = tuple(replace(part, comparisons=tuple(next(comparisons) for _ in part.trained)) for part in self.parts)
         return replace(self, parts=parts)
@@ -95,10 +95,10 @@ class Collected:
         if self._num_trained + len(self._unconverged) > DOCUMENTED_DATASETS:
             self._trials.clear()
 
-    def outcome(self, name: str, *, reused: bool = False) -> FleetOutcome:
+    def outcome(self, name: str, *, reused: bool = False) -> GroupsOutcome:
         """Return what became of the fleet of this name."""
         parts = [replace(self._parts[at], trials=self._trials.get(at)) for at in sorted(self._parts)]
-        return FleetOutcome(name, tuple(parts), self._failures, self._unconverged, reused)
+        return GroupsOutcome(name, tuple(parts), self._failures, self._unconverged, reused)
 
 
 class _Trials:

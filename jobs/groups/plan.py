@@ -14,11 +14,11 @@ from jobs.champions.documents import finite
 from jobs.engines.closed_form.certificate import Certificate, certify
 from jobs.engines.closed_form.spectrum import spectrum
 from jobs.engines.moments import Moments, scaling_of
-from jobs.groups.run import FleetJob
+from jobs.groups.run import GroupsJob
 from jobs.groups.scan.layout import initial_layout, with_surveys
 from jobs.groups.scan.partial import Partial
 from jobs.groups.scan.scan import needs_survey, scan, survey
-from jobs.groups.scan.trainable import Trainable, settle
+from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.recipe import Recipe
 from jobs.training.datasets import resolve
 
@@ -26,7 +26,7 @@ CERTIFIED_GROUPS = 100  # above, the certificates of single groups are left to t
 
 
 @dataclass(frozen=True)
-class FleetPlan:
+class GroupsPlan:
     """How many groups a source has, which of them can't be trained, and how their certificates are spread.
 
     The certificates of single groups are there for up to a hundred. Numbers are (least, median, greatest).
@@ -51,7 +51,7 @@ class FleetPlan:
         }
 
 
-def plan_fleet(job: FleetJob) -> FleetPlan:
+def plan_groups(job: GroupsJob) -> GroupsPlan:
     """Return the plan of a fleet. Raises DataError where a file can't be read."""
     layout = initial_layout(job.dataset)
     memory_mb = job.training.memory_mb
@@ -59,11 +59,11 @@ def plan_fleet(job: FleetJob) -> FleetPlan:
         layout = with_surveys(layout, [survey(job.fragments, layout, job.s3, memory_mb)])
     _, partial = scan(job.fragments, layout, job.s3, memory_mb, 1)
     assert isinstance(partial, Partial)  # noqa: S101 - what follows the summary
-    trainable, failures = settle(partial, layout, job.recipe.settings.bias)
+    trainable, failures = split_trainable(partial, layout, job.recipe.settings.bias)
     num_groups = sum(len(groups.name_m) for groups in trainable)
     spreads = _spreads([_kept(groups) for groups in trainable], job.recipe)
     certificates = tuple(c for groups in trainable for c in _certificates(groups, job.recipe))
-    return FleetPlan(
+    return GroupsPlan(
         name=job.dataset.name,
         num_groups=num_groups,
         failures=failures,

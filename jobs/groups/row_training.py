@@ -17,11 +17,11 @@ from jobs.groups.scan.layout_types import Split
 from jobs.groups.scan.packed import Codes
 from jobs.groups.scan.rows import GroupRows, gather
 from jobs.groups.scan.trainable import Trainable
-from jobs.groups.training import FleetSpec, PartResult, train_groups
+from jobs.groups.training import GroupsSpec, PartResult, train_groups
 from jobs.sources.validation_split import Folds, draw, fold_of_dataset, fold_of_rows
 
 
-def train_rows_part(spec: FleetSpec, *parts: GroupRows) -> PartResult:
+def train_rows_part(spec: GroupsSpec, *parts: GroupRows) -> PartResult:
     """Return the groups of all parts trained at every grid point, by minibatches of their rows."""
     rows = gather(*parts).ordered()
     num_groups = rows.partial.num_groups

@@ -13,22 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.cluster.shares import fill_shares
-from jobs.cluster.tasks import Outcome, Patience, Task
+from jobs.cluster.shares import chunk_by_size
+from jobs.cluster.tasks import Outcome, RunLimits, Task
 from jobs.config import DatasetConfig, TrainingConfig
 from jobs.errors import DataError
-from jobs.groups.outcome import Collected, FleetOutcome
+from jobs.groups.outcome import Collected, GroupsOutcome
 from jobs.groups.scan.layout import initial_layout, with_surveys
 from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.scan import ScanSummary, needs_survey, survey
 from jobs.groups.scan.stream import Source
-from jobs.groups.steps import Steps, steps_of
-from jobs.groups.stored import StoredParts, fleet_key
-from jobs.groups.training import FleetSpec
+from jobs.groups.steps import Phases, phases_of
+from jobs.groups.stored import StoredParts, source_key
+from jobs.groups.training import GroupsSpec
 from jobs.progress import Progress
 from jobs.recipe import Policy, Recipe
 from jobs.sources.columns import Fragment
-from jobs.sources.dataset import fragments_of, naming
+from jobs.sources.dataset import dataset_in_errors, fragments_of
 from jobs.sources.file_stamps import file_stamps
 from model_store.claims.runs import RunFolder
 from model_store.objects.s3_settings import S3Settings
@@ -44,7 +44,7 @@ DETAILED_TRIALS = 500_000  # up to so many trials keep their curves and coeffici
 
 
 @dataclass(frozen=True)
-class FleetJob:
+class GroupsJob:
     """What a fleet is trained with: the source, its settings, and where its parts are kept (None: a dry run)."""
 
     dataset: DatasetConfig
@@ -53,29 +53,29 @@ class FleetJob:
     policy: Policy
     s3: S3Settings
     fragments: tuple[Fragment, ...]
-    steps: Steps
+    steps: Phases
     stored: StoredParts | None
 
 
-def fleet_job(
+def groups_job(
     dataset: DatasetConfig,
     training: TrainingConfig,
     recipe: Recipe,
     policy: Policy,
     base: Path,
     folder: RunFolder | None,
-) -> FleetJob:
+) -> GroupsJob:
     """Return a fleet ready to be trained. Raises DataError where it has no file."""
     s3 = S3Settings.from_environment(os.environ)
-    with naming(dataset.name):
+    with dataset_in_errors(dataset.name):
         fragments = fragments_of(dataset, base, s3)
-    key = fleet_key(dataset.model_dump_json(), recipe, policy, file_stamps(fragments, s3))
+    key = source_key(dataset.model_dump_json(), recipe, policy, file_stamps(fragments, s3))
     stored = StoredParts(folder, key) if folder else None
-    steps = steps_of(recipe, None if dataset.group_by else Source(fragments, s3, training.memory_mb))
-    return FleetJob(dataset, training, recipe, policy, s3, fragments, steps, stored)
+    steps = phases_of(recipe, None if dataset.group_by else Source(fragments, s3, training.memory_mb))
+    return GroupsJob(dataset, training, recipe, policy, s3, fragments, steps, stored)
 
 
-def reuse_fleet(job: FleetJob) -> FleetOutcome | None:
+def reuse_groups(job: GroupsJob) -> GroupsOutcome | None:
     """Return a fleet that this run has trained already, over the same files; None if it has not."""
     names = job.stored.complete() if job.stored is not None else None
     if names is None or job.stored is None:
@@ -86,39 +86,39 @@ def reuse_fleet(job: FleetJob) -> FleetOutcome | None:
     return collected.outcome(job.dataset.name, reused=True)
 
 
-def is_fleet(dataset: DatasetConfig, recipe: Recipe, training: TrainingConfig, base: Path) -> bool:
+def is_scanned(dataset: DatasetConfig, recipe: Recipe, training: TrainingConfig, base: Path) -> bool:
     """Return whether a dataset is read by scans: it is grouped, or takes more memory than a task has."""
     if dataset.group_by:
         return True
     if recipe.engine == "minibatch" and training.num_workers > 1:
         return False  # the ranks hold the rows
-    with naming(dataset.name):
+    with dataset_in_errors(dataset.name):
         fragments = fragments_of(dataset, base, S3Settings.from_environment(os.environ))
     return sum(fragment.size_bytes for fragment in fragments) > training.memory_mb * 2**20 // 4
 
 
-def train_fleet(cluster: Cluster, job: FleetJob, patience: Patience, progress: Progress) -> FleetOutcome:
+def train_groups_of(cluster: Cluster, job: GroupsJob, limits: RunLimits, progress: Progress) -> GroupsOutcome:
     """Train the groups of a source. Raises DataError where a file can't be read, ClusterError and StoreError."""
     slots = max(1, int(cluster.resources.get("CPU", 1)))
-    shares = share_out(job.fragments, slots, SCAN_BYTES // (4 if job.steps.rows_travel else 1))
+    shares = scan_shares(job.fragments, slots, SCAN_BYTES // (4 if job.steps.rows_travel else 1))
     progress.say(f"{job.dataset.name}: {len(job.fragments)} fragments in {len(shares)} scans")
-    layout = _layout(cluster, job, shares, patience, progress)
+    layout = _layout(cluster, job, shares, limits, progress)
     num_parts = _num_parts(job.fragments, slots) if job.dataset.group_by else 1
-    scans = _scan(cluster, job, shares, layout, num_parts, patience, progress)
+    scans = _scan(cluster, job, shares, layout, num_parts, limits, progress)
     num_rows = sum(outcome.value.num_rows for outcome in scans)
-    parts = _add_up(cluster, [outcome.parts for outcome in scans], job.steps.add_up, num_parts, patience)
+    parts = _add_up(cluster, [outcome.parts for outcome in scans], job.steps.add_up, num_parts, limits)
     del scans  # nor what they found, once it is added up
     if not num_rows:
         named = f"dataset {job.dataset.name!r}: {', '.join(job.dataset.source)}"
         raise DataError(f"{named}: the table is empty: it has no rows: add rows")
-    return _train(cluster, job, layout, parts, patience, progress)
+    return _train(cluster, job, layout, parts, limits, progress)
 
 
-def share_out(fragments: Sequence[Fragment], slots: int, most_bytes: int) -> list[tuple[Fragment, ...]]:
+def scan_shares(fragments: Sequence[Fragment], slots: int, most_bytes: int) -> list[tuple[Fragment, ...]]:
     """Return the fragments dealt to scan tasks: neighbours together, some tasks for each slot, none too large."""
     total = sum(fragment.size_bytes for fragment in fragments)
     limit = max(1, min(most_bytes, -(-total // (2 * slots))))
-    return [tuple(share) for share in fill_shares(fragments, lambda fragment: fragment.size_bytes, limit)]
+    return [tuple(share) for share in chunk_by_size(fragments, lambda fragment: fragment.size_bytes, limit)]
 
 
 def _num_parts(fragments: Sequence[Fragment], slots: int) -> int:
@@ -128,9 +128,9 @@ def _num_parts(fragments: Sequence[Fragment], slots: int) -> int:
 
 def _layout(
     cluster: Cluster,
-    job: FleetJob,
+    job: GroupsJob,
     shares: Sequence[tuple[Fragment, ...]],
-    patience: Patience,
+    limits: RunLimits,
     progress: Progress,
 ) -> Layout:
     """Return how rows are read; for levels and fill values they are read once before."""
@@ -141,17 +141,17 @@ def _layout(
         Task(f"{job.dataset.name} survey {at}", survey, (share, layout, job.s3, job.training.memory_mb))
         for at, share in enumerate(shares)
     ]
-    surveys = [outcome.value for outcome in _run(cluster, tasks, f"{job.dataset.name}: surveys", patience, progress)]
+    surveys = [outcome.value for outcome in _run(cluster, tasks, f"{job.dataset.name}: surveys", limits, progress)]
     return with_surveys(layout, surveys)
 
 
 def _scan(
     cluster: Cluster,
-    job: FleetJob,
+    job: GroupsJob,
     shares: Sequence[tuple[Fragment, ...]],
     layout: Layout,
     num_parts: int,
-    patience: Patience,
+    limits: RunLimits,
     progress: Progress,
 ) -> list[Outcome]:
     shared = cluster.put(layout)
@@ -167,7 +167,7 @@ def _scan(
     sizes = {task.key: sum(f.size_bytes for f in share) for task, share in zip(tasks, shares, strict=True)}
     outcomes: dict[str, Outcome] = {}
     with progress.measuring(f"{job.dataset.name}: reading", sum(sizes.values())) as advance:
-        for outcome in cluster.run(tasks, patience):
+        for outcome in cluster.run(tasks, limits):
             _require(outcome)
             outcomes[outcome.key] = outcome
             summary: ScanSummary = outcome.value
@@ -180,7 +180,7 @@ def _add_up(
     scans: Sequence[tuple[Any, ...]],
     add_up: Callable[..., Any],
     num_parts: int,
-    patience: Patience,
+    limits: RunLimits,
 ) -> list[list[Any]]:
     """Return, for each part, at most `FAN_IN` references to its sums: more are added up in a tree first."""
     parts = [[scan[part] for scan in scans] for part in range(num_parts)]
@@ -193,7 +193,7 @@ def _add_up(
                 place[key] = part
                 tasks.append(Task(key, add_up, tuple(references[start : start + FAN_IN]), num_parts=1))
         merged: dict[str, Outcome] = {}
-        for outcome in cluster.run(tasks, patience):
+        for outcome in cluster.run(tasks, limits):
             _require(outcome)
             merged[outcome.key] = outcome
         parts = [[] for _ in range(num_parts)]
@@ -205,20 +205,20 @@ def _add_up(
 
 def _train(
     cluster: Cluster,
-    job: FleetJob,
+    job: GroupsJob,
     layout: Layout,
     parts: list[list[Any]],
-    patience: Patience,
+    limits: RunLimits,
     progress: Progress,
-) -> FleetOutcome:
+) -> GroupsOutcome:
     """Train the parts; their sums are let go one by one."""
     num_parts = len(parts)
-    spec = cluster.put(FleetSpec(layout, job.recipe, job.policy, DETAILED_TRIALS // num_parts))
+    spec = cluster.put(GroupsSpec(layout, job.recipe, job.policy, DETAILED_TRIALS // num_parts))
     numbers = {f"{job.dataset.name} part {at}": at for at in range(num_parts)}
     tasks = (Task(key, job.steps.train, (spec, *parts.pop(0))) for key in numbers)
     collected, names = Collected(), [""] * num_parts
     with progress.counting(f"{job.dataset.name}: parts trained", num_parts) as advance:
-        for outcome in cluster.run(tasks, patience):
+        for outcome in cluster.run(tasks, limits):
             _require(outcome)
             number = numbers[outcome.key]
             if job.stored is not None:
@@ -230,11 +230,11 @@ def _train(
     return collected.outcome(job.dataset.name)
 
 
-def _run(cluster: Cluster, tasks: Sequence[Task], what: str, patience: Patience, progress: Progress) -> list[Outcome]:
+def _run(cluster: Cluster, tasks: Sequence[Task], what: str, limits: RunLimits, progress: Progress) -> list[Outcome]:
     """Return what the tasks came to, in their order. Raises what one of them raised."""
     outcomes: dict[str, Outcome] = {}
     with progress.counting(what, len(tasks)) as advance:
-        for outcome in cluster.run(tasks, patience):
+        for outcome in cluster.run(tasks, limits):
             _require(outcome)
             outcomes[outcome.key] = outcome
             advance(outcome.key)

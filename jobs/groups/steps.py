@@ -20,7 +20,7 @@ from jobs.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Steps:
+class Phases:
     """What the tasks of a fleet do: read fragments, add up what several have read of a part, and train it."""
 
     scan: Callable[..., Any]
@@ -37,12 +37,12 @@ def _gathered(*rows: Any) -> tuple[None, Any]:
     return None, gather(*rows)
 
 
-CLOSED_FORM = Steps(scan, _summed, train_part)
-MINIBATCH = Steps(scan_rows, _gathered, train_rows_part, rows_travel=True)
+CLOSED_FORM = Phases(scan, _summed, train_part)
+MINIBATCH = Phases(scan_rows, _gathered, train_rows_part, rows_travel=True)
 
 
-def steps_of(recipe: Recipe, source: Source | None) -> Steps:
+def phases_of(recipe: Recipe, source: Source | None) -> Phases:
     """Return what the tasks of a fleet do by a recipe; `source` is that of a single dataset, None for groups."""
     if recipe.engine == "closed_form":
         return CLOSED_FORM
-    return MINIBATCH if source is None else Steps(scan, _summed, partial(train_streamed, source))
+    return MINIBATCH if source is None else Phases(scan, _summed, partial(train_streamed, source))

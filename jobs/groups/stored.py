@@ -72,7 +72,7 @@ class StoredParts:
         return part_of_bytes(data, name)
 
 
-def fleet_key(source: str, recipe: Recipe, policy: Policy, stamps: Sequence[Stamp]) -> str:
+def source_key(source: str, recipe: Recipe, policy: Policy, stamps: Sequence[Stamp]) -> str:
     """Return the key of a fleet; `source` is its part of the configuration as canonical JSON."""
     hyper = {field.name: getattr(recipe.hyperparameters, field.name).tolist() for field in fields(Hyperparameters)}
     what = [

@@ -8,10 +8,10 @@ from jobs.engines.trials import BlockResult
 from jobs.groups.scan.partial import Partial, merge
 from jobs.groups.scan.stream import RowStream, Source
 from jobs.groups.scan.trainable import Trainable
-from jobs.groups.training import FleetSpec, PartResult, train_groups
+from jobs.groups.training import GroupsSpec, PartResult, train_groups
 
 
-def train_streamed(source: Source, spec: FleetSpec, *partials: Partial) -> PartResult:
+def train_streamed(source: Source, spec: GroupsSpec, *partials: Partial) -> PartResult:
     """Return the dataset of the source trained at every grid point; the partials are of all of its rows."""
     settings = spec.recipe.settings
 

@@ -27,7 +27,7 @@ from jobs.engines.trials import BlockResult
 from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.packed import Floats
 from jobs.groups.scan.partial import Partial, merge
-from jobs.groups.scan.trainable import Trainable, settle
+from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.groups.trial_table import dataset_table, trial_table
 from jobs.recipe import Policy, Recipe
 from jobs.training.datasets import resolve
@@ -40,7 +40,7 @@ Engine = Callable[[Trainable, Hyperparameters, bool], BlockResult]  # the bool: 
 
 
 @dataclass(frozen=True)
-class FleetSpec:
+class GroupsSpec:
     """What a training task is told: how rows were read, how groups are trained, and how trials are compared.
 
     A part of up to `max_detailed_trials` keeps the loss curves and the coefficients of each; a larger one those of the
@@ -92,7 +92,7 @@ class PartResult:
     datasets: bytes | None
 
 
-def train_part(spec: FleetSpec, *partials: Partial) -> PartResult:
+def train_part(spec: GroupsSpec, *partials: Partial) -> PartResult:
     """Return the groups of all partials trained at every grid point, in closed form."""
     settings = spec.recipe.settings
 
@@ -102,9 +102,9 @@ def train_part(spec: FleetSpec, *partials: Partial) -> PartResult:
     return train_groups(spec, merge(partials), engine)
 
 
-def train_groups(spec: FleetSpec, partial: Partial, engine: Engine) -> PartResult:
+def train_groups(spec: GroupsSpec, partial: Partial, engine: Engine) -> PartResult:
     """Return the groups trained by an engine at every grid point, those that can be."""
-    trainable, failures = settle(partial, spec.layout, spec.recipe.settings.bias)
+    trainable, failures = split_trainable(partial, spec.layout, spec.recipe.settings.bias)
     parts = [_train(one, spec, engine) for one in trainable]
     return PartResult(
         trained=tuple(trained for trained, _, _, _ in parts if trained is not None),
@@ -130,7 +130,7 @@ def _parquet(tables: Sequence[pa.Table]) -> bytes | None:
 
 
 def _train(
-    groups: Trainable, spec: FleetSpec, engine: Engine
+    groups: Trainable, spec: GroupsSpec, engine: Engine
 ) -> tuple[TrainedGroups | None, list[str], pa.Table, pa.Table]:
     recipe, policy = spec.recipe, spec.policy
     kept = groups.moments.without(groups.held_out[0]) if len(groups.held_out) == 1 else groups.moments
@@ -159,7 +159,7 @@ def _best(
     found_m: Tensor,
     point_m: Tensor,
     fingerprints: Sequence[str],
-    spec: FleetSpec,
+    spec: GroupsSpec,
 ) -> TrainedGroups:
     def chosen(values_mg: Tensor) -> Tensor:
         return values_mg[found_m, point_m]
@@ -187,7 +187,7 @@ def _best(
     )
 
 
-def _stack(groups: Trainable, trained: Moments, weight_mp: Tensor, found_m: Tensor, spec: FleetSpec) -> Stack:
+def _stack(groups: Trainable, trained: Moments, weight_mp: Tensor, found_m: Tensor, spec: GroupsSpec) -> Stack:
     card: ModelCard = groups.card
     d, index = len(card.columns), found_m.numpy()
     known = Statistics(

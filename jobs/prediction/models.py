@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictionOptions:
     """What is asked of every row: the dataset, if it is one for all, and what is wanted beside the number."""
 
     dataset: str | None = None
@@ -110,14 +110,14 @@ class EndpointModels:
         return self._endpoint.predict(self._collection, request, self._version)
 
 
-def predict_values(models: Models, question: Question, settings: Sequence[str]) -> Json:
+def predict_values(models: Models, question: PredictionOptions, settings: Sequence[str]) -> Json:
     """Return the answer about the one instance that `--set` gives."""
     instance = instance_of(settings)
     models.prepare(None if question.dataset is None else [question.dataset])
     return models.ask(question.request([instance]))
 
 
-def predict_file(models: Models, question: Question, path: Path, progress: Progress) -> Json:
+def predict_file(models: Models, question: PredictionOptions, path: Path, progress: Progress) -> Json:
     """Return the answer about the rows of a file, which are asked about some at a time.
 
     A column `dataset` says of which dataset a row is, unless the question does.

@@ -20,7 +20,7 @@ from jobs.engines.hyperparameters import shown
 from jobs.training.datasets import TrainedDataset
 
 if TYPE_CHECKING:
-    from jobs.groups.outcome import FleetOutcome
+    from jobs.groups.outcome import GroupsOutcome
 
 DatasetStatus = Literal["promoted", "kept", "not committed", "no convergence", "failed"]
 
@@ -71,7 +71,7 @@ class JobOutcome:
     datasets: tuple[DatasetOutcome, ...]
     computed: int = 0
     reused: int = 0
-    fleets: tuple[FleetOutcome, ...] = ()
+    fleets: tuple[GroupsOutcome, ...] = ()
     earlier: tuple[Mapping[str, Any], ...] = ()
 
     @property

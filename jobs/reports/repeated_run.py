@@ -73,7 +73,7 @@ class Repetition:
 
 def repetition_of(config: JobConfig, base: Path, ledger: Ledger) -> Repetition | None:
     """Return what the job is known by, before its files are read; None where that can't be told from outside."""
-    from jobs.sources.dataset import fragments_of, naming
+    from jobs.sources.dataset import dataset_in_errors, fragments_of
     from jobs.sources.file_stamps import file_stamps
     from jobs.sources.filesystems import S3_PREFIX
 
@@ -82,7 +82,7 @@ def repetition_of(config: JobConfig, base: Path, ledger: Ledger) -> Repetition |
     s3 = S3Settings.from_environment(os.environ)
     digest = hashlib.sha256(json.dumps([FORMAT, ENGINE_VERSIONS, config.resolved()], sort_keys=True).encode())
     for spec in config.datasets:
-        with naming(spec.name):
+        with dataset_in_errors(spec.name):
             stamps = file_stamps(fragments_of(spec, base, s3), s3)
         if any(max(stamp[2:]) > time.time_ns() - SETTLED_NS for stamp in stamps):
             return None

@@ -21,7 +21,7 @@ from jobs.config import DatasetConfig, ValidationConfig
 from jobs.errors import DataError, SourceError
 from jobs.sources.checks import cell, check_cells, check_table
 from jobs.sources.columns import Columns, Fragment, Wanted
-from jobs.sources.fitting import Fit, fit, merge, see
+from jobs.sources.fitting import Fit, fit, merge, summarize
 from jobs.sources.fragments import find_fragments
 from jobs.sources.reading import read_columns
 from jobs.sources.row_keys import Keys, canonical_order, row_keys
@@ -68,7 +68,7 @@ def read_dataset(
     In canonical order the rows do not depend on how they were read; see `row_keys.canonical_order`.
     Raises DataError where it can't be read or regressed on, and SourceError where its storage can't be reached.
     """
-    with naming(config.name):
+    with dataset_in_errors(config.name):
         features = features_of(config)
         parts = _read(config, features, folder, s3)
         y_n = np.concatenate([part.numbers[config.target] for part in parts]).astype(np.float64)
@@ -143,7 +143,7 @@ def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats) -> str:
 
 
 @contextmanager
-def naming(dataset: str) -> Iterator[None]:
+def dataset_in_errors(dataset: str) -> Iterator[None]:
     """Put the dataset's name before what is said of its data."""
     try:
         yield
@@ -184,7 +184,7 @@ def _fit(
 ) -> Fit:
     ends = np.cumsum([part.num_rows for part in parts])
     masks = np.split(trains_n, ends[:-1])
-    seen = merge(see(part, features, mask) for part, mask in zip(parts, masks, strict=True))
+    seen = merge(summarize(part, features, mask) for part, mask in zip(parts, masks, strict=True))
     return fit(features, seen, target=target, bias=bias)
 
 

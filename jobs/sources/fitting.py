@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Seen:
+class FeatureSummary:
     """Of each of k features: the number of values, their sum, lowest and highest (raw units), or the levels."""
 
     count_k: Floats
@@ -43,7 +43,7 @@ class Fit:
     feature_max_k: Floats
 
 
-def see(columns: Columns, features: Sequence[Feature], trains_n: NDArray[np.bool_]) -> Seen:
+def summarize(columns: Columns, features: Sequence[Feature], trains_n: NDArray[np.bool_]) -> FeatureSummary:
     """Return what those rows say that `trains_n` selects; an empty cell says nothing."""
     nan = np.full(len(features), np.nan)
     count_k, sum_k, min_k, max_k = np.zeros(len(features)), np.zeros(len(features)), nan, nan.copy()
@@ -63,16 +63,16 @@ def see(columns: Columns, features: Sequence[Feature], trains_n: NDArray[np.bool
             raw_n = raw_n[~nan_n]
         if len(raw_n):
             count_k[k], sum_k[k], min_k[k], max_k[k] = len(raw_n), raw_n.sum(), raw_n.min(), raw_n.max()
-    return Seen(count_k, sum_k, min_k, max_k, tuple(levels))
+    return FeatureSummary(count_k, sum_k, min_k, max_k, tuple(levels))
 
 
-def merge(parts: Iterable[Seen]) -> Seen:
+def merge(parts: Iterable[FeatureSummary]) -> FeatureSummary:
     """Return what all parts together say."""
     return reduce(_merged, parts)
 
 
-def _merged(a: Seen, b: Seen) -> Seen:
-    return Seen(
+def _merged(a: FeatureSummary, b: FeatureSummary) -> FeatureSummary:
+    return FeatureSummary(
         count_k=a.count_k + b.count_k,
         sum_k=a.sum_k + b.sum_k,
         min_k=np.fmin(a.min_k, b.min_k),
@@ -81,7 +81,7 @@ def _merged(a: Seen, b: Seen) -> Seen:
     )
 
 
-def fit(features: Sequence[Feature], seen: Seen, *, target: str, bias: bool) -> Fit:
+def fit(features: Sequence[Feature], seen: FeatureSummary, *, target: str, bias: bool) -> Fit:
     """Return the model card and the fill values. Raises DataError where a feature has no value, or only one level."""
     fitted = tuple(_with_levels(feature, levels) for feature, levels in zip(features, seen.levels, strict=True))
     for feature, count in zip(features, seen.count_k, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.cluster.shares import fill_shares
+from jobs.cluster.shares import chunk_by_size
 from jobs.sources.dataset import Dataset
 
 BLOCK_BYTES = 64 * 2**20  # enough work to outweigh a task's few milliseconds, small enough to spread
@@ -17,7 +17,7 @@ def make_blocks(datasets: Sequence[Dataset], num_blocks_min: int = 2) -> dict[st
     """
     total = sum(_size_bytes(dataset) for dataset in datasets)
     limit = min(BLOCK_BYTES, -(-total // num_blocks_min))
-    blocks = fill_shares(datasets, _size_bytes, limit)
+    blocks = chunk_by_size(datasets, _size_bytes, limit)
     return {_key(block): {dataset.name: dataset for dataset in block} for block in blocks}
 
 

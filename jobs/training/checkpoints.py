@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 
 from jobs.cluster.checkpoint_stream import Saves
 from jobs.engines.minibatch.checkpointing import State
-from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
 from jobs.training.datasets import TrainedDataset, train_dataset
@@ -28,7 +28,7 @@ def train_block_saving(
     names: Sequence[str],
     every_s: float,
     saves: Saves,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> tuple[TrainedDataset, ...]:
     """Return the datasets of a block trained, each saved under its name every so many seconds."""
     return tuple(

@@ -21,7 +21,7 @@ from jobs.engines.closed_form.certificate import Certificate, automatic_rates, c
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.minibatch import row_training
 from jobs.engines.minibatch.checkpointing import Checkpoints
-from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.moments import Moments
 from jobs.engines.settings import TrainingSettings
@@ -92,7 +92,7 @@ def certify_dataset(dataset: Dataset, recipe: Recipe) -> Certificate:
 
 
 def train_dataset(
-    dataset: Dataset, recipe: Recipe, checkpoints: Checkpoints | None = None, ranks: Ranks = ALONE
+    dataset: Dataset, recipe: Recipe, checkpoints: Checkpoints | None = None, ranks: Ranks = SINGLE_PROCESS
 ) -> TrainedDataset:
     """Return a dataset trained at every grid point; the minibatch engine saves its fits in `checkpoints`.
 
@@ -122,6 +122,8 @@ def train_dataset(
     )
 
 
-def train_block(datasets: Sequence[Dataset], recipe: Recipe, ranks: Ranks = ALONE) -> tuple[TrainedDataset, ...]:
+def train_block(
+    datasets: Sequence[Dataset], recipe: Recipe, ranks: Ranks = SINGLE_PROCESS
+) -> tuple[TrainedDataset, ...]:
     """Return the datasets of a block trained: what one Ray task does, or each rank of a gang."""
     return tuple(train_dataset(dataset, recipe, ranks=ranks) for dataset in datasets)

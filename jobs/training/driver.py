@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from jobs.cluster.checkpoint_stream import Saved
-from jobs.cluster.tasks import GangSize, Outcome, Patience, Task
-from jobs.engines.minibatch.ranks import Alone
+from jobs.cluster.tasks import Outcome, RankGroupSize, RunLimits, Task
+from jobs.engines.minibatch.ranks import SingleProcess
 from jobs.progress import Progress
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
 from jobs.training.blocks import make_blocks
 from jobs.training.checkpoints import train_block_saving
 from jobs.training.datasets import TrainedDataset, train_block
-from jobs.training.resuming import Work, checkpoint_name, finished, keyed, remaining
+from jobs.training.resuming import Work, checkpoint_name, merge_stored, remaining, with_keys
 from jobs.trials.library import TrialLibrary
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ def train(
     library: TrialLibrary,
     *,
     address: str | None,
-    patience: Patience,
+    limits: RunLimits,
     progress: Progress,
 ) -> Trained:
     """Return the datasets trained; only what is not in the library is computed, and without that Ray is not started."""
     work = remaining(datasets, recipe, library)
-    trained = {each.dataset.name: finished(each, None) for each in work if each.missing is None}
+    trained = {each.dataset.name: merge_stored(each, None) for each in work if each.missing is None}
     failed: dict[str, str] = {}
     if len(trained) < len(work):
         from jobs.cluster.ray_cluster import connect
@@ -65,7 +65,7 @@ def train(
         progress.say("joining the cluster")
         with connect(address) as cluster, progress.counting("datasets trained", len(work) - len(trained)) as advance:
             size = recipe.size.on(cluster.resources["GPU"])
-            for name, result in _Training(_crew(cluster, size), size, library, patience).run(_blocks(work)):
+            for name, result in _Training(_task_runner(cluster, size), size, library, limits).run(_blocks(work)):
                 advance(name)
                 if isinstance(result, TrainedDataset):
                     trained[name] = result
@@ -93,41 +93,43 @@ def _blocks(work: Sequence[Work]) -> dict[str, Block]:
     return blocks
 
 
-class Crew(Protocol):
+class TaskRunner(Protocol):
     """Whoever runs tasks: a cluster, each task in one process, or gangs, each in several."""
 
     def put(self, value: Any) -> Any: ...
 
     def run(
-        self, tasks: Sequence[Task], patience: Patience | None = None, on_saved: Callable[[Saved], None] | None = None
+        self, tasks: Sequence[Task], limits: RunLimits | None = None, on_saved: Callable[[Saved], None] | None = None
     ) -> Iterator[Outcome]: ...
 
 
-def _crew(cluster: Cluster, size: GangSize) -> Crew:
+def _task_runner(cluster: Cluster, size: RankGroupSize) -> TaskRunner:
     if size.num_workers == 1:
         return cluster
-    from jobs.cluster.rank_groups import Gangs  # Ray Train takes a second to import
+    from jobs.cluster.rank_groups import RankGroupRunner  # Ray Train takes a second to import
 
-    return Gangs(cluster, size)
+    return RankGroupRunner(cluster, size)
 
 
 @dataclass(frozen=True)
 class _Training:
     """Blocks on a cluster, with what is stored of them."""
 
-    cluster: Crew
-    size: GangSize
+    cluster: TaskRunner
+    size: RankGroupSize
     library: TrialLibrary
-    patience: Patience
+    limits: RunLimits
 
     def run(self, blocks: Mapping[str, Block]) -> Iterator[tuple[str, TrainedDataset | str]]:
         """Yield each dataset trained, or why it failed; of a block that fails, each dataset is tried alone."""
         alone: dict[str, Block] = {}
-        for outcome in self.cluster.run(self._tasks(blocks), self.patience, self._save):
+        for outcome in self.cluster.run(self._tasks(blocks), self.limits, self._save):
             block = blocks[outcome.key]
             if outcome.error is None:
-                self.library.keep([keyed(block.work[trained.name], trained) for trained in outcome.value])
-                yield from ((trained.name, finished(block.work[trained.name], trained)) for trained in outcome.value)
+                self.library.keep([with_keys(block.work[trained.name], trained) for trained in outcome.value])
+                yield from (
+                    (trained.name, merge_stored(block.work[trained.name], trained)) for trained in outcome.value
+                )
             elif len(block.work) == 1:
                 yield next(iter(block.work)), _reason(outcome)
             else:
@@ -148,7 +150,7 @@ class _Training:
                 tasks.append(self._placed(Task(key, train_block, (datasets, recipe))))
                 continue
             names = [checkpoint_name(work) for work in block.work.values()]
-            arguments = (datasets, recipe, names, self.patience.checkpoint_every_s)
+            arguments = (datasets, recipe, names, self.limits.checkpoint_every_s)
             saved = {name: data for name in names if (data := self.library.checkpoint(name)) is not None}
             tasks.append(self._placed(Task(key, train_block_saving, arguments, saves=True, saved=saved)))
         return tasks
@@ -157,7 +159,7 @@ class _Training:
         """Return the task with a GPU, if it is one process that is to have one; gangs see to it themselves."""
         if not self.size.use_gpu or self.size.num_workers > 1:
             return task
-        function = partial(task.function, ranks=Alone(torch.device("cuda")))
+        function = partial(task.function, ranks=SingleProcess(torch.device("cuda")))
         return replace(task, function=function, num_gpus=self.size.gpus_per_worker)
 
 

@@ -53,7 +53,7 @@ def remaining(datasets: Sequence[Dataset], recipe: Recipe, library: TrialLibrary
     return work
 
 
-def keyed(work: Work, trained: TrainedDataset) -> KeyedTrials:
+def with_keys(work: Work, trained: TrainedDataset) -> KeyedTrials:
     """Return what was trained of a dataset with its keys."""
     keys = trial_keys(work.key, work.missing or work.recipe)
     result = replace(trained.result, wall_s=0.0)
@@ -65,14 +65,14 @@ def checkpoint_name(work: Work) -> str:
     return block_name(set(trial_keys(work.key, work.missing or work.recipe)))
 
 
-def finished(work: Work, trained: TrainedDataset | None) -> TrainedDataset:
+def merge_stored(work: Work, trained: TrainedDataset | None) -> TrainedDataset:
     """Return the dataset at every grid point of its recipe: what was trained now (None: nothing), and what was stored.
 
     The certificate of grid points from several places is made anew.
     """
     if trained is not None and not work.stored:
         return trained
-    parts = [*work.stored, *([keyed(work, trained)] if trained else [])]
+    parts = [*work.stored, *([with_keys(work, trained)] if trained else [])]
     trials = join("g", parts)
     at = {key: point for point, key in enumerate(trials.keys[0])}
     trials = trials.take("g", torch.tensor([at[key] for key in work.keys]))

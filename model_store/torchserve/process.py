@@ -120,7 +120,7 @@ class TorchServe:
             _kill_group(self._process.pid)
             self._process.wait()
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """Return the last lines of its log on one line, for a message; without the places of Java's traces."""
         log = self.settings.log_file
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []

@@ -40,10 +40,10 @@ def wait_until_ready(server: TorchServe, model: str, version: str) -> None:
             if problem is None:
                 return
             if server.exit_code() is not None:
-                raise ServerError(f"TorchServe ended with code {server.exit_code()}: {server.last_words()}")
+                raise ServerError(f"TorchServe ended with code {server.exit_code()}: {server.log_tail()}")
             if time.monotonic() > deadline:
                 raise ServerError(
-                    f"TorchServe is not ready after {READY_TIMEOUT_S:.0f} s: {problem}; {server.last_words()}"
+                    f"TorchServe is not ready after {READY_TIMEOUT_S:.0f} s: {problem}; {server.log_tail()}"
                 )
             time.sleep(POLL_INTERVAL_S)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from jobs.cluster.rank_groups import Gangs
+from jobs.cluster.rank_groups import RankGroupRunner
 from jobs.cluster.ray_cluster import connect
-from jobs.cluster.tasks import GangSize, Patience, Task
+from jobs.cluster.tasks import RankGroupSize, RunLimits, Task
 from jobs.engines.minibatch import row_training
-from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.settings import TrainingSettings
 from jobs.errors import ClusterError, DataError
@@ -60,15 +60,15 @@ def main(folder: Path) -> None:
         Task("last", fitted, (3,)),
     ]
     with connect() as cluster:
-        outcomes = list(Gangs(cluster, GangSize(2)).run(tasks, Patience(max_failures=1)))
+        outcomes = list(RankGroupRunner(cluster, RankGroupSize(2)).run(tasks, RunLimits(max_failures=1)))
         try:
-            list(Gangs(cluster, GangSize(3)).run(tasks))
+            list(RankGroupRunner(cluster, RankGroupSize(3)).run(tasks))
         except ClusterError as exc:
             too_many = str(exc)
     document = {
         "outcomes": {each.key: each.value if each.error is None else str(each.error) for each in outcomes},
         "failures": {each.key: each.failures for each in outcomes},
-        "alone": [fitted(seed, ALONE) for seed in (1, 2, 3)],
+        "alone": [fitted(seed, SINGLE_PROCESS) for seed in (1, 2, 3)],
         "too many": too_many,
     }
     print(json.dumps(document))

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.cluster.checkpoint_stream import Saved
 from jobs.cluster.ray_cluster import Cluster, connect
-from jobs.cluster.tasks import Outcome, Patience, Task
+from jobs.cluster.tasks import Outcome, RunLimits, Task
 from jobs.errors import ClusterError
 from tests.servers.ray_nodes import RayNodes
 from tests.servers.ray_tasks import count_up, die_until, double, hold_on, refuse, run_out_of_memory
@@ -26,8 +26,8 @@ def cluster(raylets: RayNodes) -> Iterator[Cluster]:
         yield joined
 
 
-def run(cluster: Cluster, *tasks: Task, **patience: Any) -> dict[str, Outcome]:
-    return {outcome.key: outcome for outcome in cluster.run(tasks, Patience(**patience))}
+def run(cluster: Cluster, *tasks: Task, **limits: Any) -> dict[str, Outcome]:
+    return {outcome.key: outcome for outcome in cluster.run(tasks, RunLimits(**limits))}
 
 
 def node_of_task(folder: Path) -> str:
@@ -71,7 +71,7 @@ def test_run_starts_a_task_again_that_ran_out_of_memory(cluster: Cluster, tmp_pa
 def test_task_that_saves_goes_on_from_what_it_saved(cluster: Cluster, tmp_path: Path) -> None:
     seen: list[Saved] = []
     task = Task("x", count_up, (str(tmp_path), 8), saves=True, saved={"number": b"2"})
-    (outcome,) = cluster.run([task], Patience(max_failures=1), seen.append)
+    (outcome,) = cluster.run([task], RunLimits(max_failures=1), seen.append)
     assert outcome.value == [4, 8]
     assert [int(saved.data) for saved in seen] == [3, 4, 5, 6, 7, 8]
     assert len(outcome.failures) == 1
@@ -88,7 +88,7 @@ def test_task_goes_to_another_node_when_its_own_is_killed(
     nodes = {node.node_id: node for node in (ray_nodes.add(num_cpus=2), ray_nodes.add(num_cpus=2))}
     outcomes: list[Outcome] = []
     task = Task("x", hold_on, (str(tmp_path),), num_cpus=2)
-    driver = threading.Thread(target=lambda: outcomes.extend(cluster.run([task], Patience(max_failures=2))))
+    driver = threading.Thread(target=lambda: outcomes.extend(cluster.run([task], RunLimits(max_failures=2))))
     driver.start()
     ray_nodes.kill(nodes[node_of_task(tmp_path)])
     driver.join()

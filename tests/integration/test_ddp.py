@@ -12,12 +12,12 @@ from torch import Tensor
 
 from jobs.engines.closed_form import engine as closed_form
 from jobs.engines.minibatch import row_training
-from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.settings import EarlyStopping, TrainingSettings
 from jobs.engines.trials import BlockResult
 from tests.oracles import article, grid
-from tests.ranks import run_gangs, run_ranks
+from tests.ranks import run_rank_groups, run_ranks
 
 STOPPING = EarlyStopping(patience=2, tolerance=1e-3)
 ISLANDS = TrainingSettings(epochs=60, batch_size=8)
@@ -85,12 +85,12 @@ def everything(ranks: Ranks, ends: Sequence[float]) -> dict[str, dict[str, Tenso
 
 @pytest.fixture(scope="module")
 def alone() -> dict[str, dict[str, Tensor]]:
-    return everything(ALONE, (1.0,))
+    return everything(SINGLE_PROCESS, (1.0,))
 
 
 @pytest.fixture(scope="module")
 def ranked() -> dict[int, list[Any]]:
-    return run_gangs({number: (ends,) for number, ends in {1: (1.0,), **SHARES}.items()}, everything)
+    return run_rank_groups({number: (ends,) for number, ends in {1: (1.0,), **SHARES}.items()}, everything)
 
 
 @pytest.mark.timeout(600)

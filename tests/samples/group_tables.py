@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cluster.tasks import Patience
+from jobs.cluster.tasks import RunLimits
 from jobs.config import JobConfig
 from jobs.errors import DataError
-from jobs.groups.outcome import FleetOutcome
-from jobs.groups.run import fleet_job, train_fleet
+from jobs.groups.outcome import GroupsOutcome
+from jobs.groups.run import groups_job, train_groups_of
 from jobs.progress import Progress
 from jobs.recipe import make_recipe, policy_of
 from jobs.reports.outcome import trial_document
@@ -86,12 +86,12 @@ def job_of(
     )
 
 
-def train_groups(config: JobConfig, folder: Path, num_cpus: int = 2) -> FleetOutcome:
+def train_groups(config: JobConfig, folder: Path, num_cpus: int = 2) -> GroupsOutcome:
     """Return what a cluster of `num_cpus` makes of the job's fleet; its tasks run here, one after the other."""
     (spec,) = config.datasets
-    job = fleet_job(spec, config.training, make_recipe(config), policy_of(config, spec), folder, None)
+    job = groups_job(spec, config.training, make_recipe(config), policy_of(config, spec), folder, None)
     cluster: Any = InlineCluster(num_cpus=num_cpus)
-    return train_fleet(cluster, job, Patience(), Progress(quiet=True))
+    return train_groups_of(cluster, job, RunLimits(), Progress(quiet=True))
 
 
 def train_alone(config: JobConfig, folder: Path) -> TrainedDataset | str:
@@ -114,7 +114,7 @@ def write_groups(table: pa.Table, folder: Path, column: str = "site") -> dict[st
     return files
 
 
-def documents_of(outcome: FleetOutcome) -> dict[str, dict[str, Any]]:
+def documents_of(outcome: GroupsOutcome) -> dict[str, dict[str, Any]]:
     """Return what `train --json` says of each dataset, by name."""
     documents = [json.loads(json.dumps(document, allow_nan=False)) for document in outcome.documents()]
     assert len({document["dataset"] for document in documents}) == len(documents)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.cluster.checkpoint_stream import Saved, stream
-from jobs.cluster.tasks import Attempt, Outcome, Patience, Task
+from jobs.cluster.tasks import Attempt, Outcome, RunLimits, Task
 from jobs.errors import JobError
 
 
@@ -41,18 +41,18 @@ class InlineCluster:
     def run(
         self,
         tasks: Sequence[Task],
-        patience: Patience | None = None,
+        limits: RunLimits | None = None,
         on_saved: Callable[[Saved], None] = lambda saved: None,
     ) -> Iterator[Outcome]:
         for task in tasks:
-            yield self._tried(Attempt(task, saved=dict(task.saved)), patience or Patience(), on_saved)
+            yield self._tried(Attempt(task, saved=dict(task.saved)), limits or RunLimits(), on_saved)
 
-    def _tried(self, attempt: Attempt, patience: Patience, on_saved: Callable[[Saved], None]) -> Outcome:
+    def _tried(self, attempt: Attempt, limits: RunLimits, on_saved: Callable[[Saved], None]) -> Outcome:
         while True:
             try:
                 return attempt.ended(self._run(attempt, on_saved))
             except self.lost as exc:
-                if (outcome := attempt.lost(exc, patience.max_failures)) is not None:
+                if (outcome := attempt.lost(exc, limits.max_failures)) is not None:
                     return outcome
             except (ValueError, JobError) as exc:
                 return attempt.failed(exc)

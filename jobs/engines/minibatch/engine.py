@@ -24,7 +24,7 @@ from jobs.engines.minibatch.evaluation import Evaluator
 from jobs.engines.minibatch.hessians import HessianLoader, Summed, hessians_pay
 from jobs.engines.minibatch.loading import PIECE_ROWS, Fetching, Loaded, Loader, default_piece_rows, worth_keeping
 from jobs.engines.minibatch.losses import Loss
-from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.minibatch.rowwise_optimizers import RowwiseOptimizer, rowwise_optimizer
 from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.minibatch.tracking import Tracker
@@ -50,7 +50,7 @@ class Stack:
     optimizer: RowwiseOptimizer
     loss: Loss
     learning_rate_g: Tensor
-    ranks: Ranks = ALONE
+    ranks: Ranks = SINGLE_PROCESS
     piece_rows: int = PIECE_ROWS
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class Stack:
             self._views = self.residual_cw[:num_rows], self.slope_cw[:num_rows]
         return self._views
 
-    def rehearse(self) -> None:
+    def allocate_buffers(self) -> None:
         """Take the memory that the loss will want."""
         residual_cg = self.residual_cw[:, : len(self.live_g)]
         self.loss.derivative(residual_cg)
@@ -122,7 +122,7 @@ def fit(
     kept_index_g: Tensor | None = None,
     val_mse_evaluator: Evaluator | None = None,
     checkpoint: Checkpoint | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> Fit:
     """Return the grid trained on the samples (one dataset).
 
@@ -182,7 +182,7 @@ def allocate(
     while True:
         try:
             stack = start(samples.num_columns, hyperparameters, settings, ranks, piece_rows)
-            stack.rehearse()
+            stack.allocate_buffers()
             options = {"bias": settings.bias, "kept": kept}
             return Loader(samples, dtype, **options, device=ranks.device, piece_rows=piece_rows), stack
         except torch.OutOfMemoryError as exc:
@@ -197,7 +197,7 @@ def start(
     num_columns: int,
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
     piece_rows: int = PIECE_ROWS,
 ) -> Stack:
     """Return the stack before the first step: every grid point at the initial weights of `nn.Linear`."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from jobs.engines.minibatch.batches import EpochPlan, Samples
 from jobs.engines.minibatch.loading import Loader
 from jobs.engines.minibatch.losses import Loss
-from jobs.engines.minibatch.ranks import ALONE, Ranks
+from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.moments import Moments, mse
 
 
@@ -41,7 +41,7 @@ class SamplesEvaluator:
     """Any loss by a pass over the rows, in pieces: a piece is summed in the precision of training, all in float64."""
 
     samples: Samples
-    ranks: Ranks = ALONE
+    ranks: Ranks = SINGLE_PROCESS
 
     def loss(self, weight_pg: Tensor, loss: Loss) -> Tensor:
         n = self.samples.num_rows

@@ -46,7 +46,7 @@ class Ranks(Protocol):
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleProcess:
     """One process with all the rows."""
 
     device: torch.device
@@ -57,17 +57,17 @@ class Alone:
         return value
 
     def reducer(self, weight_qw: Tensor) -> Reduce:
-        return leave
+        return no_reduction
 
 
-def leave(gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
+def no_reduction(gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
     """One process has the whole gradient."""
 
 
-ALONE = Alone(torch.device("cpu"))
+SINGLE_PROCESS = SingleProcess(torch.device("cpu"))
 
 
-def placed(samples: Samples, ranks: Ranks) -> Samples:
+def with_global_offset(samples: Samples, ranks: Ranks) -> Samples:
     """Return the samples with their place among those of all ranks, which are in the order of the ranks."""
     if ranks.number == 1:
         return samples

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines.minibatch.batches import Samples
-from jobs.engines.minibatch.ranks import ALONE, Ranks, placed, pooled
+from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks, pooled, with_global_offset
 from jobs.engines.moments import Moments, Scaling, moments_of
 
 
@@ -29,7 +29,7 @@ class Rows:
     y_n: Tensor
     part_n: Tensor | None = None
     num_parts: int = 0
-    ranks: Ranks = ALONE
+    ranks: Ranks = SINGLE_PROCESS
 
     def share(self, ranks: Ranks) -> Rows:
         """Return this rank's share of the rows: as many as those of the others, give or take one."""
@@ -51,12 +51,14 @@ class Rows:
     def training(self, scaling: Scaling | None, *, without: int | None) -> Samples:
         """Return the rows outside part `without` (None: all rows), to be scaled."""
         if without is None or self.part_n is None:
-            return placed(Samples(self.x_nd, self.y_n, scaling=scaling), self.ranks)
-        return placed(Samples(self.x_nd, self.y_n, (self.part_n != without).nonzero()[:, 0], scaling), self.ranks)
+            return with_global_offset(Samples(self.x_nd, self.y_n, scaling=scaling), self.ranks)
+        return with_global_offset(
+            Samples(self.x_nd, self.y_n, (self.part_n != without).nonzero()[:, 0], scaling), self.ranks
+        )
 
     def held_out(self, scaling: Scaling | None, part: int) -> Samples:
         """Return the rows of a part, to be scaled."""
-        return placed(Samples(self.x_nd, self.y_n, self._in(part), scaling), self.ranks)
+        return with_global_offset(Samples(self.x_nd, self.y_n, self._in(part), scaling), self.ranks)
 
     def samples(self, dtype: torch.dtype, scaling: Scaling | None, *, without: int | None) -> Samples:
         """Return the rows outside part `without` as a copy, chosen, scaled, and in the precision of training."""

@@ -20,7 +20,7 @@ from jobs.groups.scan.packed import Codes, Floats
 from jobs.groups.scan.partial import Partial, merge, part_of
 from jobs.groups.scan.scan import ScanSummary, block_rows, no_groups
 from jobs.sources.columns import Fragment
-from jobs.sources.dataset import naming, wanted_columns
+from jobs.sources.dataset import dataset_in_errors, wanted_columns
 from jobs.sources.reading import iterate, prefetched
 from jobs.sources.row_keys import Keys, canonical_order
 from model_store.objects.s3_settings import S3Settings
@@ -80,7 +80,7 @@ def scan_rows(
     wanted = wanted_columns(layout.card.features, layout.card.target, layout.group_by)
     at_once = block_rows(len(layout.card.columns), memory_mb)
     blocks, num_rows = [_no_rows(layout)], 0
-    with naming(layout.dataset):
+    with dataset_in_errors(layout.dataset):
         for columns in prefetched(iterate(fragments, wanted, s3, batch_rows=at_once)):
             block = encode_block(columns, layout, s3)
             partial = partial_of(block, columns, layout)

@@ -19,7 +19,7 @@ from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.packed import Floats, packed_width
 from jobs.groups.scan.partial import Extremes, Partial, Sums, extremes_of_rows, merge_extremes
 from jobs.sources.columns import Columns, Fragment, Wanted
-from jobs.sources.dataset import naming, wanted_columns
+from jobs.sources.dataset import dataset_in_errors, wanted_columns
 from jobs.sources.reading import iterate, prefetched
 from jobs.sources.row_keys import row_keys
 from jobs.sources.validation_split import TRAINS, draw, fold_of_rows
@@ -86,7 +86,7 @@ def scan(
     rows_at_once = block_rows(len(layout.card.columns), memory_mb)
     sums = Sums(num_parts)
     num_rows = num_blocks = 0
-    with naming(layout.dataset):
+    with dataset_in_errors(layout.dataset):
         for columns in prefetched(iterate(fragments, wanted, s3, batch_rows=rows_at_once)):
             sums.add(block_partial(columns, layout, s3))
             num_rows, num_blocks = num_rows + columns.num_rows, num_blocks + 1
@@ -119,7 +119,7 @@ def survey(fragments: Sequence[Fragment], layout: Layout, s3: S3Settings, memory
     features = layout.card.features
     wanted: Sequence[Wanted] = wanted_columns(features, layout.card.target, layout.group_by)
     rows_at_once = block_rows(len(features), memory_mb)
-    with naming(layout.dataset):
+    with dataset_in_errors(layout.dataset):
         parts = list(_surveys(prefetched(iterate(fragments, wanted, s3, batch_rows=rows_at_once)), layout))
     return merge_surveys(parts, len(features))
 

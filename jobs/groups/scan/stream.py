@@ -29,7 +29,7 @@ from jobs.groups.scan.bad_rows import fit_of, no_fill
 from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.scan import block_rows
 from jobs.sources.columns import Columns, Fragment
-from jobs.sources.dataset import encode_columns, naming, wanted_columns
+from jobs.sources.dataset import dataset_in_errors, encode_columns, wanted_columns
 from jobs.sources.fitting import Fit
 from jobs.sources.reading import iterate, prefetched
 from jobs.sources.row_keys import row_keys
@@ -131,7 +131,7 @@ class StreamedChunks:
         layout, source = self.stream.layout, self.stream.source
         wanted = wanted_columns(layout.card.features, layout.card.target)
         at_once = block_rows(len(layout.card.columns), source.memory_mb)
-        with naming(layout.dataset):
+        with dataset_in_errors(layout.dataset):
             for columns in iterate(fragments, wanted, source.s3, batch_rows=at_once):
                 yield self._encoded(columns)
 

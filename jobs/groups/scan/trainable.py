@@ -39,7 +39,7 @@ class Trainable:
     column_d: NDArray[np.intp]
 
 
-def settle(partial: Partial, layout: Layout, bias: bool) -> tuple[list[Trainable], dict[str, str]]:
+def split_trainable(partial: Partial, layout: Layout, bias: bool) -> tuple[list[Trainable], dict[str, str]]:
     """Return the groups that can be trained, by model card, and the reasons of those that can't."""
     failures = dict(partial.failures)
     packed_mrw, unsplit = _with_validation(partial, layout)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.cluster.capacity import Node, gang_shortage, shortage
-from jobs.cluster.tasks import GangSize, Patience, Task
+from jobs.cluster.capacity import Node, rank_group_shortage, shortage
+from jobs.cluster.tasks import RankGroupSize, RunLimits, Task
 
 
 def task(num_cpus: float, num_gpus: float = 0.0) -> Task:
@@ -37,40 +37,40 @@ def test_shortage_says_what_is_asked_and_what_there_is(wanted: Task, nodes: list
 @pytest.mark.parametrize(
     ("size", "nodes"),
     [
-        (GangSize(2), [Node(1, 0), Node(1, 0)]),
-        (GangSize(2, placement="spread"), [Node(2, 0)]),
-        (GangSize(2, placement="strict_pack"), [Node(1, 0), Node(2, 0)]),
-        (GangSize(4, gpus_per_worker=0.25), [Node(4, 1)]),
-        (GangSize(10, gpus_per_worker=0.1), [Node(16, 1)]),
+        (RankGroupSize(2), [Node(1, 0), Node(1, 0)]),
+        (RankGroupSize(2, placement="spread"), [Node(2, 0)]),
+        (RankGroupSize(2, placement="strict_pack"), [Node(1, 0), Node(2, 0)]),
+        (RankGroupSize(4, gpus_per_worker=0.25), [Node(4, 1)]),
+        (RankGroupSize(10, gpus_per_worker=0.1), [Node(16, 1)]),
     ],
 )
-def test_gang_shortage_is_none_where_every_rank_has_a_node(size: GangSize, nodes: list[Node]) -> None:
-    assert gang_shortage(size, nodes) is None
+def test_gang_shortage_is_none_where_every_rank_has_a_node(size: RankGroupSize, nodes: list[Node]) -> None:
+    assert rank_group_shortage(size, nodes) is None
 
 
 @pytest.mark.parametrize(
     ("size", "nodes", "text"),
     [
-        (GangSize(3), [Node(2, 0)], "3 ranks need 3 CPUs; the cluster has 2"),
-        (GangSize(4, gpus_per_worker=1), [Node(8, 1), Node(8, 1)], "4 ranks need 4 GPUs; the cluster has 2"),
-        (GangSize(2), [], "2 ranks need 2 CPUs; the cluster has 0"),
+        (RankGroupSize(3), [Node(2, 0)], "3 ranks need 3 CPUs; the cluster has 2"),
+        (RankGroupSize(4, gpus_per_worker=1), [Node(8, 1), Node(8, 1)], "4 ranks need 4 GPUs; the cluster has 2"),
+        (RankGroupSize(2), [], "2 ranks need 2 CPUs; the cluster has 0"),
         (
-            GangSize(2, placement="strict_pack"),
+            RankGroupSize(2, placement="strict_pack"),
             [Node(1, 0), Node(1, 0)],
             "2 ranks packed strictly need 2 CPUs on one node; the cluster has 2 nodes: 1 CPU, 1 CPU",
         ),
         (
-            GangSize(2, gpus_per_worker=2),
+            RankGroupSize(2, gpus_per_worker=2),
             [Node(9, 3), Node(9, 1)],
             "2 ranks need 1 CPU and 2 GPUs each on one node; the cluster has 2 nodes: "
             "9 CPUs and 3 GPUs, 9 CPUs and 1 GPU",
         ),
     ],
 )
-def test_gang_shortage_says_what_is_asked_and_what_there_is(size: GangSize, nodes: list[Node], text: str) -> None:
-    assert gang_shortage(size, nodes) == text
+def test_gang_shortage_says_what_is_asked_and_what_there_is(size: RankGroupSize, nodes: list[Node], text: str) -> None:
+    assert rank_group_shortage(size, nodes) == text
 
 
 def test_patience_says_what_was_done_or_can_be() -> None:
-    assert "--address" in Patience().remedy
-    assert Patience(wait_for_resources_s=2).remedy == "waited wait_for_resources_s = 2 s for it to grow"
+    assert "--address" in RunLimits().remedy
+    assert RunLimits(wait_for_resources_s=2).remedy == "waited wait_for_resources_s = 2 s for it to grow"

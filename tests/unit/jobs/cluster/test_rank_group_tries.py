@@ -12,9 +12,9 @@ import pytest
 
 from jobs.cluster.capacity import Node
 from jobs.cluster.checkpoint_stream import Saved
-from jobs.cluster.rank_groups import Gangs
+from jobs.cluster.rank_groups import RankGroupRunner
 from jobs.cluster.ray_cluster import Cluster
-from jobs.cluster.tasks import GangSize, Outcome, Patience, Task
+from jobs.cluster.tasks import Outcome, RankGroupSize, RunLimits, Task
 from jobs.errors import ClusterError
 
 LOST = RuntimeError("rank 1 is gone")
@@ -37,7 +37,7 @@ class Ranks:
         return self.nodes.popleft() if len(self.nodes) > 1 else self.nodes[0]
 
     @contextmanager
-    def started(self, tasks: Sequence[Task], size: GangSize, address: str) -> Iterator[Any]:
+    def started(self, tasks: Sequence[Task], size: RankGroupSize, address: str) -> Iterator[Any]:
         self.begun_with.append({task.key: dict(task.saved) for task in tasks})
         self._lost = bool(self.gangs)
         self._items = self.gangs.popleft() if self.gangs else [Outcome(task.key, "done") for task in tasks]
@@ -46,7 +46,7 @@ class Ranks:
     def failure(self) -> Exception | None:
         return LOST if self._lost else None
 
-    def news(self) -> list[Any]:
+    def new_messages(self) -> list[Any]:
         return self._items
 
     def interrupt(self) -> None:
@@ -62,9 +62,11 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Ranks:
     return ranks
 
 
-def run(*keys: str, num_ranks: int = 2, **patience: Any) -> dict[str, Outcome]:
+def run(*keys: str, num_ranks: int = 2, **limits: Any) -> dict[str, Outcome]:
     tasks = [Task(key, print, (), saves=True) for key in keys]
-    outcomes = Gangs(Cluster("here"), GangSize(num_ranks)).run(tasks, Patience(**patience), lambda saved: None)
+    outcomes = RankGroupRunner(Cluster("here"), RankGroupSize(num_ranks)).run(
+        tasks, RunLimits(**limits), lambda saved: None
+    )
     return {outcome.key: outcome for outcome in outcomes}
 
 
@@ -104,15 +106,15 @@ def test_ranks_that_never_fit_are_refused(ranks: Ranks) -> None:
 def test_blocks_fail_where_no_node_is_left_for_their_ranks(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.cluster.rank_groups.NODE_LOSS_S", -1.0)
     ranks.nodes = deque([ROOM, [Node(1, 0)]])
-    monkeypatch.setattr(ranks, "news", lambda: [])
+    monkeypatch.setattr(ranks, "new_messages", lambda: [])
     outcomes = run("a", "b")
     assert {str(outcome.error) for outcome in outcomes.values()} == {
-        "2 ranks need 2 CPUs; the cluster has 1 at 'here'; nodes were lost; " + Patience().remedy
+        "2 ranks need 2 CPUs; the cluster has 1 at 'here'; nodes were lost; " + RunLimits().remedy
     }
     assert ranks.num_interrupted == 1
 
 
 def test_gang_gives_up_after_its_time(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks, "news", lambda: [])
+    monkeypatch.setattr(ranks, "new_messages", lambda: [])
     with pytest.raises(ClusterError, match=r"did not end 1 blocks in timeout_s = 1e-06 s; what is finished is kept"):
         run("a", timeout_s=1e-6)

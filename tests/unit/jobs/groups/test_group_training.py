@@ -14,7 +14,7 @@ import pytest
 from jobs.champions.commit import commit_better
 from jobs.config.job import SelectConfig
 from jobs.groups import run as fleet_run
-from jobs.groups.job import fleet_batches
+from jobs.groups.job import group_batches
 from jobs.groups.scan import partial
 from jobs.groups.scan import scan as fleet_scan
 from model_store import open_ledger
@@ -171,7 +171,7 @@ def test_fleet_of_another_loss_is_not_compared_by_it(tmp_path: Path, table: pa.T
         config = job_of("sites.parquet", loss=loss)
         config = config.model_copy(update={"select": SelectConfig(metric="train_loss")})
         outcome = train_groups(config, tmp_path)
-        _, comparisons = commit_better(ledger, "farms", fleet_batches(ledger, config, [outcome], loss, ""), loss)
+        _, comparisons = commit_better(ledger, "farms", group_batches(ledger, config, [outcome], loss, ""), loss)
         reasons.append({comparison[0].reason for comparison in comparisons})
     assert reasons == [
         {"there was no champion"},

@@ -66,4 +66,4 @@ def is_running(pid: int) -> bool:
 def test_last_words_are_on_one_line(tmp_path: Path) -> None:
     with launch(ServerSettings(tmp_path), ["bash", "-c", "echo one; echo two; echo three; echo four"], {}) as server:
         server.wait()
-        assert server.last_words() == "two | three | four"
+        assert server.log_tail() == "two | three | four"

@@ -13,7 +13,7 @@ from jobs.engines.minibatch import engine as minibatch
 from jobs.engines.minibatch.batches import Samples, plan_epoch
 from jobs.engines.minibatch.evaluation import MomentsEvaluator
 from jobs.engines.minibatch.loading import Fetching, Loader, worth_keeping
-from jobs.engines.minibatch.ranks import Alone
+from jobs.engines.minibatch.ranks import SingleProcess
 from jobs.engines.moments import Scaling, moments_of
 from jobs.engines.settings import TrainingSettings
 from jobs.engines.threads import num_threads, side_by_side
@@ -135,7 +135,7 @@ def test_gpu_gives_what_the_cpu_gives(optimizer: str, epochs: int) -> None:
     score = MomentsEvaluator(moments_of(samples.x_nd, samples.y_n))
     settings = TrainingSettings(epochs=epochs, batch_size=1000, optimizer=optimizer)  # type: ignore[arg-type]
     fits = [
-        minibatch.fit(samples, score, None, grid([0.001, 0.05]), settings, ranks=Alone(torch.device(name)))
+        minibatch.fit(samples, score, None, grid([0.001, 0.05]), settings, ranks=SingleProcess(torch.device(name)))
         for name in ("cpu", "cuda")
     ]
     torch.testing.assert_close(fits[1].weight_pg, fits[0].weight_pg, atol=1e-4, rtol=1e-4)

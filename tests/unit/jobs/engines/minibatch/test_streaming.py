@@ -16,7 +16,7 @@ import torch
 from jobs.engines.minibatch.streaming import pieces_of
 from jobs.engines.threads import num_threads
 from jobs.errors import DataError
-from jobs.groups.run import fleet_job, is_fleet
+from jobs.groups.run import groups_job, is_scanned
 from jobs.groups.scan import stream as fleet_stream
 from jobs.groups.scan.layout import initial_layout
 from jobs.groups.scan.stream import RowStream, Source, StreamedChunks
@@ -105,7 +105,7 @@ def test_streaming_minibatches_learns_what_training_in_memory_learns(tmp_path: P
 def stream_of(folder: Path, source: str, num_rows: int, memory_mb: int = 64) -> StreamedChunks:
     config = job_of(source, ["area"], group_by=None, batch_size=8)
     spec = config.datasets[0]
-    job = fleet_job(spec, config.training, make_recipe(config), policy_of(config, spec), folder, None)
+    job = groups_job(spec, config.training, make_recipe(config), policy_of(config, spec), folder, None)
     layout = initial_layout(job.dataset)
     rows = RowStream(Source(job.fragments, S3Settings(), memory_mb), layout, np.array([0]), True, 7, torch.float32)
     return rows.chunks(None, num_rows, without=None, within=None)
@@ -157,4 +157,4 @@ def test_is_fleet_streams_by_minibatches_what_takes_more_than_a_quarter_of_the_m
         file.truncate(17 * 2**20)
     for memory_mb, workers, expected in ((64, 1, True), (128, 1, False), (64, 2, False)):
         config = job_of("all.csv", group_by=None, batch_size=8, memory_mb=memory_mb, num_workers=workers)
-        assert is_fleet(config.datasets[0], make_recipe(config), config.training, tmp_path) is expected
+        assert is_scanned(config.datasets[0], make_recipe(config), config.training, tmp_path) is expected
