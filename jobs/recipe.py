@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
 from jobs.cluster.tasks import ONE_RANK, RankGroupSize, RunLimits
-from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
+from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
 from jobs.engines.trials import EngineName
 
 if TYPE_CHECKING:
-    from jobs.config import DatasetConfig, GridPoint, JobConfig, TrainingConfig
+    from jobs.config import DatasetConfig, JobConfig, TrainingConfig
 
 
 Mode = Literal["min", "max"]
@@ -50,13 +47,12 @@ def make_recipe(config: JobConfig) -> Recipe:
     """Return how the datasets of a job are trained. Raises ConfigError through the configuration's own checks."""
     from jobs.config import grid_points
 
-    points = grid_points(config.grid, config.training)
     engine, reason = choose_engine(config.training)
     return Recipe(
         engine=engine,
         reason=reason,
         settings=settings_of(config.training),
-        hyperparameters=hyperparameters_of(points),
+        hyperparameters=grid_points(config.grid, config.training),
         automatic_rates=config.grid.learning_rate == "auto",
         inference_statistics=config.training.inference_statistics,
         size=rank_group_size_of(config.training, engine),
@@ -71,49 +67,29 @@ def rank_group_size_of(training: TrainingConfig, engine: EngineName) -> RankGrou
 
 def choose_engine(training: TrainingConfig) -> tuple[EngineName, str]:
     """Return the engine of a job, and one sentence that says why."""
-    obstacle = _obstacle(training)
+    obstacle = training.closed_form_obstacle()
     if training.engine == "minibatch":
         return "minibatch", "minibatch, as the configuration says"
     if obstacle is not None:
-        return "minibatch", f"minibatch: {obstacle} has no closed form"
+        return "minibatch", f"minibatch: {obstacle[1]} has no closed form"
     if training.engine == "closed_form":
         return "closed_form", "closed_form, as the configuration says"
     return "closed_form", "closed_form: full-batch sgd on mse at constant rates is answered by one pass over the data"
 
 
-def _obstacle(training: TrainingConfig) -> str | None:
-    if training.optimizer != "sgd":
-        return f"optimizer {training.optimizer}"
-    if training.loss != "mse":
-        return f"loss {training.loss}"
-    if training.batch_size != "full":
-        return f"batch size {training.batch_size}"
-    if not training.schedule.constant:
-        return "a learning-rate schedule"
-    if training.early_stopping is not None:
-        return "early stopping"
-    return None
-
-
 def settings_of(training: TrainingConfig) -> TrainingSettings:
     """Return what engines read of a configuration."""
     stopping = training.early_stopping
-    return TrainingSettings(
-        epochs=training.epochs,
-        num_evaluations=training.eval_epochs,
-        batch_size=None if training.batch_size == "full" else training.batch_size,
-        optimizer=training.optimizer,
-        loss=training.loss,
-        betas=training.betas,
-        eps=training.eps,
-        normalize=training.normalize,
-        bias=training.bias,
-        seed=training.seed,
-        keep=training.keep,
-        schedule=_schedule(training),
-        early_stopping=EarlyStopping(stopping.patience, stopping.tolerance) if stopping else None,
-        dtype=training.dtype,
-    )
+    values = {
+        each.name: getattr(training, each.name) for each in fields(TrainingSettings) if hasattr(training, each.name)
+    }
+    values |= {
+        "num_evaluations": training.eval_epochs,
+        "batch_size": None if training.batch_size == "full" else training.batch_size,
+        "schedule": _schedule(training),
+        "early_stopping": EarlyStopping(stopping.patience, stopping.tolerance) if stopping else None,
+    }
+    return TrainingSettings(**values)
 
 
 def _schedule(training: TrainingConfig) -> Schedule:
@@ -125,17 +101,6 @@ def _schedule(training: TrainingConfig) -> Schedule:
     if rule.inverse_time is not None:
         return Schedule("inverse_time", decay=rule.inverse_time.decay)
     return Schedule()
-
-
-def hyperparameters_of(points: Sequence[GridPoint]) -> Hyperparameters:
-    """Return the grid points as columns, for one dataset; a learning rate still to come is NaN."""
-
-    rates = [float("nan") if point.learning_rate is None else point.learning_rate for point in points]
-    others = {
-        f"{each.name}_g": torch.tensor([getattr(point, each.name) for point in points], dtype=each.dtype)
-        for each in HYPERPARAMETERS
-    }
-    return Hyperparameters(learning_rate_mg=torch.tensor([rates], dtype=torch.float64), **others)
 
 
 def run_limits_of(training: TrainingConfig) -> RunLimits:

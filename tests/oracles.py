@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
 
 NIST = Path(__file__).parent / "data" / "nist"
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -66,20 +66,14 @@ def flat(model: nn.Linear) -> Tensor:
 
 
 def grid(learning_rates: Sequence[float], **columns: Any) -> Hyperparameters:
-    """Return a grid of one dataset; a hyperparameter that is not given has its neutral value."""
-    g = len(learning_rates)
-
-    def column(name: str, neutral: float) -> Tensor:
-        return torch.as_tensor(columns.get(name, neutral), dtype=torch.float64).expand(g).clone()
-
-    return Hyperparameters(
-        learning_rate_mg=torch.tensor([list(learning_rates)], dtype=torch.float64),
-        momentum_g=column("momentum", 0.0),
-        nesterov_g=column("nesterov", 0.0).bool(),
-        weight_decay_g=column("weight_decay", 0.0),
-        huber_delta_g=column("huber_delta", 1.0),
-        quantile_g=column("quantile", 0.5),
-    )
+    """Return a grid of one dataset; a hyperparameter that is not given has its default."""
+    others = {
+        f"{each.name}_g": torch.as_tensor(columns.get(each.name, each.default), dtype=each.dtype)
+        .expand(len(learning_rates))
+        .clone()
+        for each in HYPERPARAMETERS
+    }
+    return Hyperparameters(learning_rate_mg=torch.tensor([list(learning_rates)], dtype=torch.float64), **others)
 
 
 def article(*features: str) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from handler.stack import Stack
 from jobs.champions.challenger import Challenger
 from jobs.champions.commit import commit_better
-from jobs.champions.comparison import against, loss_text
+from jobs.champions.comparison import against
 from jobs.champions.selection import Comparison
+from jobs.engines.losses import loss_text
 from model_store.ledger.champion_columns import CHECKPOINT_EXT
 from model_store.ledger.champion_table import rows_to_table
 from model_store.ledger.checkpoints import write_checkpoint, write_statistics
@@ -126,7 +127,7 @@ def _row(challenger: Challenger, blobs: Sequence[bytes], run_id: str, trained_at
         "status": result.status(0, point),
         "epoch": int(result.epoch_mg[0, point]),
         "hyperparameters": json.dumps(hyper, sort_keys=True),
-        "loss": loss_text(trained.settings.loss, hyper["huber_delta"], hyper["quantile"]),
+        "loss": loss_text(trained.settings.loss, hyper),
         "metric": challenger.policy.metric,
         "mode": challenger.policy.mode,
         "score": challenger.score,

@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from jobs.champions.selection import Basis, Comparison, compare
-from jobs.engines.minibatch.losses import Loss
 from jobs.engines.moments import mse
-from jobs.engines.settings import LossName
 from jobs.sources.dataset import Dataset
 from jobs.sources.validation_split import TRAINS
 from model_store.ledger.ledger import Ledger
@@ -28,11 +26,6 @@ if TYPE_CHECKING:
 
 OF_THE_LOSS = ("train_loss", "val_loss")
 SQUARED = ("train_mse", "val_mse", "r2")
-
-
-def loss_text(loss: LossName, huber_delta: float, quantile: float) -> str:
-    """Return what the champion table says of a loss: its name, with its parameter where it has one."""
-    return {"huber": f"huber({huber_delta!r})", "quantile": f"quantile({quantile!r})"}.get(loss, loss)
 
 
 def recorded_loss(champion: Mapping[str, Any]) -> str | None:
@@ -109,8 +102,7 @@ def _loss(challenger: Challenger, weight_p: Tensor) -> float:
     residual_n = x_nd @ weight_p[:d] - y_n
     if trained.card.bias:
         residual_n += weight_p[d]
-    hyper = trained.hyperparameters
-    loss = Loss(trained.settings.loss, hyper.huber_delta_g[[point]], hyper.quantile_g[[point]])
+    loss = trained.settings.new_loss(trained.hyperparameters.take(torch.tensor([point])))
     return loss.total(residual_n[:, None]).item() / len(y_n)
 
 

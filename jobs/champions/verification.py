@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from jobs.champions.challenger import Challenger
+from jobs.engines.hyperparameters import reads
+from jobs.engines.losses import LOSSES
 from jobs.engines.minibatch.batches import shuffled
 from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.moments import scaling_of
+from jobs.engines.optimizers import OPTIMIZERS
 from jobs.engines.settings import TrainingSettings
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
@@ -56,8 +59,10 @@ def plain_loop(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = nn.Linear(x_nd.shape[1], 1, bias=settings.bias)
-    loss_function = _loss(settings.loss, point)
-    optimizer = _optimizer(model, settings, point)
+    loss, optimizer_class = LOSSES[settings.loss], OPTIMIZERS[settings.optimizer]
+    loss_function = loss.torch_loss(**{name: point[name] for name in reads(loss)})
+    values = {name: point[name] if name in point else getattr(settings, name) for name in reads(optimizer_class)}
+    optimizer = optimizer_class.torch_optimizer(model.parameters(), point["learning_rate"], **values)
     y_n1 = y_n[:, None]
     for epoch in range(1, epochs + 1):
         for group in optimizer.param_groups:
@@ -75,31 +80,3 @@ def _batches(num_rows: int, settings: TrainingSettings, epoch: int) -> list[Tens
     if size is None or size >= num_rows:
         return [torch.arange(num_rows)]
     return list(torch.split(shuffled(num_rows, size, settings.seed, epoch)[0], size))
-
-
-def _loss(name: str, point: dict[str, float | bool]) -> nn.Module:
-    if name == "huber":
-        return nn.HuberLoss(delta=point["huber_delta"])
-    if name == "mae":
-        return nn.L1Loss()
-    return nn.MSELoss() if name == "mse" else _PinballLoss(point["quantile"])
-
-
-class _PinballLoss(nn.Module):
-    def __init__(self, quantile: float) -> None:
-        super().__init__()
-        self.quantile = quantile
-
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        above = target - prediction
-        return torch.maximum(self.quantile * above, (self.quantile - 1) * above).mean()
-
-
-def _optimizer(model: nn.Module, settings: TrainingSettings, point: dict[str, float | bool]) -> torch.optim.Optimizer:
-    rate, decay = float(point["learning_rate"]), float(point["weight_decay"])
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), rate, settings.betas, settings.eps, decay)
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), rate, settings.betas, settings.eps, decay)
-    momentum, nesterov = float(point["momentum"]), bool(point["nesterov"])
-    return torch.optim.SGD(model.parameters(), rate, momentum=momentum, weight_decay=decay, nesterov=nesterov)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.cli.output import number
+from jobs.engines.hyperparameters import HYPERPARAMETERS
 from jobs.groups.outcome import GroupsOutcome
 from jobs.groups.plan import GroupsPlan
 from jobs.plan import Plan
@@ -84,7 +85,7 @@ def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def _grid(name: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> Table:
-    others = [key for key in trials[0] if key in ("momentum", "nesterov", "weight_decay", "huber_delta", "quantile")]
+    others = [each.name for each in HYPERPARAMETERS if any(each.name in trial for trial in trials)]
     has_validation = any(trial["val_mse"] is not None for trial in trials)
     table = Table(title=name, title_justify="left")
     for heading in (

@@ -7,7 +7,7 @@ jobs/recipe.py.
 """
 
 from jobs.config.datasets import DatasetConfig, FeatureConfig, ValidationConfig
-from jobs.config.grid import GridConfig, GridPoint, grid_points
+from jobs.config.grid import GridConfig, grid_points
 from jobs.config.job import JobConfig, Metric, SelectConfig, StoreConfig, json_schema
 from jobs.config.reading import load_config
 from jobs.config.training import EarlyStoppingConfig, ScheduleConfig, TrainingConfig
@@ -17,7 +17,6 @@ __all__ = [
     "EarlyStoppingConfig",
     "FeatureConfig",
     "GridConfig",
-    "GridPoint",
     "JobConfig",
     "Metric",
     "ScheduleConfig",

@@ -1,32 +1,22 @@
-"""The `grid` of a configuration, and its points: every combination of the hyperparameters that it lists."""
+"""The `grid` of a configuration, and its points: every combination of the hyperparameters that it lists.
+
+Shapes: g grid points.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+import torch
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 
 from jobs.config.training import TrainingConfig
-from jobs.config.values import SECTION, WHOLE, BelowOne, Flag, Fraction, NotNegative, Positive, items, refused
+from jobs.config.values import SECTION, WHOLE, Positive, items, refused
+from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
 
-
-@dataclass(frozen=True, order=True)
-class GridPoint:
-    """One combination of hyperparameters. Points are ordered by learning rate, then by the others as they stand here.
-
-    `learning_rate` is None where the grid says `auto`: planning puts in the rates that it derives from the data.
-    """
-
-    learning_rate: float | None
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    nesterov: bool = False
-    huber_delta: float = 1.0
-    quantile: float = 0.5
+T = TypeVar("T", bound=BaseModel)
 
 
 class LogRange(BaseModel):
@@ -69,6 +59,18 @@ LearningRates = Annotated[
 ]
 
 
+def _with_lists(model: type[T]) -> type[T]:
+    """Add a field for each hyperparameter: what `training` takes, or a list of that."""
+    lists: dict[str, Any] = {}
+    for each in HYPERPARAMETERS:
+        value = TrainingConfig.model_fields[each.name].rebuild_annotation()
+        as_items = BeforeValidator(items, json_schema_input_type=value | list[value])  # type: ignore[valid-type]
+        listed = Annotated[tuple[value, ...], Field(min_length=1), as_items]  # type: ignore[valid-type]
+        lists[each.name] = (listed | None, Field(None, description=f"Values of `training.{each.name}` to try."))
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, __module__=__name__, **lists)
+
+
+@_with_lists
 class GridConfig(BaseModel):
     """The hyperparameters that are tried: every combination of what is listed here is a grid point."""
 
@@ -76,61 +78,17 @@ class GridConfig(BaseModel):
 
     learning_rate: LearningRates
     """A list, `{log: [low, high, number]}`, or `auto`: rates around the stability limit of the data."""
-    momentum: (
-        Annotated[
-            tuple[BelowOne, ...],
-            Field(min_length=1),
-            BeforeValidator(items, json_schema_input_type=BelowOne | list[BelowOne]),
-        ]
-        | None
-    ) = None
-    """Values of `training.momentum` to try."""
-    weight_decay: (
-        Annotated[
-            tuple[NotNegative, ...],
-            Field(min_length=1),
-            BeforeValidator(items, json_schema_input_type=NotNegative | list[NotNegative]),
-        ]
-        | None
-    ) = None
-    """Values of `training.weight_decay` to try."""
-    nesterov: (
-        Annotated[
-            tuple[Flag, ...], Field(min_length=1), BeforeValidator(items, json_schema_input_type=Flag | list[Flag])
-        ]
-        | None
-    ) = None
-    """Values of `training.nesterov` to try."""
-    huber_delta: (
-        Annotated[
-            tuple[Positive, ...],
-            Field(min_length=1),
-            BeforeValidator(items, json_schema_input_type=Positive | list[Positive]),
-        ]
-        | None
-    ) = None
-    """Values of `training.huber_delta` to try."""
-    quantile: (
-        Annotated[
-            tuple[Fraction, ...],
-            Field(min_length=1),
-            BeforeValidator(items, json_schema_input_type=Fraction | list[Fraction]),
-        ]
-        | None
-    ) = None
-    """Values of `training.quantile` to try."""
 
     @property
-    def rates(self) -> tuple[float | None, ...]:
-        """The learning rates as they were written; (None,) for `auto`."""
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates as they were written; NaN for `auto`: the data have yet to give them."""
         if isinstance(self.learning_rate, LogRange):
             return self.learning_rate.rates()
-        return (None,) if self.learning_rate == "auto" else self.learning_rate
+        return (math.nan,) if self.learning_rate == "auto" else self.learning_rate
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> GridConfig:
-        for key in ("learning_rate", "momentum", "weight_decay", "nesterov", "huber_delta", "quantile"):
-            values = getattr(self, key)
+        for key, values in self:
             if not isinstance(values, tuple):
                 continue
             for at, value in enumerate(values):
@@ -139,18 +97,15 @@ class GridConfig(BaseModel):
         return self
 
 
-def grid_points(grid: GridConfig, training: TrainingConfig) -> tuple[GridPoint, ...]:
-    """Return every combination of what the grid lists, sorted; what it does not list is as `training` says."""
+def grid_points(grid: GridConfig, training: TrainingConfig) -> Hyperparameters:
+    """Return every combination of what the grid lists, for one dataset; what it does not list is as `training` says.
 
-    def values(listed: Sequence[Any] | None, otherwise: Any) -> Sequence[Any]:
-        return listed if listed is not None else (otherwise,)
-
-    combinations = itertools.product(
-        grid.rates,
-        values(grid.momentum, training.momentum),
-        values(grid.weight_decay, training.weight_decay),
-        values(grid.nesterov, training.nesterov),
-        values(grid.huber_delta, training.huber_delta),
-        values(grid.quantile, training.quantile),
-    )
-    return tuple(sorted(itertools.starmap(GridPoint, combinations)))
+    They are sorted by learning rate, then by the others in the order of `HYPERPARAMETERS`.
+    """
+    listed = (getattr(grid, each.name) or (getattr(training, each.name),) for each in HYPERPARAMETERS)
+    rate_g, *columns = zip(*itertools.product(sorted(grid.rates), *map(sorted, listed)), strict=True)
+    others = {
+        f"{each.name}_g": torch.tensor(column, dtype=each.dtype)
+        for each, column in zip(HYPERPARAMETERS, columns, strict=True)
+    }
+    return Hyperparameters(learning_rate_mg=torch.tensor([rate_g], dtype=torch.float64), **others)

@@ -11,6 +11,7 @@ from jobs.config.datasets import DatasetConfig
 from jobs.config.grid import GridConfig, grid_points
 from jobs.config.training import TrainingConfig
 from jobs.config.values import SECTION, TEXT, Location, NotNegative, refused
+from jobs.engines.hyperparameters import HYPERPARAMETERS
 
 Metric = Literal["train_mse", "val_mse", "train_loss", "val_loss", "r2"]
 
@@ -98,24 +99,14 @@ class JobConfig(BaseModel):
 
     def _check_grid(self) -> None:
         """Refuse hyperparameters that are set twice, or that the optimizer or the loss does not have."""
-        training = self.training
-        for key, owner, has in (
-            ("momentum", "optimizer: sgd", training.optimizer == "sgd"),
-            ("nesterov", "optimizer: sgd", training.optimizer == "sgd"),
-            ("weight_decay", "", True),
-            ("huber_delta", "loss: huber", training.loss == "huber"),
-            ("quantile", "loss: quantile", training.loss == "quantile"),
-        ):
-            if getattr(self.grid, key) is None:
-                continue
-            if not has:
-                raise refused(f"has a meaning with '{owner}' only: remove it, or set that", key=f"grid.{key}")
-            if key in training.model_fields_set:
-                raise refused("is listed by 'grid' too: remove one of them", key=f"training.{key}")
-        for point in grid_points(self.grid, training):
-            if point.nesterov and not point.momentum:
-                section = "training" if self.grid.nesterov is None else "grid"
-                raise refused("needs a momentum above 0 at every grid point: set one", key=f"{section}.nesterov")
+        for name in (each.name for each in HYPERPARAMETERS if getattr(self.grid, each.name) is not None):
+            self.training.require_meaning(name, key=f"grid.{name}")
+            if name in self.training.model_fields_set:
+                raise refused("is listed by 'grid' too: remove one of them", key=f"training.{name}")
+        points = grid_points(self.grid, self.training)
+        if bool((points.nesterov_g & (points.momentum_g == 0)).any()):
+            section = "training" if "nesterov" in self.training.model_fields_set else "grid"
+            raise refused("needs a momentum above 0 at every grid point: set one", key=f"{section}.nesterov")
 
 
 def json_schema() -> dict[str, Any]:

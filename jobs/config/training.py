@@ -20,6 +20,8 @@ from jobs.config.values import (
     nothing_for_none,
     refused,
 )
+from jobs.engines.optimizers import OPTIMIZERS
+from jobs.engines.settings import LossName, OptimizerName, owners_lacking
 
 
 class StepConfig(BaseModel):
@@ -104,7 +106,7 @@ class TrainingConfig(BaseModel):
         int | Literal["full"], BeforeValidator(_batch_size, json_schema_input_type=Count | Literal["full"])
     ] = "full"
     """Rows to a step: `full` for all of them."""
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: OptimizerName = "sgd"
     """The optimiser, as in torch.optim."""
     momentum: BelowOne = 0.0
     """Of sgd."""
@@ -116,7 +118,7 @@ class TrainingConfig(BaseModel):
     """Of adam and adamw."""
     eps: Positive = 1e-8
     """Of adam and adamw."""
-    loss: Literal["mse", "huber", "mae", "quantile"] = "mse"
+    loss: LossName = "mse"
     """What is minimised."""
     huber_delta: Positive = 1.0
     """The residual from which the huber loss is linear, in units of the target."""
@@ -170,20 +172,31 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> TrainingConfig:
-        given = self.model_fields_set
-        for key, owner, has in (
-            ("momentum", "optimizer: sgd", self.optimizer == "sgd"),
-            ("nesterov", "optimizer: sgd", self.optimizer == "sgd"),
-            ("betas", "optimizer: adam", self.optimizer != "sgd"),
-            ("eps", "optimizer: adam", self.optimizer != "sgd"),
-            ("huber_delta", "loss: huber", self.loss == "huber"),
-            ("quantile", "loss: quantile", self.loss == "quantile"),
-        ):
-            if key in given and not has:
-                raise refused(f"has a meaning with '{owner}' only: remove it, or set that", key=key)
+        for name in type(self).model_fields:
+            if name in self.model_fields_set:
+                self.require_meaning(name, key=name)
         self._refuse_parts_of_gpus()
         self._refuse_closed_form()
         return self
+
+    def require_meaning(self, name: str, *, key: str) -> None:
+        """Refuse a hyperparameter or a setting that neither the optimizer nor the loss reads, given at `key`."""
+        owners = owners_lacking(name, self.optimizer, self.loss)
+        if owners:
+            raise refused(f"has a meaning with {' or '.join(owners)} only: remove it, or set that", key=key)
+
+    def closed_form_obstacle(self) -> tuple[str, str] | None:
+        """Return the key of what has no closed form, and what it is; None for full-batch gradient descent on mse."""
+        for key, words, possible in (
+            ("optimizer", f"optimizer {self.optimizer}", OPTIMIZERS[self.optimizer].has_closed_form),
+            ("loss", f"loss {self.loss}", self.loss == "mse"),
+            ("batch_size", f"batch size {self.batch_size}", self.batch_size == "full"),
+            ("schedule", "a learning-rate schedule", self.schedule.constant),
+            ("early_stopping", "early stopping", self.early_stopping is None),
+        ):
+            if not possible:
+                return key, words
+        return None
 
     def _refuse_parts_of_gpus(self) -> None:
         """Refuse what neither Ray nor NCCL gives: a share of a GPU beside a whole one, or one GPU for two ranks."""
@@ -197,18 +210,10 @@ class TrainingConfig(BaseModel):
 
     def _refuse_closed_form(self) -> None:
         """Refuse `engine: closed_form` for what is not full-batch gradient descent on the squared error."""
-        if self.engine != "closed_form":
-            return
-        for key, possible in (
-            ("optimizer", self.optimizer == "sgd"),
-            ("loss", self.loss == "mse"),
-            ("batch_size", self.batch_size == "full"),
-            ("early_stopping", self.early_stopping is None),
-            ("schedule", self.schedule.constant),
-        ):
-            if not possible:
-                raise refused(
-                    "has no closed form, which is of full-batch sgd on mse at a constant learning rate: "
-                    "set 'engine: auto', or remove it",
-                    key=key,
-                )
+        obstacle = self.closed_form_obstacle()
+        if self.engine == "closed_form" and obstacle is not None:
+            raise refused(
+                "has no closed form, which is of full-batch sgd on mse at a constant learning rate: "
+                "set 'engine: auto', or remove it",
+                key=obstacle[0],
+            )

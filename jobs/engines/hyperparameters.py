@@ -8,34 +8,27 @@ Shapes: m datasets · g grid points · r learning rates.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from jobs.engines.settings import TrainingSettings
+
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One hyperparameter: `default` where a configuration is silent, and at `neutral` it changes nothing.
-
-    `owner` is the setting that gives it a meaning ("optimizer", "loss", or "" for always), and `owners` are the values
-    of that setting that do.
-    """
+    """One hyperparameter: `default` where a configuration is silent, and at `neutral` it changes nothing."""
 
     name: str
     default: float | bool
     neutral: float | bool | None = None
-    owner: str = ""
-    owners: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> torch.dtype:
         return torch.bool if isinstance(self.default, bool) else torch.float64
-
-    def applies(self, settings: Any) -> bool:
-        """Return whether it has a meaning under settings with the attributes `optimizer` and `loss`."""
-        return not self.owner or getattr(settings, self.owner) in self.owners
 
 
 @dataclass(frozen=True)
@@ -47,11 +40,11 @@ class Hyperparameters:
     """
 
     learning_rate_mg: Tensor
-    momentum_g: Tensor = field(metadata={"default": 0.0, "neutral": 0.0, "owner": "optimizer", "owners": ("sgd",)})
-    nesterov_g: Tensor = field(metadata={"default": False, "neutral": False, "owner": "optimizer", "owners": ("sgd",)})
+    momentum_g: Tensor = field(metadata={"default": 0.0, "neutral": 0.0})
     weight_decay_g: Tensor = field(metadata={"default": 0.0, "neutral": 0.0})
-    huber_delta_g: Tensor = field(metadata={"default": 1.0, "owner": "loss", "owners": ("huber",)})
-    quantile_g: Tensor = field(metadata={"default": 0.5, "owner": "loss", "owners": ("quantile",)})
+    nesterov_g: Tensor = field(metadata={"default": False, "neutral": False})
+    huber_delta_g: Tensor = field(metadata={"default": 1.0})
+    quantile_g: Tensor = field(metadata={"default": 0.5})
 
     @property
     def num_points(self) -> int:
@@ -100,11 +93,19 @@ HYPERPARAMETERS = tuple(
 )
 
 
-def shown(values: Mapping[str, float | bool], settings: Any) -> dict[str, float | bool]:
+def arguments(kind: Any) -> list[str]:
+    """Return the names of the fields that an optimizer or a loss is made of: those without a default."""
+    return [each.name for each in fields(kind) if each.default is MISSING]
+
+
+def reads(kind: Any) -> list[str]:
+    """Return the hyperparameters and the settings that an optimizer or a loss reads, by name."""
+    return [name.removesuffix("_g") for name in arguments(kind)]
+
+
+def shown(values: Mapping[str, float | bool], settings: TrainingSettings) -> dict[str, float | bool]:
     """Return what a document shows of a trial's hyperparameters: those that apply, and are not neutral."""
-    by_name = {each.name: each for each in HYPERPARAMETERS}
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in by_name or (by_name[name].applies(settings) and by_name[name].neutral != value)
+    hidden = {
+        each.name for each in HYPERPARAMETERS if not settings.reads(each.name) or each.neutral == values[each.name]
     }
+    return {name: value for name, value in values.items() if name not in hidden}

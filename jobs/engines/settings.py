@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-OptimizerName = Literal["sgd", "adam", "adamw"]
-LossName = Literal["mse", "huber", "mae", "quantile"]
+from jobs.engines.hyperparameters import Hyperparameters, arguments, reads
+from jobs.engines.losses import LOSSES, Loss
+from jobs.engines.optimizers import OPTIMIZERS, RowwiseOptimizer
+
+if TYPE_CHECKING:
+    OptimizerName: TypeAlias = str
+    LossName: TypeAlias = str
+else:  # what pydantic checks, and what the JSON Schema shows
+    OptimizerName, LossName = Literal[tuple(OPTIMIZERS)], Literal[tuple(LOSSES)]
+
+T = TypeVar("T")
+REGISTRIES: Mapping[str, Mapping[str, type[Any]]] = {"optimizer": OPTIMIZERS, "loss": LOSSES}
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,11 @@ class TrainingSettings:
     early_stopping: EarlyStopping | None = None
     dtype: Literal["float32", "float64"] = "float32"
 
+    def __post_init__(self) -> None:
+        for key, registry in REGISTRIES.items():
+            if (name := getattr(self, key)) not in registry:
+                raise ValueError(f"{key} {name!r} is unknown: write one of {', '.join(registry)}")
+
     @property
     def torch_dtype(self) -> torch.dtype:
         """The precision in which the minibatch engine trains."""
@@ -63,7 +79,34 @@ class TrainingSettings:
         """Return whether this is full-batch gradient descent on squared error, of which the closed form is known."""
         full = self.batch_size is None or self.batch_size >= num_rows
         constant = self.schedule.kind == "constant"
-        return full and constant and self.optimizer == "sgd" and self.loss == "mse"
+        return full and constant and OPTIMIZERS[self.optimizer].has_closed_form and self.loss == "mse"
+
+    def reads(self, name: str) -> bool:
+        """Return whether a hyperparameter or a setting has a meaning under this optimizer and this loss."""
+        return not owners_lacking(name, self.optimizer, self.loss)
+
+    def relevant(self) -> dict[str, Any]:
+        """Return all that a result depends on: not what another optimizer reads."""
+        return {name: value for name, value in asdict(self).items() if self.reads(name)}
+
+    def new_optimizer(self, hyperparameters: Hyperparameters) -> RowwiseOptimizer:
+        """Return the optimizer before its first step, with each grid point's own hyperparameters."""
+        return self._made(OPTIMIZERS[self.optimizer], hyperparameters)
+
+    def new_loss(self, hyperparameters: Hyperparameters) -> Loss:
+        """Return the loss with each grid point's own parameter."""
+        return self._made(LOSSES[self.loss], hyperparameters)
+
+    def _made(self, kind: Callable[..., T], hyperparameters: Hyperparameters) -> T:
+        columns = hyperparameters.columns()
+        return kind(**{name: columns[name] if name in columns else getattr(self, name) for name in arguments(kind)})
+
+
+def owners_lacking(name: str, optimizer: str, loss: str) -> list[str]:
+    """Return what gives a hyperparameter or setting a meaning, as YAML; nothing if this optimizer or loss does."""
+    chosen = {"optimizer": optimizer, "loss": loss}
+    owners = [(key, each) for key, known in REGISTRIES.items() for each, kind in known.items() if name in reads(kind)]
+    return [] if any(chosen[key] == each for key, each in owners) else [f"'{key}: {each}'" for key, each in owners]
 
 
 def evaluated_epochs(epochs: int, num_evaluations: int) -> Tensor:

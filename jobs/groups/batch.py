@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from jobs.champions.comparison import OF_THE_LOSS, loss_text, recorded_loss
+from jobs.champions.comparison import OF_THE_LOSS, recorded_loss
 from jobs.champions.selection import Basis, Comparison, compare
+from jobs.engines.losses import loss_text
 from jobs.engines.moments import mse
 from jobs.engines.settings import LossName
 from jobs.groups.training import TrainedGroups
@@ -174,10 +175,7 @@ class GroupBatch:
     def _losses(self) -> list[str]:
         """Return each group's loss, as the champion table has it."""
         hyper = self.groups.hyperparameters
-        of_point_g = [
-            loss_text(self.loss, delta, quantile)
-            for delta, quantile in zip(hyper.huber_delta_g.tolist(), hyper.quantile_g.tolist(), strict=True)
-        ]
+        of_point_g = [loss_text(self.loss, hyper.values(0, point)) for point in range(hyper.num_points)]
         return [of_point_g[point] for point in self.groups.point_m.tolist()]
 
     def rows(self, promoted_m: NDArray[np.bool_]) -> pa.Table:

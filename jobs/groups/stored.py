@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -77,7 +77,7 @@ def source_key(source: str, recipe: Recipe, policy: Policy, stamps: Sequence[Sta
     hyper = {field.name: getattr(recipe.hyperparameters, field.name).tolist() for field in fields(Hyperparameters)}
     what = [
         [FORMAT, ENGINE_VERSIONS[recipe.engine], recipe.engine, source],
-        [asdict(recipe.settings), hyper, recipe.automatic_rates, recipe.inference_statistics],
+        [recipe.settings.relevant(), hyper, recipe.automatic_rates, recipe.inference_statistics],
         [policy.metric, policy.mode, [list(stamp) for stamp in stamps]],
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

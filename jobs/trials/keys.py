@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from dataclasses import asdict
 from functools import lru_cache
+
+import torch
 
 from handler.model_card import ModelCard
 from jobs.engines.closed_form.certificate import NUM_AUTOMATIC_RATES
-from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import EngineName
 from jobs.recipe import Recipe
@@ -23,7 +24,9 @@ from jobs.recipe import Recipe
 KEY_BYTES = 32
 # Raised whenever an engine gives other numbers for the same input: what was stored is then not used any more.
 ENGINE_VERSIONS: dict[EngineName, int] = {"closed_form": 1, "minibatch": 3}
-POINT = struct.Struct("<5d?i")
+# Of a trial: its learning rate, its other hyperparameters, flags last, and its place among automatic rates.
+POINT = sorted(HYPERPARAMETERS, key=lambda each: each.dtype == torch.bool)
+FORMAT = struct.Struct(f"<d{''.join('?' if each.dtype == torch.bool else 'd' for each in POINT)}i")
 
 
 def dataset_key(fingerprint: str, card: ModelCard, recipe: Recipe) -> bytes:
@@ -50,7 +53,7 @@ def block_name(keys: set[bytes]) -> str:
 
 @lru_cache(maxsize=64)
 def _settings(settings: TrainingSettings) -> str:
-    return json.dumps(asdict(settings), sort_keys=True)
+    return json.dumps(settings.relevant(), sort_keys=True)
 
 
 def _points(recipe: Recipe) -> tuple[bytes, ...]:
@@ -62,6 +65,5 @@ def _points(recipe: Recipe) -> tuple[bytes, ...]:
 
 
 def _point(hyper: Hyperparameters, g: int, learning_rate: float, place: int) -> bytes:
-    others = (hyper.momentum_g, hyper.weight_decay_g, hyper.huber_delta_g, hyper.quantile_g)
-    values = (column[g].item() for column in others)
-    return POINT.pack(learning_rate, *values, bool(hyper.nesterov_g[g]), place)
+    others = hyper.others()
+    return FORMAT.pack(learning_rate, *(others[each.name][g].item() for each in POINT), place)

@@ -21,6 +21,7 @@ from jobs.engines.closed_form.spectrum import spectrum
 from jobs.engines.curves import converged_by_gap
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments, scaling_of
+from jobs.engines.optimizers import OPTIMIZERS
 from jobs.engines.settings import TrainingSettings
 
 MAX_EPOCHS = 10**9
@@ -111,10 +112,10 @@ def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = 
     """Return learning rates around the stability limit of each dataset, rising, (m, number) float64.
 
     They are log-spaced from a thousandth of the limit 2/λmax to 0.95 of it. For full-batch gradient descent the
-    nearest to the analytically best rate, 2/(λmax + λmin), is that rate itself. Adam's steps do not scale with the
-    gradient: its rates are log-spaced from 0.0001 to 1.
+    nearest to the analytically best rate, 2/(λmax + λmin), is that rate itself. The steps of the other
+    optimizers do not scale with the gradient: their rates are log-spaced from 0.0001 to 1.
     """
-    if settings.optimizer != "sgd":
+    if not OPTIMIZERS[settings.optimizer].has_closed_form:
         return torch.logspace(-4, 0, number, dtype=torch.float64).expand(moments.num_datasets, -1)
     trained = scaling_of(moments, settings.bias).apply(moments) if settings.normalize else moments
     basis = spectrum(trained, settings.bias)

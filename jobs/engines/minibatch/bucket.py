@@ -11,19 +11,19 @@ epochs · p weights (the bias last) · q = p + 1 columns of z.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.minibatch.losses import Loss
+from jobs.engines.losses import Loss
 from jobs.engines.minibatch.ragged import Batches
-from jobs.engines.minibatch.rowwise_optimizers import RowwiseOptimizer, rowwise_optimizer
 from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.minibatch.tracking import Tracker
 from jobs.engines.moments import Moments, mse
+from jobs.engines.optimizers import RowwiseOptimizer
 from jobs.engines.settings import TrainingSettings, evaluated_epochs, initial_weights
 
 
@@ -79,24 +79,13 @@ def start(num_weights: int, hyperparameters: Hyperparameters, settings: Training
     weight_p = initial_weights(num_weights - settings.bias, settings.bias, settings.seed).to(settings.torch_dtype)
     weight_q = torch.cat([weight_p, weight_p.new_full((1,), -1.0)])
     # Optimisers broadcast what belongs to a grid point; laid out in full, they run through it without a stride.
-    wide = Hyperparameters(
-        learning_rate_mg=hyper.learning_rate_mg,
-        momentum_g=_wide(hyper.momentum_g, num_weights),
-        nesterov_g=_wide(hyper.nesterov_g, num_weights),
-        weight_decay_g=_wide(hyper.weight_decay_g, num_weights),
-        huber_delta_g=hyper.huber_delta_g,
-        quantile_g=hyper.quantile_g,
-    )
+    wide_g = {f"{name}_g": value_g.expand(num_weights, -1).contiguous() for name, value_g in hyper.others().items()}
     return BucketStack(
         weight_mqg=weight_q[:, None].expand(len(rate_mg), -1, rate_mg.shape[1]).contiguous(),
-        optimizer=rowwise_optimizer(settings, wide),
-        loss=Loss(settings.loss, hyper.huber_delta_g, hyper.quantile_g),
+        optimizer=settings.new_optimizer(replace(hyper, **wide_g)),
+        loss=settings.new_loss(hyper),
         learning_rate_mpg=hyper.learning_rate_mg[:, None].expand(-1, num_weights, -1).contiguous(),
     )
-
-
-def _wide(value_g: Tensor, num_weights: int) -> Tensor:
-    return value_g.expand(num_weights, -1).contiguous()
 
 
 def fit(

@@ -12,8 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from jobs.engines.minibatch.rowwise_optimizers import RowwiseOptimizer
 from jobs.engines.minibatch.tracking import Tracker
+from jobs.engines.optimizers import RowwiseOptimizer
 
 State = dict[str, Tensor]
 

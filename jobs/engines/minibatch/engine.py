@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 
 from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.losses import Loss, SquaredError
 from jobs.engines.minibatch.batches import EpochPlan, Samples, plan_epoch
 from jobs.engines.minibatch.checkpointing import Checkpoint, restore, state_of
 from jobs.engines.minibatch.evaluation import Evaluator
 from jobs.engines.minibatch.hessians import HessianLoader, Summed, hessians_pay
 from jobs.engines.minibatch.loading import PIECE_ROWS, Fetching, Loaded, Loader, default_piece_rows, worth_keeping
-from jobs.engines.minibatch.losses import Loss
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
-from jobs.engines.minibatch.rowwise_optimizers import RowwiseOptimizer, rowwise_optimizer
 from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.minibatch.tracking import Tracker
+from jobs.engines.optimizers import RowwiseOptimizer
 from jobs.engines.settings import TrainingSettings, evaluated_epochs, initial_weights
 from jobs.engines.threads import num_threads
 
@@ -57,7 +57,7 @@ class Stack:
         self.reduce = self.ranks.reducer(self.weight_qw)
         self.gradient_qw = torch.empty_like(self.weight_qw)
         self.residual_cw = self.weight_qw.new_zeros(self.piece_rows, self.weight_qw.shape[1])
-        self.slope_cw = self.residual_cw if self.loss.name == "mse" else torch.zeros_like(self.residual_cw)
+        self.slope_cw = self.residual_cw if isinstance(self.loss, SquaredError) else torch.zeros_like(self.residual_cw)
         self._views = self.residual_cw, self.slope_cw
 
     @property
@@ -209,8 +209,8 @@ def start(
     return Stack(
         live_g=torch.arange(g),
         weight_qw=padded(weight_q[:, None].repeat(1, g)),
-        optimizer=rowwise_optimizer(settings, hyperparameters),
-        loss=Loss(settings.loss, hyperparameters.huber_delta_g, hyperparameters.quantile_g),
+        optimizer=settings.new_optimizer(hyperparameters),
+        loss=settings.new_loss(hyperparameters),
         learning_rate_g=hyperparameters.learning_rate_mg[0],
         ranks=ranks,
         piece_rows=piece_rows,

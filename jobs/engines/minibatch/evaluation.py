@@ -11,9 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from jobs.engines.losses import Loss
 from jobs.engines.minibatch.batches import EpochPlan, Samples
 from jobs.engines.minibatch.loading import Loader
-from jobs.engines.minibatch.losses import Loss
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.moments import Moments, mse
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.losses import Loss
 from jobs.engines.minibatch.engine import ONE_THREAD_FLOPS, Stack, add_gradient, start
 from jobs.engines.minibatch.evaluation import Evaluator
 from jobs.engines.minibatch.loading import PIECE_ROWS, Loaded, Piece
-from jobs.engines.minibatch.losses import Loss
 from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.minibatch.tracking import Tracker
 from jobs.engines.moments import Scaling

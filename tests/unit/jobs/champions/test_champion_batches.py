@@ -14,8 +14,9 @@ import torch
 
 from jobs.champions.batch import offer
 from jobs.champions.challenger import Challenger, challenger_of
-from jobs.champions.comparison import loss_text, recorded_loss
+from jobs.champions.comparison import recorded_loss
 from jobs.champions.selection import Comparison
+from jobs.engines.losses import loss_text
 from jobs.recipe import Policy
 from jobs.sources.dataset import Dataset
 from jobs.training.datasets import TrainedDataset
@@ -225,4 +226,4 @@ def test_offer_of_another_loss_without_its_rows_is_not_compared(ledger: Ledger) 
 def test_recorded_loss_of_a_row_from_before_the_column_is_that_of_its_engine() -> None:
     assert recorded_loss({"loss": None, "engine": "closed_form"}) == "mse"
     assert recorded_loss({"loss": None, "engine": "minibatch"}) is None
-    assert recorded_loss({"loss": loss_text("quantile", 1.0, 0.9), "engine": "minibatch"}) == "quantile(0.9)"
+    assert recorded_loss({"loss": loss_text("quantile", {"quantile": 0.9}), "engine": "minibatch"}) == "quantile(0.9)"

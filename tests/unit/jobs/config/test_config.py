@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jobs.config import GridConfig, GridPoint, JobConfig, TrainingConfig, grid_points, json_schema, load_config
+from jobs.config import GridConfig, JobConfig, TrainingConfig, grid_points, json_schema, load_config
+from jobs.engines.hyperparameters import HYPERPARAMETERS
 
 EXAMPLES = sorted((Path(__file__).parents[4] / "examples").glob("*.yaml"))
 
@@ -27,9 +29,9 @@ def job(**sections: Any) -> JobConfig:
     )
 
 
-def rates(learning_rate: Any) -> list[float | None]:
+def rates(learning_rate: Any) -> list[float]:
     grid = GridConfig.model_validate({"learning_rate": learning_rate})
-    return [point.learning_rate for point in grid_points(grid, TrainingConfig())]
+    return list(grid_points(grid, TrainingConfig()).learning_rate_mg[0].tolist())
 
 
 def written(folder: Path, text: str) -> JobConfig:
@@ -69,9 +71,9 @@ def test_config_schema_refuses_what_the_reader_refuses(wrong: dict[str, Any]) ->
 
 def test_config_of_the_article_has_eight_rates_and_one_beyond_the_limit() -> None:
     config = load_config(next(path for path in EXAMPLES if path.name == "plants.yaml"))
-    points = grid_points(config.grid, config.training)
-    assert len(points) >= 8
-    assert sum((point.learning_rate or 0) > 0.12732 for point in points) == 1
+    rate_g = grid_points(config.grid, config.training).learning_rate_mg[0]
+    assert len(rate_g) >= 8
+    assert (rate_g > 0.12732).sum() == 1
     assert config.store is None
 
 
@@ -139,24 +141,37 @@ def test_config_metric_goes_by_the_validation(validation: Any, select: dict[str,
 
 def test_grid_points_are_every_combination_in_order() -> None:
     grid = GridConfig.model_validate({"learning_rate": [0.1, 0.01], "momentum": [0.9, 0], "weight_decay": 0.5})
-    assert grid_points(grid, TrainingConfig(seed=3)) == (
-        GridPoint(0.01, 0.0, 0.5),
-        GridPoint(0.01, 0.9, 0.5),
-        GridPoint(0.1, 0.0, 0.5),
-        GridPoint(0.1, 0.9, 0.5),
-    )
+    points = grid_points(grid, TrainingConfig(seed=3))
+    assert points.learning_rate_mg.tolist() == [[0.01, 0.01, 0.1, 0.1]]
+    assert points.momentum_g.tolist() == [0.0, 0.9, 0.0, 0.9]
+    assert points.weight_decay_g.tolist() == [0.5] * 4
 
 
 def test_grid_points_take_from_training_what_the_grid_does_not_list() -> None:
     training = TrainingConfig(momentum=0.9, nesterov=True, weight_decay=0.1, loss="huber", huber_delta=2.0)
     grid = GridConfig.model_validate({"learning_rate": [0.1]})
-    assert grid_points(grid, training) == (GridPoint(0.1, 0.9, 0.1, True, 2.0, 0.5),)
+    assert grid_points(grid, training).values(0, 0) == {
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 0.1,
+        "huber_delta": 2.0,
+        "quantile": 0.5,
+    }
 
 
 def test_grid_points_leave_automatic_rates_to_the_planner() -> None:
-    assert rates("auto") == [None]
+    assert math.isnan(rates("auto")[0])
     grid = GridConfig.model_validate({"learning_rate": "auto", "momentum": [0.9, 0.0]})
-    assert [point.momentum for point in grid_points(grid, TrainingConfig())] == [0.0, 0.9]
+    assert grid_points(grid, TrainingConfig()).momentum_g.tolist() == [0.0, 0.9]
+
+
+def test_grid_has_a_list_for_each_hyperparameter() -> None:
+    named = {each.name for each in HYPERPARAMETERS}
+    assert set(GridConfig.model_fields) == {"learning_rate", *named}
+    assert {name: TrainingConfig.model_fields[name].default for name in named} == {
+        each.name: each.default for each in HYPERPARAMETERS
+    }
 
 
 def test_grid_points_of_a_range_of_decades_are_round() -> None:
@@ -166,7 +181,7 @@ def test_grid_points_of_a_range_of_decades_are_round() -> None:
 @given(low=st.floats(1e-8, 1.0), ratio=st.floats(1.01, 1e6), number=st.integers(2, 40))
 def test_grid_points_of_a_range_rise_by_equal_ratios_between_its_ends(low: float, ratio: float, number: int) -> None:
     high = low * ratio
-    found = [rate or 0.0 for rate in rates({"log": [low, high, number]})]
+    found = rates({"log": [low, high, number]})
     assert (found[0], found[-1], len(found)) == (low, high, number)
     steps = [after / before for before, after in itertools.pairwise(found)]
     assert steps == pytest.approx([ratio ** (1 / (number - 1))] * (number - 1), rel=1e-9)

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.engines.minibatch.rowwise_optimizers import rowwise_optimizer
 from jobs.engines.settings import OptimizerName, TrainingSettings
 from tests.oracles import grid
 
@@ -34,7 +33,7 @@ def by_torch(optimizer: type[torch.optim.Optimizer], gradient_sp: torch.Tensor, 
 def by_row(name: OptimizerName, gradient_spg: torch.Tensor, rates: list[float], **columns: Any) -> torch.Tensor:
     points = grid(rates, **columns)
     recipe = TrainingSettings(1, optimizer=name, betas=(0.8, 0.95), eps=1e-6, dtype="float64")
-    optimizer = rowwise_optimizer(recipe, points)
+    optimizer = recipe.new_optimizer(points)
     weight_pg = torch.linspace(-1, 1, P, dtype=torch.float64)[:, None].repeat(1, len(rates))
     for gradient_pg in gradient_spg:
         optimizer.step(weight_pg, gradient_pg.clone(), points.learning_rate_mg[0])
@@ -85,7 +84,7 @@ def test_optimizer_goes_on_with_the_rows_it_is_left(name: OptimizerName) -> None
     whole_pg = by_row(name, gradient_spg, rates, **columns)
     points, keep = grid(rates, **columns), torch.tensor([2, 0])
     recipe = TrainingSettings(1, optimizer=name, betas=(0.8, 0.95), eps=1e-6, dtype="float64")
-    optimizer = rowwise_optimizer(recipe, points)
+    optimizer = recipe.new_optimizer(points)
     weight_pg = torch.linspace(-1, 1, P, dtype=torch.float64)[:, None].repeat(1, 3)
     rate_g = points.learning_rate_mg[0]
     for step, gradient_pg in enumerate(gradient_spg):
@@ -103,14 +102,14 @@ def test_optimizer_goes_on_from_its_state(name: OptimizerName) -> None:
     points, recipe = grid(rates, **columns), TrainingSettings(1, optimizer=name, dtype="float64")
     rate_g = points.learning_rate_mg[0]
     weight_pg, resumed_pg = torch.zeros(2, P, 2, dtype=torch.float64)
-    optimizer = rowwise_optimizer(recipe, points)
+    optimizer = recipe.new_optimizer(points)
     for gradient_pg in gradient_spg:
         optimizer.step(weight_pg, gradient_pg.clone(), rate_g)
-    half = rowwise_optimizer(recipe, points)
+    half = recipe.new_optimizer(points)
     for step, gradient_pg in enumerate(gradient_spg):
         if step == 4:
             state = {key: value.clone() for key, value in half.state().items()}
-            half = rowwise_optimizer(recipe, points)
+            half = recipe.new_optimizer(points)
             half.load_state(state)
         half.step(resumed_pg, gradient_pg.clone(), rate_g)
     assert torch.equal(resumed_pg, weight_pg)
