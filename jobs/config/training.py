@@ -109,15 +109,17 @@ class TrainingConfig(BaseModel):
     optimizer: OptimizerName = "sgd"
     """The optimiser, as in torch.optim."""
     momentum: BelowOne = 0.0
-    """Of sgd."""
+    """Of sgd and rmsprop."""
     nesterov: Flag = False
     """Of sgd, with a momentum."""
     weight_decay: NotNegative = 0.0
     """As in torch.optim: added to the gradient, but for adamw, which decays the weights themselves."""
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
     """Of adam and adamw."""
+    alpha: BelowOne = 0.99
+    """Of rmsprop: how much of the running mean of the squared gradients a step keeps."""
     eps: Positive = 1e-8
-    """Of adam and adamw."""
+    """Of adam, adamw and rmsprop."""
     loss: LossName = "mse"
     """What is minimised."""
     huber_delta: Positive = 1.0

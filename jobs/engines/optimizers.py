@@ -118,4 +118,31 @@ class AdamW(Adam):
     decoupled = True
 
 
-OPTIMIZERS: dict[str, type[RowwiseOptimizer]] = {"sgd": Sgd, "adam": Adam, "adamw": AdamW}
+@dataclass
+class RmsProp(RowwiseOptimizer):
+    """Source: Tieleman & Hinton (2012), as torch.optim.RMSprop (not centered)."""
+
+    torch_optimizer = torch.optim.RMSprop
+    state_names = ("square_pg", "velocity_pg")
+
+    momentum_g: Tensor
+    weight_decay_g: Tensor
+    alpha: float
+    eps: float
+    square_pg: Tensor | None = None
+    velocity_pg: Tensor | None = None
+
+    def step(self, weight_pg: Tensor, gradient_pg: Tensor, learning_rate_g: Tensor) -> None:
+        if self.square_pg is None:
+            self.square_pg = torch.zeros_like(weight_pg)
+            self.velocity_pg = torch.zeros_like(weight_pg) if "momentum_g" in self.in_use else None
+        if "weight_decay_g" in self.in_use:
+            gradient_pg = gradient_pg.addcmul_(weight_pg, self.weight_decay_g)
+        self.square_pg.mul_(self.alpha).addcmul_(gradient_pg, gradient_pg, value=1 - self.alpha)
+        direction_pg = self.square_pg.sqrt().add_(self.eps).reciprocal_().mul_(gradient_pg)
+        if self.velocity_pg is not None:
+            direction_pg = self.velocity_pg.mul_(self.momentum_g).add_(direction_pg)
+        weight_pg.addcmul_(direction_pg, learning_rate_g, value=-1)
+
+
+OPTIMIZERS: dict[str, type[RowwiseOptimizer]] = {"sgd": Sgd, "adam": Adam, "adamw": AdamW, "rmsprop": RmsProp}

@@ -56,6 +56,7 @@ class TrainingSettings:
     optimizer: OptimizerName = "sgd"
     loss: LossName = "mse"
     betas: tuple[float, float] = (0.9, 0.999)
+    alpha: float = 0.99
     eps: float = 1e-8
     normalize: bool = False
     bias: bool = True

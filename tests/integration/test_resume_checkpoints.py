@@ -25,6 +25,7 @@ KINDS = {
     "sgd": {},
     "momentum": {"momentum": 0.9, "nesterov": True},
     "adam": {"optimizer": "adam"},
+    "rmsprop": {"optimizer": "rmsprop", "momentum": 0.9},
     "huber": {"loss": "huber", "optimizer": "adamw", "weight_decay": 0.01},
     "schedule": {"schedule": {"cosine": {}}, "normalize": True},
     "early stopping": {"early_stopping": {"patience": 2, "tolerance": 0.2}},

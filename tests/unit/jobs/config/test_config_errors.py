@@ -206,9 +206,13 @@ def test_config_wrong_is_one_line(case: str, tmp_path: Path) -> None:
     [
         ("optimizer: adam\n  momentum: 0.9", "momentum"),
         ("optimizer: adamw\n  nesterov: true", "nesterov"),
+        ("optimizer: rmsprop\n  nesterov: true", "nesterov"),
+        ("optimizer: rmsprop\n  betas: [0.9, 0.99]", "betas"),
+        ("optimizer: adam\n  alpha: 0.9", "alpha"),
         ("num_workers: 2\n  gpus_per_block: 0.5", "gpus_per_block"),
         ("use_gpu: true\n  gpus_per_block: 1.5", "gpus_per_block"),
         ("engine: closed_form\n  optimizer: adam", "optimizer"),
+        ("engine: closed_form\n  optimizer: rmsprop", "optimizer"),
         ("engine: closed_form\n  loss: huber", "loss"),
         ("engine: closed_form\n  batch_size: 8", "batch_size"),
         ("engine: closed_form\n  early_stopping: {patience: 3}", "early_stopping"),

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.engines.optimizers import OPTIMIZERS
 from jobs.engines.settings import OptimizerName, TrainingSettings
 from tests.oracles import grid
 
@@ -32,7 +33,7 @@ def by_torch(optimizer: type[torch.optim.Optimizer], gradient_sp: torch.Tensor, 
 
 def by_row(name: OptimizerName, gradient_spg: torch.Tensor, rates: list[float], **columns: Any) -> torch.Tensor:
     points = grid(rates, **columns)
-    recipe = TrainingSettings(1, optimizer=name, betas=(0.8, 0.95), eps=1e-6, dtype="float64")
+    recipe = TrainingSettings(1, optimizer=name, betas=(0.8, 0.95), alpha=0.9, eps=1e-6, dtype="float64")
     optimizer = recipe.new_optimizer(points)
     weight_pg = torch.linspace(-1, 1, P, dtype=torch.float64)[:, None].repeat(1, len(rates))
     for gradient_pg in gradient_spg:
@@ -77,13 +78,31 @@ def test_adam_rows_are_torchs(name: OptimizerName, optimizer: type[torch.optim.O
         torch.testing.assert_close(weight_pg[:, at], expected_p, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("momenta", [[0.0, 0.0, 0.0], [0.0, 0.5, 0.9]])
+def test_rmsprop_rows_are_torchs(momenta: list[float]) -> None:
+    rates, decays = [0.001, 0.1, 0.1], [0.0, 0.0, 0.3]
+    gradient_spg = gradients(3, seed=0)
+    weight_pg = by_row("rmsprop", gradient_spg, rates, weight_decay=decays, momentum=momenta)
+    for at in range(3):
+        expected_p = by_torch(
+            torch.optim.RMSprop,
+            gradient_spg[:, :, at],
+            lr=rates[at],
+            alpha=0.9,
+            eps=1e-6,
+            weight_decay=decays[at],
+            momentum=momenta[at],
+        )
+        torch.testing.assert_close(weight_pg[:, at], expected_p, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer_goes_on_with_the_rows_it_is_left(name: OptimizerName) -> None:
     rates, columns = [0.1, 0.2, 0.3], {"momentum": 0.9, "weight_decay": [0.1, 0.2, 0.3]}
     gradient_spg = gradients(3, seed=1)
     whole_pg = by_row(name, gradient_spg, rates, **columns)
     points, keep = grid(rates, **columns), torch.tensor([2, 0])
-    recipe = TrainingSettings(1, optimizer=name, betas=(0.8, 0.95), eps=1e-6, dtype="float64")
+    recipe = TrainingSettings(1, optimizer=name, betas=(0.8, 0.95), alpha=0.9, eps=1e-6, dtype="float64")
     optimizer = recipe.new_optimizer(points)
     weight_pg = torch.linspace(-1, 1, P, dtype=torch.float64)[:, None].repeat(1, 3)
     rate_g = points.learning_rate_mg[0]
@@ -95,7 +114,7 @@ def test_optimizer_goes_on_with_the_rows_it_is_left(name: OptimizerName) -> None
     torch.testing.assert_close(weight_pg, whole_pg[:, keep])
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer_goes_on_from_its_state(name: OptimizerName) -> None:
     rates, columns = [0.1, 0.2], {"momentum": 0.9}
     gradient_spg = gradients(2, seed=2)

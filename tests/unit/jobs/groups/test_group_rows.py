@@ -23,6 +23,7 @@ MINIBATCH: dict[str, Any] = {"batch_size": 8, "momentum": 0.5, "epochs": 6, "nor
 # Not normalized: over a full batch, of residuals that are all large, huber's gradient along a centred column is 0, and
 # adam goes a full step by the sign of its rounding.
 ADAM: dict[str, Any] = {"batch_size": 16, "optimizer": "adam", "loss": "huber", "epochs": 6}
+RMSPROP: dict[str, Any] = {"batch_size": 8, "optimizer": "rmsprop", "momentum": 0.5, "epochs": 6, "normalize": True}
 CLOSE = {"rel": 1e-5, "abs": 1e-5}
 
 
@@ -35,7 +36,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("training", "validation"),
-    [(MINIBATCH, {"fraction": 0.25, "seed": 3}), (ADAM, {"folds": 3, "seed": 1}), (ADAM, None)],
+    [(MINIBATCH, {"fraction": 0.25, "seed": 3}), (ADAM, {"folds": 3, "seed": 1}), (ADAM, None), (RMSPROP, None)],
 )
 def test_train_fleet_by_minibatches_equals_each_group_trained_alone(
     tmp_path: Path, training: dict[str, Any], validation: dict[str, Any] | None

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jobs.engines.optimizers import OPTIMIZERS
 from jobs.trials.keys import dataset_key, trial_keys
 from tests.oracles import grid
 from tests.samples.datasets import dataset, recipe
@@ -20,11 +21,15 @@ def key_of(**settings: Any) -> bytes:
 
 @pytest.mark.parametrize(
     ("name", "value", "covered"),
-    [("eps", 1e-3, {"adam", "adamw"}), ("betas", (0.5, 0.9), {"adam", "adamw"}), ("seed", 7, {"sgd", "adam", "adamw"})],
+    [
+        ("eps", 1e-3, {"adam", "adamw", "rmsprop"}),
+        ("betas", (0.5, 0.9), {"adam", "adamw"}),
+        ("alpha", 0.5, {"rmsprop"}),
+        ("seed", 7, {"sgd", "adam", "adamw", "rmsprop"}),
+    ],
 )
 def test_dataset_key_covers_the_settings_that_the_optimizer_reads(name: str, value: Any, covered: set[str]) -> None:
-    names = ("sgd", "adam", "adamw")
-    assert {each for each in names if key_of(optimizer=each, **{name: value}) != key_of(optimizer=each)} == covered
+    assert {each for each in OPTIMIZERS if key_of(optimizer=each, **{name: value}) != key_of(optimizer=each)} == covered
 
 
 def test_trial_key_is_of_every_hyperparameter() -> None:

@@ -118,7 +118,14 @@ def test_certificate_of_dependent_features_advises_to_remove_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"optimizer": "adam"}, {"loss": "mae"}, {"batch_size": 8}, {"schedule": Schedule("cosine")}]
+    "values",
+    [
+        {"optimizer": "adam"},
+        {"optimizer": "rmsprop"},
+        {"loss": "mae"},
+        {"batch_size": 8},
+        {"schedule": Schedule("cosine")},
+    ],
 )
 def test_certificate_without_a_closed_form_knows_the_limit_and_no_verdict(values: dict[str, object]) -> None:
     certificate = certified([0.01], **values)
@@ -157,6 +164,7 @@ def test_automatic_rates_follow_each_datasets_scale() -> None:
     assert small / large > 1000
 
 
-def test_automatic_rates_of_adam_do_not_follow_the_scale() -> None:
-    rate_g = automatic_rates(of_article("area"), TrainingSettings(9, optimizer="adam"))[0]
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop"])
+def test_automatic_rates_of_an_optimizer_that_scales_its_steps_do_not_follow_the_data(optimizer: str) -> None:
+    rate_g = automatic_rates(of_article("area"), TrainingSettings(9, optimizer=optimizer))[0]
     assert (rate_g[0].item(), rate_g[-1].item()) == (pytest.approx(1e-4), pytest.approx(1.0))

@@ -98,6 +98,7 @@ def assert_equal_alone(made: list[Rows], settings: TrainingSettings, tolerance: 
         (0, {"optimizer": "adam", "loss": "huber"}, {"huber_delta": 0.4}),
         (1, {}, {"momentum": 0.5, "nesterov": True}),
         (3, {"optimizer": "adam", "normalize": True}, {}),
+        (1, {"optimizer": "rmsprop", "normalize": True}, {"momentum": 0.5}),
     ],
 )
 def test_train_200_datasets_equals_each_alone(
@@ -112,6 +113,7 @@ def test_train_200_datasets_equals_each_alone(
     [
         (0, {"loss": "mae", "bias": False, "schedule": Schedule("step", every=3, factor=0.5)}),
         (1, {"loss": "quantile", "optimizer": "adamw", "normalize": True}),
+        (1, {"loss": "huber", "optimizer": "rmsprop"}),
         (1, {"early_stopping": EarlyStopping(2, 0.05), "epochs": 60}),
         (4, {"loss": "huber", "batch_size": None}),
         (1, {"batch_size": 1 << 40, "keep": "last"}),

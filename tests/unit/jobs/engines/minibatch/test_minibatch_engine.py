@@ -28,6 +28,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.8, "nesterov": True, "weight_decay": 0.02},
     "adam": {"weight_decay": 0.02},
     "adamw": {"weight_decay": 0.02},
+    "rmsprop": {"weight_decay": 0.02, "momentum": 0.5},
 }
 
 
@@ -52,7 +53,7 @@ def torch_loop(data: Rows, rate: float, settings: TrainingSettings, **hyperparam
     """Return the last weights of nn.Linear, the loss and the optimiser of torch, batch by batch, in float64."""
     torch.manual_seed(settings.seed)
     model = nn.Linear(data.x_nd.shape[1], 1, bias=settings.bias).double()
-    name = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}[settings.optimizer]
+    name = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}[settings.optimizer]
     optimizer = getattr(torch.optim, name)(model.parameters(), rate, **hyperparameters)
     size, n = settings.batch_size or len(data.y_n), len(data.y_n)
     for epoch in range(1, settings.epochs + 1):

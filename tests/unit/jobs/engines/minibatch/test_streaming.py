@@ -51,6 +51,7 @@ def streamed(folder: Path, source: str, **settings: Any) -> dict[str, Any]:
     [
         ({"optimizer": "adam"}, {"fraction": 0.25, "seed": 3}),
         ({"optimizer": "adamw", "loss": "huber"}, {"folds": 3, "seed": 1}),
+        ({"optimizer": "rmsprop", "momentum": 0.5, "loss": "huber"}, {"fraction": 0.25, "seed": 3}),
         ({"engine": "minibatch", "momentum": 0.5}, None),
         ({"loss": "quantile", "early_stopping": {"patience": 1, "tolerance": 0.2}}, {"fraction": 0.25, "seed": 3}),
     ],
