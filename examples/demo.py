@@ -15,21 +15,16 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from gridline import GridlineError, load_config, open_ledger, train
 from jobs.champions.challenger import Challenger
 from jobs.cli.output import console
 from jobs.cli.tables import print_outcome
-from jobs.config import load_config
-from jobs.errors import DONE, INTERRUPTED, JobError, NoConvergenceError
+from jobs.errors import DONE, INTERRUPTED
 from jobs.prediction.models import EndpointModels, PredictionOptions, predict_values
-from jobs.progress import Progress
 from jobs.reports.plots import loss_curves, regression_plot
-from jobs.run import run_job
 from jobs.sources.job_datasets import read_datasets
 from model_store.archives.archive import Archive
 from model_store.archives.stored import export_archive
-from model_store.errors import StoreError
-from model_store.ledger.ledger import Ledger, open_ledger
-from model_store.torchserve.errors import ServerError
 from model_store.torchserve.inference import Inference
 from model_store.torchserve.keys import KeyFile
 from model_store.torchserve.ports import with_free
@@ -56,7 +51,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("gridline: interrupted: Ray and TorchServe are stopped", file=sys.stderr)
         return INTERRUPTED
-    except (JobError, StoreError, ServerError) as exc:
+    except GridlineError as exc:
         print(f"gridline: {exc}", file=sys.stderr)
         return exc.exit_code
     _say(f"Ray and TorchServe are stopped; all of it took {time.monotonic() - started:.0f} s")
@@ -66,26 +61,25 @@ def main() -> int:
 def _demo() -> None:
     store = OUT / "store"
     shutil.rmtree(store, ignore_errors=True)  # of the last demo: this one starts anew
-    ledger = open_ledger(str(store))
     _say(f"1. train: {CONFIG.relative_to(ROOT)}, every learning rate at once, on a Ray of this machine")
-    challenger = _train(ledger)
+    challenger = _train(str(store))
     _say("2. draw")
     _draw(challenger)
     _say("3. package")
-    archive = export_archive(ledger, "plants", None, OUT)
+    archive = export_archive(open_ledger(str(store)), "plants", None, OUT)
     print(f"archive of version {archive.version}: {archive.path}")
     _say("4. serve")
     _predict(archive)
 
 
-def _train(ledger: Ledger) -> Challenger:
+def _train(store: str) -> Challenger:
     """Train the grid and commit the best model; print the grid and the champion as the store has it."""
-    outcome = run_job(load_config(CONFIG), ROOT, ledger, address="local", progress=Progress(quiet=True))
+    outcome = train(CONFIG, store=store, address="local", base=ROOT)
     print_outcome(console(), outcome)
     [dataset] = outcome.datasets
     if dataset.challenger is None:
-        raise NoConvergenceError(f"dataset '{dataset.name}': {dataset.reason}")
-    linear = ledger.champion(outcome.collection, DATASET).linear()
+        sys.exit(outcome.exit_code)
+    linear = open_ledger(store).champion(outcome.collection, DATASET).linear()
     print(f"champion, an nn.Linear(1, 1): weight {linear.weight.item():.6f}, bias {linear.bias.item():.6f}")
     return dataset.challenger
 

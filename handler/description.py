@@ -35,7 +35,7 @@ def describe(fleet: Fleet) -> Json:
 
 
 def describe_dataset(fleet: Fleet, dataset: str) -> Json:
-    """Return the description of one dataset. Raises UnknownDatasetError."""
+    """Return the description of one dataset. Raises NotServedError."""
     position = fleet.position(dataset)
     place = fleet.place(position)
     stack = fleet.stacks[place.stack]

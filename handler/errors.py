@@ -1,24 +1,32 @@
-"""The exceptions of the handler: what a caller of the endpoint, or of the encoder, did wrong.
+"""The base of all errors of gridline, and the errors of the handler: a request or a value that is wrong.
 
-HandlerError
-├── ModelCardError        a model card that is not valid, or of a newer format
-├── ArchiveFormatError    the files of an archive that are not what gridline wrote
-├── EncodingError         a value that the model card can't turn into numbers
-├── PayloadError          a request that can't be answered: 400
-└── UnknownDatasetError   a request for a dataset that the collection does not hold: 404
+The package `gridline` draws the whole tree. A message is one line that says what, where, which value, and what to do;
+it never holds a secret.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import copyreg
+from typing import ClassVar
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
 
 
-class HandlerError(ValueError):
-    """The base of all errors of this package; its message is one line, and safe to show to a caller."""
+class GridlineError(Exception):
+    """The base of all errors of gridline; the command line ends with its `exit_code`."""
 
+    exit_code: ClassVar[int] = 1
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the message and the attributes, not the arguments: an error crosses from a Ray task to the driver."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # (not in typeshed)
+
+
+class HandlerError(GridlineError, ValueError):
+    """What a caller of the endpoint, or of the encoder, did wrong; its message is safe to show to a caller."""
+
+    exit_code = 2
     status = BAD_REQUEST
     reason = "payload"
 
@@ -29,6 +37,8 @@ class ModelCardError(HandlerError):
 
 class ArchiveFormatError(HandlerError):
     """Files of an archive that are missing, of a newer format, or do not fit together."""
+
+    exit_code = 4
 
 
 class EncodingError(HandlerError):
@@ -45,16 +55,12 @@ class EncodingError(HandlerError):
         self.row = row
         self.value = value
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle with the keywords: an error crosses from a Ray task to the driver."""
-        return partial(EncodingError, feature=self.feature, row=self.row, value=self.value), self.args
-
 
 class PayloadError(HandlerError):
     """A request that can't be answered; the message names what is wrong and what to send."""
 
 
-class UnknownDatasetError(HandlerError):
+class NotServedError(HandlerError):
     """A request for a dataset that the collection does not hold."""
 
     status = NOT_FOUND

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PayloadError, UnknownDatasetError
+from .errors import NotServedError, PayloadError
 from .scoring import ServedStack
 from .text_table import NameIndex, TextTable
 from .wording import shown
@@ -76,10 +76,10 @@ class Fleet:
         return self.index.names[0]
 
     def position(self, dataset: str, where: str = "") -> int:
-        """Return the position of a dataset. Raises UnknownDatasetError; `where` begins its message."""
+        """Return the position of a dataset. Raises NotServedError; `where` begins its message."""
         position = 0 if dataset == self.first else self.index.find(dataset)
         if position < 0:
-            raise UnknownDatasetError(
+            raise NotServedError(
                 f"{where}dataset {shown(dataset)} is not in version {self.version} of collection {self.collection!r}, "
                 f"which holds {self.num_datasets}, such as {shown(self.first)}"
             )

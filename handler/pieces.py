@@ -30,7 +30,7 @@ class Piece:
 def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
     """Return the pieces of a request; together they hold each of its instances once.
 
-    Raises UnknownDatasetError and PayloadError.
+    Raises NotServedError and PayloadError.
     """
     names = _names(fleet, query)
     num_rows = len(query.instances)

@@ -1,31 +1,17 @@
-"""The exceptions of a job, and the exit code that each gives the command line.
-
-JobError
-├── ConfigError           2   the configuration is not valid, or asks for what can't be
-├── DataError             2   the data can't be read, or can't be regressed on
-│   └── MissingColumnError    a file lacks a column that is wanted
-├── UsageError            2   the command line is wrong
-├── NoConvergenceError    3   no trial of some dataset converged to a finite loss
-├── ClusterError          4   Ray can't be reached, or refuses
-├── SourceError           4   the storage that holds the data can't be reached
-└── PartialFailureError   5   some datasets failed; the others are committed
-
-A message is one line that says what, where, which value, and what to do; it never holds a secret. It is the only
-argument, so that an error survives the way back from a Ray worker.
-"""
+"""The exit codes of the command line, and the exceptions of a job; the package `gridline` draws the tree."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from handler.errors import GridlineError
 
 DONE = 0
+NO_CONVERGENCE = 3
+PARTIAL_FAILURE = 5
 INTERRUPTED = 130
 
 
-class JobError(Exception):
+class JobError(GridlineError):
     """The base of all errors of this package."""
-
-    exit_code: ClassVar[int] = 1
 
 
 class ConfigError(JobError):
@@ -50,12 +36,6 @@ class UsageError(JobError):
     exit_code = 2
 
 
-class NoConvergenceError(JobError):
-    """No trial of some dataset converged to a finite loss."""
-
-    exit_code = 3
-
-
 class ClusterError(JobError):
     """Ray can't be reached, or refuses."""
 
@@ -66,9 +46,3 @@ class SourceError(JobError):
     """The storage that holds the data can't be reached."""
 
     exit_code = 4
-
-
-class PartialFailureError(JobError):
-    """Some datasets failed; the others are committed."""
-
-    exit_code = 5

@@ -1,28 +1,12 @@
-"""The exceptions of the store: every one is a single line that says what, where, which value, and what to do.
-
-StoreError                    exit code 4: the storage is unreachable, refuses, or holds something it should not
-├── StoreUnreachableError     no answer within the attempts and the time that a call has
-├── StoreRefusedError         the storage answered no: bucket, key and cause
-├── StoreProbeError           the storage does not keep the promises that the ledger rests on
-├── MissingObjectError        nothing is stored under a key that must be there
-├── CorruptObjectError        an object whose bytes are not what was written
-│   └── NewerFormatError      an object that a newer gridline wrote
-├── RunClaimedError           another live process works on the run
-├── ContendedError            other writers won every attempt to commit
-└── NotFoundError             exit code 2: what the caller asked for is not in the store
-    ├── UnknownStoreError
-    ├── UnknownCollectionError
-    ├── UnknownDatasetError
-    ├── UnknownVersionError
-    ├── InvalidNameError      a name that can't be one of the store's
-    └── ExportFolderError     a folder that something is in already
-"""
+"""The exceptions of the store; the package `gridline` draws the tree."""
 
 from __future__ import annotations
 
+from handler.errors import GridlineError
 
-class StoreError(Exception):
-    """The base of all errors of this package; `exit_code` is what the command line ends with."""
+
+class StoreError(GridlineError):
+    """The storage is unreachable, refuses, or holds something that it should not."""
 
     exit_code = 4
 

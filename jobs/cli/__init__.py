@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import typer
 
+from handler.errors import GridlineError
 from jobs.cli import models, serving, training
 from jobs.cli.output import report_error
 from jobs.errors import INTERRUPTED
@@ -48,11 +49,8 @@ def _run(arguments: Sequence[str]) -> int:
         return _report_usage(exc, as_json=as_json)
     except typer.Abort:
         code = INTERRUPTED
-    except Exception as exc:
-        exit_code = getattr(exc, "exit_code", None)
-        if not isinstance(exit_code, int):
-            raise
-        return report_error(str(exc), exit_code, as_json=as_json)
+    except GridlineError as exc:
+        return report_error(str(exc), exc.exit_code, as_json=as_json)
     if code == INTERRUPTED:  # to which typer turns a KeyboardInterrupt
         return report_error("interrupted: what was finished is kept; run again to go on", code, as_json=as_json)
     return code if isinstance(code, int) else 0

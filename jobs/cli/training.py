@@ -6,16 +6,12 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from jobs.cli.options import AddressOption, ConfigArgument, JsonOption, StoreOption
 from jobs.cli.output import console, emit_json, emit_json_stream
-
-if TYPE_CHECKING:
-    from jobs.config import JobConfig
-    from model_store.ledger.ledger import Ledger
 
 
 def register(app: typer.Typer) -> None:
@@ -27,12 +23,10 @@ def register(app: typer.Typer) -> None:
 
 def plan(config: ConfigArgument, json: JsonOption = False) -> None:
     """Print the certificate, the blocks and the engine of a job, without training."""
+    from jobs.api import plan as make_plan
     from jobs.cli.tables import print_plan
-    from jobs.config import load_config
-    from jobs.plan import make_plan
 
-    job = load_config(config)
-    made = make_plan(job, config.parent)
+    made = make_plan(config)
     if json:
         emit_json(made.to_json())
     else:
@@ -53,13 +47,18 @@ def train(
     from jobs.progress import Progress
 
     with _uncollected():
-        from jobs.run import run_job
+        from jobs.api import train as train_job
 
         job = load_config(config)
-    ledger = _ledger(job, store)
     with redirect_stdout(sys.stderr):  # Ray prints there which worker it lost
-        outcome = run_job(
-            job, config.parent, ledger, address=address, run_id=run_id, dry_run=dry_run, progress=Progress()
+        outcome = train_job(
+            job,
+            store=store,
+            address=address,
+            run_id=run_id,
+            dry_run=dry_run,
+            base=config.parent,
+            progress=Progress(),
         )
     if json:
         emit_json_stream(outcome.summary(), "datasets", outcome.documents())
@@ -84,9 +83,3 @@ def _uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _ledger(job: JobConfig, store: str | None) -> Ledger:
-    from model_store import open_ledger
-
-    return open_ledger(store or (job.store.uri if job.store else None))

@@ -2,14 +2,14 @@
 
 In: a YAML file.
 Out: a `JobConfig`.
-Imported by: jobs/cli, jobs/run.py, jobs/reports, jobs/plan.py, jobs/groups, jobs/groups/scan, jobs/sources,
-jobs/recipe.py.
+Imported by: gridline/__init__.py, jobs/cli, jobs/api.py, jobs/run.py, jobs/reports, jobs/plan.py, jobs/groups,
+jobs/groups/scan, jobs/sources, jobs/recipe.py.
 """
 
 from jobs.config.datasets import DatasetConfig, FeatureConfig, ValidationConfig
 from jobs.config.grid import GridConfig, grid_points
 from jobs.config.job import JobConfig, Metric, SelectConfig, StoreConfig, json_schema
-from jobs.config.reading import load_config
+from jobs.config.reading import load_config, make_config
 from jobs.config.training import EarlyStoppingConfig, ScheduleConfig, TrainingConfig
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "grid_points",
     "json_schema",
     "load_config",
+    "make_config",
 ]

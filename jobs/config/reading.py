@@ -75,6 +75,14 @@ def load_config(path: str | Path) -> JobConfig:
         raise ConfigError(f"{path}:{document.line(problem.path)}: {problem.text}") from exc
 
 
+def make_config(value: Mapping[str, Any]) -> JobConfig:
+    """Return the configuration of a dictionary with the keys of the YAML file. Raises ConfigError."""
+    try:
+        return JobConfig.model_validate(value)
+    except ValidationError as exc:
+        raise ConfigError(first_problem(exc, Document("", value, {})).text) from exc
+
+
 def first_problem(error: ValidationError, document: Document) -> Problem:
     """Return the problem to tell: an unknown key before all, since it explains a missing one; else the uppermost."""
     problems = [render(detail, document.value) for detail in error.errors(include_url=False)]

@@ -2,5 +2,5 @@
 
 In: trained datasets, groups and comparisons.
 Out: JSON documents, text tables, PNG files.
-Imported by: jobs/cli, jobs/run.py.
+Imported by: jobs/cli, jobs/api.py, jobs/run.py.
 """

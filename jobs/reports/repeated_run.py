@@ -23,6 +23,7 @@ from typing import Any
 
 from jobs.champions.selection import Comparison
 from jobs.config import JobConfig
+from jobs.errors import PARTIAL_FAILURE
 from jobs.reports.outcome import DatasetOutcome, JobOutcome
 from jobs.trials.keys import ENGINE_VERSIONS
 from model_store.errors import CorruptObjectError
@@ -32,7 +33,6 @@ from model_store.objects.s3_settings import S3Settings
 
 FORMAT = 1
 SETTLED_NS = 100_000_000  # a file that changed less long ago may change again without another time of change
-FAILED = 5
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Repetition:
         """Keep what a run came to; one that changed nothing writes nothing. `head` is the newest version after it."""
         if not outcome.computed and not outcome.committed:
             return
-        if head is None or head.number != outcome.version or outcome.exit_code == FAILED:
+        if head is None or head.number != outcome.version or outcome.exit_code == PARTIAL_FAILURE:
             return
         if not outcome.committed and (self.before is None or head.commit_id != self.before.commit_id):
             return  # it may have been compared with a version in between

@@ -1,17 +1,12 @@
-"""The exceptions of deployment and serving; each but one ends the command line with exit code 4.
-
-ServerError                       TorchServe can't be started, reached, or used as it should be
-├── ServerRefusedError            it answered no: the status and its own words
-│   ├── KeyRefusedError           it did not take the key
-│   └── PredictionRefusedError    exit code 2: it found the request for a prediction wrong
-└── DeploymentError               a new version did not come up as it should; the old one serves as before
-"""
+"""The exceptions of deployment and serving; the package `gridline` draws the tree."""
 
 from __future__ import annotations
 
+from handler.errors import GridlineError
 
-class ServerError(Exception):
-    """The base: TorchServe can't be started, reached, or used as it should be."""
+
+class ServerError(GridlineError):
+    """TorchServe can't be started, reached, or used as it should be."""
 
     exit_code = 4
 

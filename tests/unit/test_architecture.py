@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = {
     path.relative_to(ROOT).as_posix()
-    for top in ("jobs", "model_store", "handler", "infra", "tests", "examples", "benchmarks", "docs")
+    for top in ("jobs", "model_store", "handler", "gridline", "infra", "tests", "examples", "benchmarks", "docs")
     for path in (ROOT / top).rglob("*")
 }
 

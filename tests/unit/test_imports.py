@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("jobs", "model_store", "handler")
+PACKAGES = ("gridline", "jobs", "model_store", "handler")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ROOMS = {
     "ray": {"jobs/cluster/ray_cluster.py", "jobs/cluster/ray_train.py"},

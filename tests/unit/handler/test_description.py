@@ -6,7 +6,7 @@ import pytest
 
 from handler.answering import answer
 from handler.description import describe, describe_dataset, example
-from handler.errors import UnknownDatasetError
+from handler.errors import NotServedError
 from handler.fleet import Fleet
 from handler.payload import Request
 from tests.samples.fleets import sample_stores
@@ -33,7 +33,7 @@ def test_describe_dataset_gives_coefficients_and_what_training_reported(stores_f
 
 
 def test_describe_dataset_refuses_an_unknown_one(stores_fleet: Fleet) -> None:
-    with pytest.raises(UnknownDatasetError):
+    with pytest.raises(NotServedError):
         describe_dataset(stores_fleet, "west")
 
 

@@ -1,0 +1,61 @@
+"""A job as a call: what `import gridline` gives, and what the verbs `plan` and `train` call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs.config import JobConfig, load_config, make_config
+from jobs.plan import Plan, make_plan
+from jobs.progress import Progress
+from jobs.reports.outcome import JobOutcome
+from jobs.run import run_job
+from model_store import open_ledger
+
+Config = JobConfig | Mapping[str, Any] | str | Path
+
+
+def train(
+    config: Config,
+    *,
+    store: str | None = None,
+    address: str | None = None,
+    run_id: str | None = None,
+    dry_run: bool = False,
+    base: str | Path | None = None,
+    progress: Progress | None = None,
+) -> JobOutcome:
+    """Train the datasets of a job, commit the models that are better than the champions, and return the outcome.
+
+    `config` is a configuration, a dictionary with its keys, or the path of a YAML file. Relative sources are looked for
+    beside `base`: the folder of that file, else the current one. The store is `store`, else that of the configuration,
+    else GRIDLINE_STORE, else the folder gridline-store; with `dry_run` it is not touched. `address` is that of a Ray
+    cluster, else RAY_ADDRESS; without both Ray is started on this machine. Nothing is printed without `progress`.
+    Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
+    """
+    job, folder = _resolved(config, base)
+    return run_job(
+        job,
+        folder,
+        open_ledger(store or (job.store.uri if job.store else None)),
+        address=address,
+        run_id=run_id,
+        dry_run=dry_run,
+        progress=progress or Progress(quiet=True),
+    )
+
+
+def plan(config: Config, base: str | Path | None = None) -> Plan:
+    """Return the plan of a job: engine, blocks and certificates. `config` and `base` are those of `train`.
+
+    Raises ConfigError, and DataError at the first dataset that can't be regressed on.
+    """
+    return make_plan(*_resolved(config, base))
+
+
+def _resolved(config: Config, base: str | Path | None) -> tuple[JobConfig, Path]:
+    """Return the configuration, and the folder of its relative sources."""
+    if isinstance(config, str | Path):
+        return load_config(config), Path(base or Path(config).parent)
+    return config if isinstance(config, JobConfig) else make_config(config), Path(base or ".")
