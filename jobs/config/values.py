@@ -78,7 +78,6 @@ REAL = BeforeValidator(_number)
 WHOLE = BeforeValidator(_integer)
 TEXT = BeforeValidator(_text)
 
-Number = Annotated[float, REAL]
 Positive = Annotated[float, Field(gt=0), REAL]
 NotNegative = Annotated[float, Field(ge=0), REAL]
 BelowOne = Annotated[float, Field(ge=0, lt=1), REAL]

@@ -38,7 +38,7 @@ def archive_of(ledger: Ledger, version: Version, folder: Path) -> Archive:
         try:
             archive = Archive(version.collection, version.number, ledger.blob_path(ref, folder), ref.sha256)
         except MissingObjectError:
-            return _written_again(ledger, version, folder, ref)
+            return _written_again(version, folder, ref)
         check_archive(archive.path)
         return archive
     archive = write_archive(gather(version), folder)
@@ -69,7 +69,7 @@ def export_archive(ledger: Ledger, collection: str, version: int | None, out: Pa
     return replace(archive, path=path)
 
 
-def _written_again(ledger: Ledger, version: Version, folder: Path, ref: BlobRef) -> Archive:
+def _written_again(version: Version, folder: Path, ref: BlobRef) -> Archive:
     archive = write_archive(gather(version), folder)
     if archive.sha256 != ref.sha256:
         raise CorruptObjectError(

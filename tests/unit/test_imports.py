@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,9 @@ ROOMS = {
     "model_archiver": {"model_store/archives/archive.py"},
     "ts": {"handler/linear_handler.py"},
 }
+RUN_WITH = ("gridline", "jobs", "model_store", "handler", "infra")
+DEVELOPED_WITH = ("tests", "benchmarks", "examples")
+NOT_IMPORTED = {"pandas", "scikit-learn", "torchserve"}  # pyproject.toml says of each why it is there
 OF_HANDLER = {"torch", "numpy", "safetensors", "ts"}
 
 
@@ -74,6 +79,38 @@ def module_of(name: str) -> Path | None:
             if file.is_file():
                 return file
     return None
+
+
+def third_parties(folders: tuple[str, ...], *, types: bool = True) -> set[str]:
+    """Return the distributions that the modules of folders import; without `types`, not those for mypy alone."""
+    trees = [ast.parse(path.read_text()) for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    typed = {id(each) for tree in trees for node in ast.walk(tree) if for_types(node) for each in ast.walk(node)}
+    nodes = [node for tree in trees for node in ast.walk(tree) if types or id(node) not in typed]
+    tops = {name.partition(".")[0] for node in nodes for name in absolute_names(node)}
+    ours = sys.stdlib_module_names | set(RUN_WITH) | set(DEVELOPED_WITH)
+    installed = packages_distributions()
+    return {canonical(installed[top][0]) for top in tops - ours}
+
+
+def for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def absolute_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and not node.level and node.module else []
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(group: str | None = None) -> set[str]:
+    """Return the distributions that pyproject.toml declares: those that the packages need, or those of a group."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = project["optional-dependencies"][group] if group else project["dependencies"]
+    return {canonical(re.split(r"[^\w.-]", requirement)[0]) for requirement in listed}
 
 
 def imported_rooms(path: Path) -> dict[str, str]:
@@ -138,15 +175,25 @@ def test_imports_of_what_has_one_room_are_nowhere_else(package: str) -> None:
     assert importers(package) <= ROOMS[package]
 
 
+def test_imports_of_the_packages_are_the_dependencies() -> None:
+    assert third_parties(RUN_WITH, types=False) == declared() - NOT_IMPORTED
+
+
+def test_imports_of_tests_benchmarks_and_examples_are_declared() -> None:
+    assert third_parties(RUN_WITH + DEVELOPED_WITH) <= declared() | declared("dev")
+
+
+def test_declared_dependencies_are_pinned() -> None:
+    pins = {canonical(line.partition("==")[0]) for line in (ROOT / "requirements.lock").read_text().splitlines()}
+    assert declared() | declared("dev") <= pins
+
+
 def test_imports_of_the_handler_are_few_and_its_own_are_relative() -> None:
     for path in MODULES:
         if not path.is_relative_to(ROOT / "handler"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            absolute = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and not node.level and node.module:
-                absolute = [node.module]
-            tops = {name.partition(".")[0] for name in absolute}
+            tops = {name.partition(".")[0] for name in absolute_names(node)}
             assert tops <= OF_HANDLER | sys.stdlib_module_names, path.name
 
 
