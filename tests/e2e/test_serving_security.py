@@ -122,6 +122,7 @@ def test_workers_see_no_secret_of_the_environment(served_stores: ServedStores) -
         [worker] = management.describe("stores", "1").workers
     for pid in (worker.pid, served_stores.server.pid):
         names = {entry.partition("=")[0] for entry in Path(f"/proc/{pid}/environ").read_text().split("\0") if entry}
+        assert "PATH" in names
         assert names <= {
             *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "OMP_NUM_THREADS"),
             *("MKL_NUM_THREADS", "GRIDLINE_WORKER_LOG_LEVEL"),
@@ -160,10 +161,15 @@ def answers(management: Management) -> bool:
 
 def test_the_access_log_is_off_unless_asked_for(served_stores: ServedStores) -> None:
     served_stores.client.post("/predictions/stores", json=BODY)
-    assert "/predictions/stores" not in served_stores.server.settings.log_file.read_text()
+    log = served_stores.server.settings.log_file.read_text()
+    assert "INFO" in log
+    assert "/predictions/stores" not in log
 
 
 def test_no_key_is_in_the_log(served_stores: ServedStores) -> None:
     keys = json.loads(served_stores.server.settings.key_file.read_text())
     log = served_stores.server.settings.log_file.read_text()
-    assert not [name for name, entry in keys.items() if entry["key"] in log]
+    assert "INFO" in log
+    assert {name: entry["key"] in log for name, entry in keys.items()} == dict.fromkeys(
+        ("management", "inference", "API"), False
+    )

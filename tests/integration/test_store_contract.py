@@ -11,6 +11,7 @@ import pytest
 
 from model_store.errors import MissingObjectError
 from model_store.objects import s3
+from model_store.objects.folder import FolderObjects
 from model_store.objects.protocol import ObjectStore, stat
 from model_store.objects.s3_settings import S3Settings
 from tests.servers.fault_proxy import at_random, fault_proxy
@@ -145,4 +146,5 @@ def test_keys_may_hold_signs(objects: ObjectStore) -> None:
 def test_local_path_holds_the_bytes(objects: ObjectStore) -> None:
     objects.put("a", b"mapped")
     path = objects.local_path("a")
+    assert (path is not None) is isinstance(objects, FolderObjects)
     assert path is None or path.read_bytes() == b"mapped"

@@ -256,8 +256,10 @@ def test_readers_beside_commits_rollbacks_and_gc_see_whole_versions(folder: Ledg
     commit(folder, "plants", {"a": 100.0, "b": 100.0})
     stop = threading.Event()
     problems: list[str] = []
+    num_reads = 0
 
     def read() -> None:
+        nonlocal num_reads
         reader = Ledger(Place(folder.uri).open())
         while not stop.is_set():
             try:
@@ -265,6 +267,7 @@ def test_readers_beside_commits_rollbacks_and_gc_see_whole_versions(folder: Ledg
                 values = {name: reader.champion("plants", name).coefficients["intercept"] for name in ("a", "b")}
                 if version.num_datasets != 2 or min(values.values()) <= 0:
                     problems.append(f"{version} {values}")
+                num_reads += 1
             except StoreError as exc:
                 problems.append(str(exc))
 
@@ -281,6 +284,7 @@ def test_readers_beside_commits_rollbacks_and_gc_see_whole_versions(folder: Ledg
     for thread in threads:
         thread.join()
     assert problems == []
+    assert num_reads > 10
 
 
 def test_verify_finds_nothing_in_a_whole_collection(ledger: Ledger) -> None:

@@ -102,7 +102,7 @@ def test_plan_of_all_features_says_why_nothing_converges_and_what_to_do() -> Non
     plan = make_plan(job(EXAMPLES / "plants_all_features.yaml", normalize=False), EXAMPLES)
     (certificate,) = plan.certificates
     assert certificate.condition_number == pytest.approx(1.8e6, rel=0.05)
-    assert {verdict.outlook for verdict in certificate.verdicts} <= {"diverges", "not converged"}
+    assert {verdict.outlook for verdict in certificate.verdicts} == {"diverges"}
     assert certificate.advice is not None
     assert "no learning rate of the grid converges in 6000 epochs" in certificate.advice
     assert "set 'training.normalize: true'" in certificate.advice

@@ -74,6 +74,7 @@ def assert_whole(place: Place, acknowledged: list[tuple[int, str]]) -> int:
     assert [old.commit_id for old in history[1:]] == [new.parent for new in history[:-1]]
     found = {(version.number, version.commit_id) for version in history}
     assert len(found) == len(history)
+    assert acknowledged
     assert set(acknowledged) <= found
     assert ledger.verify("plants") == []
     return len(history)

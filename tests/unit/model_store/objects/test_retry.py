@@ -49,6 +49,7 @@ def test_with_retries_waits_longer_each_time_up_to_the_cap() -> None:
     assert run(attempt, policy, clock) == "done"
     limits = [min(1.0, 0.1 * 2**failure) for failure in range(1, 10)]
     assert all(0 <= wait_s <= limit_s for wait_s, limit_s in zip(clock.waits, limits, strict=True))
+    assert len(set(clock.waits)) == 9
 
 
 def test_with_retries_gives_up_after_the_attempts() -> None:

@@ -58,9 +58,10 @@ def test_certificate_says_what_training_does(rates: list[float], epochs: int, mo
     certificate = certify("plants", moments, points, TrainingSettings(epochs))
     result = train(moments, [], points, TrainingSettings(epochs, keep="last"))
     words = {"converges": "converged", "diverges": "diverged", "not converged": "not_converged"}
-    for g, verdict in enumerate(certificate.verdicts):
-        assert words[verdict.outlook] == result.status(0, g)
-        assert (verdict.diverges_at or 0) == int(result.diverged_at_mg[0, g])
+    assert [words[verdict.outlook] for verdict in certificate.verdicts] == [
+        result.status(0, g) for g in range(points.num_points)
+    ]
+    assert [verdict.diverges_at or 0 for verdict in certificate.verdicts] == result.diverged_at_mg[0].tolist()
 
 
 def test_certificate_gap_is_the_variance_still_to_be_explained() -> None:
