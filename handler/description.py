@@ -39,14 +39,13 @@ def describe_dataset(fleet: Fleet, dataset: str) -> Json:
     position = fleet.position(dataset)
     place = fleet.place(position)
     stack = fleet.stacks[place.stack]
-    weight_d = stack.weight_md[place.row].tolist()
-    intercept = {} if stack.bias_m is None else {"intercept": float(stack.bias_m[place.row])}
+    bias = None if stack.bias_m is None else stack.bias_m[place.row]
     return {
         "collection": fleet.collection,
         "version": fleet.version,
         "dataset": dataset,
         **_model(stack.card),
-        "coefficients": intercept | dict(zip(stack.card.columns, weight_d, strict=True)),
+        "coefficients": stack.card.coefficients(stack.weight_md[place.row].tolist(), bias),
         "training": _training(fleet, position),
     }
 

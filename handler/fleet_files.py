@@ -88,34 +88,14 @@ def _touch(tensor: Tensor) -> None:
 
 
 def _tensors_of(stack: Stack) -> dict[str, Tensor]:
-    known = stack.statistics
-    optional = {"weight": stack.weight_md, "bias": stack.bias_m}
-    if known is not None:
-        optional |= {
-            "fill": known.fill_mk,
-            "feature_min": known.feature_min_mk,
-            "feature_max": known.feature_max_mk,
-            "column_mean": known.column_mean_md,
-            "num_rows": known.num_rows_m,
-            "inverse_cross_product": known.inverse_cross_product_mpp,
-            "residual_variance": known.residual_variance_m,
-        }
-    return {name: tensor.contiguous() for name, tensor in optional.items() if tensor is not None}
+    tensors = {"weight": stack.weight_md} | ({} if stack.bias_m is None else {"bias": stack.bias_m})
+    tensors |= {} if stack.statistics is None else stack.statistics.named()
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 def _stack(path: Path) -> Stack:
     tensors, header = _load(path)
-    statistics = None
-    if "fill" in tensors:
-        statistics = Statistics(
-            tensors["fill"],
-            tensors["feature_min"],
-            tensors["feature_max"],
-            tensors["column_mean"],
-            tensors["num_rows"],
-            tensors.get("inverse_cross_product"),
-            tensors.get("residual_variance"),
-        )
+    statistics = Statistics.of_named(tensors) if "fill" in tensors else None
     return Stack(ModelCard.from_json(str(header["card"])), tensors["weight"], tensors.get("bias"), statistics)
 
 

@@ -7,7 +7,7 @@ serving can't disagree.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -78,6 +78,11 @@ class ModelCard:
                 else tuple(f"{feature.name}={level}" for level in feature.encoded_levels(self.bias))
             )
         )
+
+    def coefficients(self, weight_d: Sequence[float], bias: float | None) -> dict[str, float]:
+        """Return weights in raw units by the names of their encoded columns, after `intercept` if there is a bias."""
+        intercept = {} if bias is None else {"intercept": float(bias)}
+        return intercept | dict(zip(self.columns, weight_d, strict=True))
 
     @cached_property
     def num_columns(self) -> int:

@@ -9,6 +9,7 @@ is set once around all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,16 +51,8 @@ class ServedStack:
         known = stack.statistics
         if known is None:
             return cls(stack.card, stack.weight_md.numpy(), bias_m, None)
-        inverse, variance = known.inverse_cross_product_mpp, known.residual_variance_m
-        statistics = ServedStatistics(
-            known.fill_mk.numpy(),
-            known.feature_min_mk.numpy(),
-            known.feature_max_mk.numpy(),
-            known.column_mean_md.numpy(),
-            known.num_rows_m.numpy(),
-            None if inverse is None else inverse.numpy(),
-            None if variance is None else variance.numpy(),
-        )
+        arrays: dict[str, Any] = {name: None if each is None else each.numpy() for name, each in vars(known).items()}
+        statistics = ServedStatistics(**arrays)
         return cls(stack.card, stack.weight_md.numpy(), bias_m, statistics)
 
 

@@ -5,7 +5,8 @@ Shapes: m models · d encoded columns · k raw features · p weights of a model 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 
 from torch import Tensor, nn
 
@@ -28,6 +29,20 @@ class Statistics:
     num_rows_m: Tensor
     inverse_cross_product_mpp: Tensor | None = None
     residual_variance_m: Tensor | None = None
+
+    def named(self) -> dict[str, Tensor]:
+        """Return those that there are, by their names in files."""
+        return {name: getattr(self, field) for name, field in STATISTICS.items() if getattr(self, field) is not None}
+
+    @classmethod
+    def of_named(cls, tensors: Mapping[str, Tensor]) -> Statistics:
+        """Return what `named` gave. Raises KeyError where one of those that must be there is missing."""
+        names = [*REQUIRED, *(name for name in STATISTICS if name in tensors)]
+        return cls(**{STATISTICS[name]: tensors[name] for name in names})
+
+
+STATISTICS = {field.name.rpartition("_")[0]: field.name for field in fields(Statistics)}  # by their names in files
+REQUIRED = tuple(name for name, field in zip(STATISTICS, fields(Statistics), strict=True) if field.default is MISSING)
 
 
 @dataclass(frozen=True)

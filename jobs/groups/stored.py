@@ -29,6 +29,7 @@ from jobs.sources.file_stamps import Stamp
 from jobs.trials.keys import ENGINE_VERSIONS
 from model_store.claims.runs import RunFolder
 from model_store.errors import CorruptObjectError
+from model_store.ledger.checkpoint_layout import metadata_of
 
 FORMAT = 1
 PER_GROUP = ("point_m", "learning_rate_m", "score_m", "epoch_m", "train_mse_m", "val_mse_m", "r2_m")
@@ -133,8 +134,7 @@ def part_of_bytes(data: bytes, name: str) -> PartResult:
     """Return the part that `part_bytes` wrote. Raises CorruptObjectError if it is not one."""
     try:
         tensors = load(data)
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
+        header = json.loads(metadata_of(data)[HEADER])
         return PartResult(
             trained=tuple(_read(g, f"{number}.", tensors) for number, g in enumerate(header["groups"])),
             failures=header["failures"],

@@ -7,7 +7,6 @@ tensors.
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -16,6 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from jobs.trials.columns import MOMENTS, KeyedTrials, columns_of, from_columns, join
+from model_store.ledger.checkpoint_layout import metadata_of
 
 FORMAT = 1
 META = "gridline"
@@ -45,8 +45,7 @@ def read_trials(data: bytes) -> tuple[KeyedTrials, ...]:
     """Return the trials, a group for each shape. Raises NotTrialsError."""
     try:
         tensors = load(data)
-        (size,) = struct.unpack("<Q", data[:8])
-        meta = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][META])
+        meta = json.loads(metadata_of(data)[META])
         if meta["format"] > FORMAT:
             raise NotTrialsError(f"format {meta['format']}, and this gridline reads up to {FORMAT}")
         groups: list[dict[str, Tensor]] = [{} for _ in meta["engines"]]
@@ -56,7 +55,7 @@ def read_trials(data: bytes) -> tuple[KeyedTrials, ...]:
         return tuple(
             from_columns(engine, _restored(group)) for engine, group in zip(meta["engines"], groups, strict=True)
         )
-    except (SafetensorError, struct.error, KeyError, TypeError, IndexError, ValueError) as exc:
+    except (SafetensorError, KeyError, TypeError, IndexError, ValueError) as exc:
         raise NotTrialsError(f"{type(exc).__name__}: {' '.join(str(exc).split())}") from exc
 
 

@@ -37,9 +37,8 @@ class ChampionModel:
     @property
     def coefficients(self) -> dict[str, float]:
         """The weights in raw units by the names of their encoded columns, after `intercept` if there is a bias."""
-        weight_d = self.stack.weight_md[self.stack_row].tolist()
-        intercept = {} if self.stack.bias_m is None else {"intercept": float(self.stack.bias_m[self.stack_row])}
-        return intercept | dict(zip(self.card.columns, weight_d, strict=True))
+        bias = None if self.stack.bias_m is None else self.stack.bias_m[self.stack_row].item()
+        return self.card.coefficients(self.stack.weight_md[self.stack_row].tolist(), bias)
 
     def linear(self) -> nn.Linear:
         """Return the model as an `nn.Linear(d, 1)` in PyTorch's default dtype."""

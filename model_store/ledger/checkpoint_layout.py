@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -36,12 +35,16 @@ def load_arrays(
 ) -> tuple[dict[str, A], Mapping[str, str]]:
     """Return what safetensors' `load` makes of a blob, and its metadata. Raises CorruptObjectError."""
     try:
-        arrays = load(data)
-        (size,) = struct.unpack("<Q", data[:8])
-        metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
-    except (SafetensorError, struct.error, ValueError, KeyError, TypeError, OverflowError) as exc:
+        return load(data), metadata_of(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as exc:
         raise CorruptObjectError(name, f"it is not a safetensors file: {' '.join(str(exc).split())}") from exc
-    return arrays, metadata
+
+
+def metadata_of(data: bytes) -> Mapping[str, str]:
+    """Return the metadata of a safetensors file, which `load` has found to be one: it leaves them out."""
+    size = int.from_bytes(data[:8], "little")
+    metadata: Mapping[str, str] = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    return metadata
 
 
 def checked_card(arrays: Mapping[str, Array], metadata: Mapping[str, str], name: str) -> ModelCard:

@@ -14,21 +14,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from handler.model_card import ModelCard
-from handler.stack import Stack, Statistics
+from handler.stack import REQUIRED, STATISTICS, Stack, Statistics
 from model_store.errors import CorruptObjectError, NewerFormatError, StoreError
 from model_store.ledger.checkpoint_layout import CARD, checked_card, is_float64, kind, load_arrays, shape_problem
 
 STATISTICS_FORMAT = 1
-STATISTICS = {
-    "fill": "fill_mk",
-    "feature_min": "feature_min_mk",
-    "feature_max": "feature_max_mk",
-    "column_mean": "column_mean_md",
-    "num_rows": "num_rows_m",
-    "inverse_cross_product": "inverse_cross_product_mpp",
-    "residual_variance": "residual_variance_m",
-}
-OPTIONAL = ("inverse_cross_product", "residual_variance")
 
 
 def write_checkpoint(stack: Stack) -> bytes:
@@ -43,9 +33,7 @@ def write_statistics(stack: Stack) -> bytes | None:
     """Return the statistics blob of a stack, or None if it has none."""
     if stack.statistics is None:
         return None
-    tensors = {name: getattr(stack.statistics, attribute) for name, attribute in STATISTICS.items()}
-    present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    return save(_plain(present), metadata={"format": str(STATISTICS_FORMAT)})
+    return save(_plain(stack.statistics.named()), metadata={"format": str(STATISTICS_FORMAT)})
 
 
 def read_stack(checkpoint: bytes, statistics: bytes | None = None, name: str = "checkpoint") -> Stack:
@@ -64,19 +52,17 @@ def _read_statistics(data: bytes, card: ModelCard, num_models: int, name: str) -
     found = metadata.get("format", "")
     if found.isdecimal() and int(found) > STATISTICS_FORMAT:
         raise NewerFormatError(f"the statistics of {name}", found, STATISTICS_FORMAT)
-    m, k, d = num_models, len(card.features), len(card.columns)
-    p = d + card.bias
-    shapes = dict(
-        zip(STATISTICS, [(m, k), (m, k), (m, k), (m, d), (m,), (m, p, p), (m,)], strict=True),
-    )
-    for key, shape in shapes.items():
-        if key not in tensors and key not in OPTIONAL:
+    d = len(card.columns)
+    sizes = {"m": num_models, "k": len(card.features), "d": d, "p": d + card.bias}
+    for key, field in STATISTICS.items():
+        shape = tuple(sizes[letter] for letter in field.rpartition("_")[2])
+        if key not in tensors and key in REQUIRED:
             raise CorruptObjectError(f"the statistics of {name}", f"'{key}' is missing")
         if key in tensors and (tensors[key].shape != shape or not is_float64(tensors[key])):
             raise CorruptObjectError(
                 f"the statistics of {name}", f"'{key}' is {kind(tensors[key])}, not {shape} float64"
             )
-    return Statistics(**{attribute: tensors[key] for key, attribute in STATISTICS.items() if key in tensors})
+    return Statistics.of_named(tensors)
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -38,10 +38,8 @@ def read_coefficients(version: Version, dataset: str) -> Coefficients:
     card = checked_card(arrays, metadata, name)
     at, num_models = row["row"], len(arrays["weight"])
     require_row(dataset, at, num_models, name)
-    intercept = {"intercept": float(arrays["bias"][at])} if card.bias else {}
-    return Coefficients(
-        version, row, card, intercept | dict(zip(card.columns, arrays["weight"][at].tolist(), strict=True))
-    )
+    bias = arrays["bias"][at] if card.bias else None
+    return Coefficients(version, row, card, card.coefficients(arrays["weight"][at].tolist(), bias))
 
 
 def require_row(dataset: str, row: int, num_models: int, name: str) -> None:
