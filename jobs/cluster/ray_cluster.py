@@ -7,7 +7,6 @@ tries; an error that the function itself raised is the task's answer, and is not
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from ray.exceptions import (
 from jobs.cluster.addresses import LOCAL, is_client, is_ray_job, no_cluster, require_listener, resolve_address
 from jobs.cluster.capacity import Node, shortage
 from jobs.cluster.checkpoint_stream import Saved, Saves, Value, stream
+from jobs.cluster.deadlines import POLL_S, Deadlines
 from jobs.cluster.memory import give_back_memory
 from jobs.cluster.process import own_packages, sigterm_kept
 from jobs.cluster.tasks import Attempt, Outcome, RunLimits, Task
@@ -37,8 +37,6 @@ logger = logging.getLogger(__name__)
 LOST = (WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
 PART_RETRIES = 3
 IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: a slot never idles, and memory is bounded
-POLL_S = 0.5
-NODE_LOSS_S = 5.0  # what a node that restarts is given, before it is said that no node has room
 
 OnSaved = Callable[[Saved], None]
 
@@ -105,9 +103,9 @@ class Cluster:
         Raises ClusterError if one can never fit the cluster, or after `limits.timeout_s`. Whoever stops listening, by
         an error or an interrupt, has the rest cancelled.
         """
-        run = _Run(self.address, limits or RunLimits(), on_saved or (lambda _: None))
+        run = _Run(Deadlines(self.address, limits or RunLimits()), on_saved or (lambda _: None))
         run.waiting.extend(Attempt(task, saved=dict(task.saved)) for task in tasks)
-        run.require_room()
+        run.deadlines.require_room(run.shortage)
         try:
             yield from run.outcomes()
         except RayError as exc:
@@ -121,22 +119,14 @@ class Cluster:
 class _Run:
     """Tasks that wait and tasks that run, by the reference (or the stream) that Ray gave for each."""
 
-    address: str
-    limits: RunLimits
+    deadlines: Deadlines
     on_saved: OnSaved
     waiting: deque[Attempt] = field(default_factory=deque)
     running: dict[Any, Attempt] = field(default_factory=dict)
-    started_at: float = field(default_factory=time.monotonic)
 
-    def require_room(self) -> None:
-        """Wait, as long as the limits say, until every task fits some node. Raises ClusterError."""
-        deadline = time.monotonic() + self.limits.wait_for_resources_s
-        tasks = [attempt.task for attempt in self.waiting]
-        while (short := next(filter(None, (shortage(task, live_nodes()) for task in tasks)), None)) is not None:
-            if time.monotonic() >= deadline:
-                raise ClusterError(f"{short} at '{self.address}'; {self.limits.remedy}")
-            logger.info("%s: waiting for the cluster to grow", short)
-            time.sleep(POLL_S)
+    def shortage(self) -> str | None:
+        """Return what the first waiting task that fits no node needs, and what there is; None if each fits one."""
+        return next(filter(None, (shortage(attempt.task, live_nodes()) for attempt in self.waiting)), None)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the outcomes, keeping as many tasks in flight as there are slots."""
@@ -148,7 +138,7 @@ class _Run:
                     yield outcome
             if not ready:
                 yield from self._unschedulable()
-            self._give_up_in_time()
+            self.deadlines.require_time(len(self.waiting) + len(self.running))
 
     def _submit_some(self) -> None:
         if not self.waiting:
@@ -156,13 +146,13 @@ class _Run:
         slots = max(1, int(sum(node.num_cpus for node in live_nodes())))
         while self.waiting and len(self.running) < IN_FLIGHT_PER_SLOT * slots:
             attempt = self.waiting.popleft()
-            self.running[_submit(attempt, self.address)] = attempt
+            self.running[_submit(attempt, self.deadlines.address)] = attempt
 
     def _collect(self, reference: Any) -> Outcome | None:
         """Return what a task came to; None if it goes on, or is to be tried again."""
         attempt = self.running[reference]
         try:
-            streams = attempt.task.saves and not is_client(self.address)
+            streams = attempt.task.saves and not is_client(self.deadlines.address)
             item = ray.get(next(reference) if streams else reference)
         except RayTaskError as exc:
             del self.running[reference]
@@ -179,34 +169,20 @@ class _Run:
         return attempt.ended(item.value if isinstance(item, Value) else item)
 
     def _lost(self, attempt: Attempt, error: Exception) -> Outcome | None:
-        outcome = attempt.lost(error, self.limits.max_failures)
+        outcome = attempt.lost(error, self.deadlines.limits.max_failures)
         if outcome is None:
             self.waiting.appendleft(attempt)
         return outcome
 
     def _unschedulable(self) -> Iterator[Outcome]:
         """Yield an error for each task for which no node has had room for too long, as nodes were lost."""
-        nodes, now = live_nodes(), time.monotonic()
+        nodes = live_nodes()
         for reference, attempt in list(self.running.items()):
             short = shortage(attempt.task, nodes)
-            if short is None:
-                attempt.unschedulable_since = None
-                continue
-            attempt.unschedulable_since = attempt.unschedulable_since or now
-            if now - attempt.unschedulable_since > max(NODE_LOSS_S, self.limits.wait_for_resources_s):
+            if (error := self.deadlines.given_up(attempt.task.key, short, *attempt.failures[-1:])) is not None:
                 del self.running[reference]
                 ray.cancel(reference, force=True)
-                lost = "; ".join(["nodes were lost", *attempt.failures[-1:]])
-                yield attempt.failed(ClusterError(f"{short} at '{self.address}'; {lost}; {self.limits.remedy}"))
-
-    def _give_up_in_time(self) -> None:
-        limit_s = self.limits.timeout_s
-        if limit_s is not None and time.monotonic() - self.started_at > limit_s and (self.waiting or self.running):
-            unfinished = len(self.waiting) + len(self.running)
-            raise ClusterError(
-                f"the cluster at '{self.address}' did not end {unfinished} blocks in timeout_s = {limit_s:g} s; what "
-                "is finished is kept: run again to go on, or set a larger 'training.timeout_s'"
-            )
+                yield attempt.failed(error)
 
 
 def _submit(attempt: Attempt, address: str) -> Any:

@@ -94,13 +94,12 @@ ONE_RANK = RankGroupSize()
 
 @dataclass
 class Attempt:
-    """A task on its way: what was lost, what it saved, and since when no node has room for it."""
+    """A task on its way: what was lost, and what it saved."""
 
     task: Task
     failures: list[str] = field(default_factory=list)
     saved: dict[str, bytes] = field(default_factory=dict)
     parts: tuple[Any, ...] = ()
-    unschedulable_since: float | None = None
 
     def ended(self, value: Any) -> Outcome:
         """Return the outcome of a task that returned."""

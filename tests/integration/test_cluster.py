@@ -124,7 +124,7 @@ def test_block_says_how_long_it_waited_for_the_cluster_to_grow(cluster: Cluster)
 def test_task_fails_alone_when_no_node_is_left_for_it(
     cluster: Cluster, ray_nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.cluster.ray_cluster.NODE_LOSS_S", 0.5)
+    monkeypatch.setattr("jobs.cluster.deadlines.NODE_LOSS_S", 0.5)
     node = ray_nodes.add(num_cpus=2)
     tasks = [Task("large", hold_on, (str(tmp_path),), num_cpus=2), Task("small", double, (1,))]
     outcomes: dict[str, Outcome] = {}

@@ -58,7 +58,7 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Ranks:
     ranks = Ranks()
     monkeypatch.setattr("jobs.cluster.rank_groups.started", ranks.started)
     monkeypatch.setattr("jobs.cluster.rank_groups.live_nodes", ranks.live_nodes)
-    monkeypatch.setattr("jobs.cluster.rank_groups.POLL_S", 0.0)
+    monkeypatch.setattr("jobs.cluster.deadlines.POLL_S", 0.0)
     return ranks
 
 
@@ -104,7 +104,7 @@ def test_ranks_that_never_fit_are_refused(ranks: Ranks) -> None:
 
 
 def test_blocks_fail_where_no_node_is_left_for_their_ranks(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.cluster.rank_groups.NODE_LOSS_S", -1.0)
+    monkeypatch.setattr("jobs.cluster.deadlines.NODE_LOSS_S", -1.0)
     ranks.nodes = deque([ROOM, [Node(1, 0)]])
     monkeypatch.setattr(ranks, "new_messages", lambda: [])
     outcomes = run("a", "b")
