@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from examples.plots import loss_curves, regression_plot
 from gridline import GridlineError, load_config, open_ledger, train
 from jobs.champions.challenger import Challenger
 from jobs.cli.output import console
 from jobs.cli.tables import print_outcome
 from jobs.errors import DONE, INTERRUPTED
 from jobs.prediction.models import EndpointModels, PredictionOptions, predict_values
-from jobs.reports.plots import loss_curves, regression_plot
 from jobs.sources.job_datasets import read_datasets
 from model_store.archives.archive import Archive
 from model_store.archives.stored import export_archive

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from examples.plots import _drawn, loss_curves, regression_plot
 from jobs.config import load_config
 from jobs.recipe import make_recipe
-from jobs.reports.plots import _drawn, loss_curves, regression_plot
 from jobs.sources.dataset import Dataset
 from jobs.sources.job_datasets import read_datasets
 from jobs.training.datasets import TrainedDataset, train_dataset
 
-EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 PNG = b"\x89PNG\r\n\x1a\n"
 DIVERGED, BEST = 9, 4
 
