@@ -13,9 +13,11 @@ from pathlib import Path
 
 from jobs.cluster.ray_cluster import Cluster, connect
 from jobs.config import load_config
-from jobs.groups.run import groups_job, train_groups_of
+from jobs.groups.parts import Parts
+from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
-from jobs.recipe import make_recipe, policy_of, run_limits_of
+from jobs.recipe import policy_of, run_limits_of
+from jobs.sources.job_datasets import resolve_job
 
 
 def main(path: Path, warm_up: Path) -> None:
@@ -30,8 +32,11 @@ def train(cluster: Cluster, path: Path) -> float:
     config = load_config(path)
     (spec,) = config.datasets
     started = time.perf_counter()
-    job = groups_job(spec, config.training, make_recipe(config), policy_of(config, spec), path.parent, None)
-    train_groups_of(cluster, job, run_limits_of(config.training), Progress(quiet=True))
+    resolved = resolve_job(config, path.parent)
+    parts = Parts(resolved.scanned[0], resolved.recipe, policy_of(config, spec))
+    outcome = train_groups_of(lambda: cluster, parts, run_limits_of(config.training), Progress(quiet=True))
+    if outcome.error is not None:
+        raise outcome.error
     return time.perf_counter() - started
 
 

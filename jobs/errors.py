@@ -10,6 +10,11 @@ PARTIAL_FAILURE = 5
 INTERRUPTED = 130
 
 
+def one_line(error: Exception) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split())
+
+
 class JobError(GridlineError):
     """The base of all errors of this package."""
 

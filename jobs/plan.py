@@ -9,9 +9,8 @@ from typing import Any
 from jobs.config import JobConfig
 from jobs.engines.closed_form.certificate import Certificate
 from jobs.groups.plan import GroupsPlan, plan_groups
-from jobs.groups.run import groups_job, is_scanned
-from jobs.recipe import Recipe, make_recipe, policy_of
-from jobs.sources.job_datasets import read_datasets
+from jobs.recipe import Recipe
+from jobs.sources.job_datasets import resolve_job
 from jobs.training.blocks import make_blocks
 from jobs.training.datasets import certify_dataset
 
@@ -40,17 +39,14 @@ class Plan:
 
 def make_plan(config: JobConfig, base: Path) -> Plan:
     """Return the plan of a job. Raises ConfigError, and DataError at the first dataset that can't be regressed on."""
-    recipe = make_recipe(config)
-    scanned = [spec for spec in config.datasets if is_scanned(spec, recipe, config.training, base)]
-    datasets = read_datasets(config, base, [spec for spec in config.datasets if spec not in scanned])
+    job = resolve_job(config, base)
+    datasets = job.read()
     blocks = make_blocks(datasets)
-    fleets = [
-        plan_groups(groups_job(spec, config.training, recipe, policy_of(config, spec), base, None)) for spec in scanned
-    ]
-    certified = [certify_dataset(dataset, recipe) for dataset in datasets]
+    fleets = [plan_groups(source, job.recipe) for source in job.scanned]
+    certified = [certify_dataset(dataset, job.recipe) for dataset in datasets]
     return Plan(
         collection=config.name,
-        recipe=recipe,
+        recipe=job.recipe,
         blocks=tuple(tuple(block) for block in blocks.values()),
         certificates=(*certified, *(certificate for fleet in fleets for certificate in fleet.certificates)),
         fleets=tuple(fleets),

@@ -22,6 +22,7 @@ class Recipe:
     """How every dataset of a job is trained.
 
     With `automatic_rates` the learning rates come from each dataset's own spectrum, and those here are ignored.
+    `memory_mb` is the memory of a task.
     """
 
     engine: EngineName
@@ -31,6 +32,7 @@ class Recipe:
     automatic_rates: bool
     inference_statistics: bool
     size: RankGroupSize = ONE_RANK
+    memory_mb: int = 1024
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def make_recipe(config: JobConfig) -> Recipe:
         automatic_rates=config.grid.learning_rate == "auto",
         inference_statistics=config.training.inference_statistics,
         size=rank_group_size_of(config.training, engine),
+        memory_mb=config.training.memory_mb,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,16 +16,19 @@ from jobs.champions.challenger import Challenger, challenger_of
 from jobs.champions.commit import Comparisons, commit_better
 from jobs.champions.verification import verify
 from jobs.config import JobConfig
-from jobs.groups.job import group_batches, require_distinct_names, train_scanned
-from jobs.groups.run import is_scanned
+from jobs.groups.job import group_batches, require_distinct_names
+from jobs.groups.outcome import GroupsOutcome
+from jobs.groups.parts import Parts
+from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
-from jobs.recipe import Recipe, make_recipe, policy_of, run_limits_of
+from jobs.recipe import Recipe, policy_of, run_limits_of
 from jobs.reports.outcome import DatasetOutcome, JobOutcome, trials_parquet
 from jobs.reports.repeated_run import repetition_of
 from jobs.sources.dataset import Dataset
-from jobs.sources.job_datasets import read_datasets
+from jobs.sources.job_datasets import ResolvedJob, resolve_job
 from jobs.training.datasets import TrainedDataset
-from jobs.training.driver import Trained, train
+from jobs.training.driver import Join, Trained, joining, train
+from jobs.trials.earlier_runs import EarlierRuns
 from jobs.trials.library import TrialLibrary
 from model_store.ledger.ledger import Ledger
 
@@ -47,41 +50,38 @@ def run_job(
     Relative sources are looked for beside `base`. With `dry_run` the store is not touched.
     Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
     """
-    recipe = make_recipe(config)
-    fleets = [spec for spec in config.datasets if is_scanned(spec, recipe, config.training, base)]
+    job = resolve_job(config, base)
     run_id = run_id or default_run_id(config)
-    repetition = None if fleets or dry_run else repetition_of(config, base, ledger)
-    if repetition is not None and (earlier := repetition.earlier(config, run_id)) is not None:
+    unlike = job.scanned or dry_run
+    repetition = None if unlike else repetition_of(config.resolved(), job.listed, ledger, config.name)
+    if repetition is not None and (earlier := repetition.earlier(config.name, run_id)) is not None:
         with ledger.run(run_id).claim():
             progress.say(f"{len(config.datasets)} datasets, all as version {earlier.version} has them")
             return earlier
-    datasets = read_datasets(config, base, [spec for spec in config.datasets if spec not in fleets])
-    progress.say(f"{len(config.datasets)} datasets, {recipe.reason}")
-    with _claimed(ledger, run_id, dry_run=dry_run) as require_claim:
-        library = TrialLibrary(ledger, config.name, run_id, read_only=dry_run)
-        trained = train(
-            datasets, recipe, library, address=address, limits=run_limits_of(config.training), progress=progress
-        )
+    datasets = job.read()
+    progress.say(f"{len(config.datasets)} datasets, {job.recipe.reason}")
+    with nullcontext() if dry_run else ledger.run(run_id).claim() as claim:
+        runs = EarlierRuns(ledger, config.name, run_id, read_only=dry_run)
+        with joining(address, progress) as join:
+            trained, of_groups = _train(config, job, datasets, runs, join, progress)
         challengers = _challengers(config, datasets, trained)
         outcomes = _outcomes(datasets, trained, challengers)
         if config.training.verify:
-            outcomes = _verified(outcomes, datasets, recipe)
-        folder = None if dry_run else ledger.run(run_id)
-        of_fleets = train_scanned(config, fleets, recipe, base, folder, address=address, progress=progress)
-        require_distinct_names([outcome.name for outcome in outcomes], of_fleets)
+            outcomes = _verified(outcomes, datasets, job.recipe)
+        require_distinct_names([outcome.name for outcome in outcomes], of_groups)
         outcome = JobOutcome(
             run_id=run_id,
             collection=config.name,
             version=None,
             committed=False,
             datasets=outcomes,
-            computed=trained.computed + sum(fleet.num_trials for fleet in of_fleets if not fleet.reused),
-            reused=trained.reused + sum(fleet.num_trials for fleet in of_fleets if fleet.reused),
-            fleets=of_fleets,
+            computed=trained.computed + sum(groups.computed for groups in of_groups),
+            reused=trained.reused + sum(groups.num_trials - groups.computed for groups in of_groups),
+            fleets=of_groups,
         )
-        if dry_run:
+        if claim is None:  # a dry run
             return outcome
-        require_claim()
+        claim.check()
         _keep_run(ledger, run_id, config, trained.datasets)
         outcome = _commit(ledger, config, challengers, outcome)
         if repetition is not None:
@@ -89,20 +89,25 @@ def run_job(
         return outcome
 
 
+def _train(
+    config: JobConfig, job: ResolvedJob, datasets: Sequence[Dataset], runs: EarlierRuns, join: Join, progress: Progress
+) -> tuple[Trained, tuple[GroupsOutcome, ...]]:
+    """Train the datasets, then the groups of each source. Raises the first error where nothing could be trained."""
+    limits = run_limits_of(config.training)
+    trained = train(datasets, job.recipe, TrialLibrary(runs), join=join, limits=limits, progress=progress)
+    policies = {spec.name: policy_of(config, spec) for spec in config.datasets}
+    parts = [Parts(source, job.recipe, policies[source.name], runs) for source in job.scanned]
+    of_groups = tuple(train_groups_of(join, each, limits, progress) for each in parts)
+    error = next((groups.error for groups in of_groups if groups.error is not None), None)
+    if error is not None and not trained.datasets and not any(groups.num_trials for groups in of_groups):
+        raise error
+    return trained, of_groups
+
+
 def default_run_id(config: JobConfig) -> str:
     """Return the run id of a job that was not given one: the same job has the same, so that it goes on where it was."""
     digest = hashlib.sha256(config.resolved().encode()).hexdigest()
     return f"{config.name}-{digest[:12]}"
-
-
-@contextmanager
-def _claimed(ledger: Ledger, run_id: str, *, dry_run: bool) -> Iterator[Callable[[], None]]:
-    """Hold the run, and give what raises RunClaimedError if another process has taken it over meanwhile."""
-    if dry_run:
-        yield lambda: None
-        return
-    with ledger.run(run_id).claim() as claim:
-        yield claim.check
 
 
 def _challengers(config: JobConfig, datasets: Sequence[Dataset], trained: Trained) -> list[Challenger]:

@@ -85,6 +85,7 @@ class JobConfig(BaseModel):
     def _agreed(self) -> Self:
         self._check_datasets()
         self._check_grid()
+        self._check_groups()
         return self
 
     def _check_datasets(self) -> None:
@@ -107,6 +108,13 @@ class JobConfig(BaseModel):
         if bool((points.nesterov_g & (points.momentum_g == 0)).any()):
             section = "training" if "nesterov" in self.training.model_fields_set else "grid"
             raise refused("needs a momentum above 0 at every grid point: set one", key=f"{section}.nesterov")
+
+    def _check_groups(self) -> None:
+        """Refuse settings that have no effect on groups: a task trains many of them together, on one CPU."""
+        grouped = next((dataset.name for dataset in self.datasets if dataset.group_by), None)
+        for key in self.training.settings_of_datasets_in_memory() if grouped is not None else ():
+            remedy = "remove it, or train datasets without 'group_by' in a job of their own"
+            raise refused(f"has no effect on the groups of dataset {grouped!r}: {remedy}", key=f"training.{key}")
 
 
 def json_schema() -> dict[str, Any]:

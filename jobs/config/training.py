@@ -219,3 +219,14 @@ class TrainingConfig(BaseModel):
                 "set 'engine: auto', or remove it",
                 key=obstacle[0],
             )
+
+    def settings_of_datasets_in_memory(self) -> list[str]:
+        """Return the keys of what is asked for here, and only done with a dataset that one task has in memory."""
+        minibatch = self.engine == "minibatch" or self.closed_form_obstacle() is not None
+        asked = {
+            "verify": self.verify,
+            "num_workers": self.num_workers > 1,
+            "use_gpu": self.use_gpu is True and minibatch,
+            "checkpoint_every_s": "checkpoint_every_s" in self.model_fields_set and minibatch,
+        }
+        return [key for key, is_asked in asked.items() if is_asked]

@@ -1,42 +1,15 @@
-"""The fleets of a job: trained one after the other, and offered together with everything else."""
+"""The groups of all sources of a job: their names, and their models as they are offered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from jobs.config import DatasetConfig, JobConfig
+from jobs.config import JobConfig
 from jobs.errors import DataError
 from jobs.groups.batch import GroupBatch
 from jobs.groups.outcome import GroupsOutcome
-from jobs.groups.run import groups_job, reuse_groups, train_groups_of
-from jobs.progress import Progress
-from jobs.recipe import Recipe, policy_of, run_limits_of
-from model_store.claims.runs import RunFolder
+from jobs.recipe import policy_of
 from model_store.ledger.ledger import Ledger
-
-
-def train_scanned(
-    config: JobConfig,
-    specs: Sequence[DatasetConfig],
-    recipe: Recipe,
-    base: Path,
-    folder: RunFolder | None,
-    *,
-    address: str | None,
-    progress: Progress,
-) -> tuple[GroupsOutcome, ...]:
-    """Train the datasets that are read by scans; Ray is joined only where the run has not trained them already."""
-    jobs = [groups_job(spec, config.training, recipe, policy_of(config, spec), base, folder) for spec in specs]
-    outcomes = {job.dataset.name: reuse_groups(job) for job in jobs}
-    missing = [job for job in jobs if outcomes[job.dataset.name] is None]
-    if missing:
-        from jobs.cluster.ray_cluster import connect
-
-        limits = run_limits_of(config.training)
-        with connect(address) as cluster:
-            outcomes |= {job.dataset.name: train_groups_of(cluster, job, limits, progress) for job in missing}
-    return tuple(outcome for outcome in outcomes.values() if outcome is not None)
 
 
 def group_batches(

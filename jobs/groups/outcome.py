@@ -15,6 +15,7 @@ import torch
 
 from jobs.champions.commit import Comparisons
 from jobs.champions.documents import comparison_document, finite
+from jobs.errors import one_line
 from jobs.groups.training import PartResult, TrainedGroups
 from jobs.groups.trial_documents import trial_documents
 
@@ -37,13 +38,17 @@ class PartOutcome:
 
 @dataclass(frozen=True)
 class GroupsOutcome:
-    """What became of the datasets of one source."""
+    """What became of the datasets of one source; `computed` counts the trials that were trained now.
+
+    `error` is that of the first task that failed, and with it the groups of a part or the whole source.
+    """
 
     name: str
     parts: tuple[PartOutcome, ...]
     failures: Mapping[str, str]
     unconverged: Mapping[str, str]
-    reused: bool = False
+    computed: int = 0
+    error: Exception | None = None
 
     def against(self, comparisons: Iterator[Comparisons]) -> GroupsOutcome:
         """Return the same after the commit: the comparisons are those of the models, part by part."""
@@ -82,12 +87,13 @@ class Collected:
         self._trials: dict[int, bytes | None] = {}
         self._failures: dict[str, str] = {}
         self._unconverged: dict[str, str] = {}
-        self._num_trained = 0
+        self._num_trained = self._computed = 0
+        self._error: Exception | None = None
 
-    def add(self, number: int, result: PartResult) -> None:
-        """Add a part by its number."""
-        num_trials = pq.read_metadata(io.BytesIO(result.trials)).num_rows if result.trials else 0
-        self._parts[number] = PartOutcome(result.trained, None, num_trials, None)
+    def add(self, number: int, result: PartResult, *, computed: int = 0) -> None:
+        """Add a part by its number; so many of its trials were computed now, and the others were stored."""
+        self._computed += computed
+        self._parts[number] = PartOutcome(result.trained, None, num_trials(result), None)
         self._trials[number] = result.trials
         self._failures |= result.failures
         self._unconverged |= result.unconverged
@@ -95,10 +101,20 @@ class Collected:
         if self._num_trained + len(self._unconverged) > DOCUMENTED_DATASETS:
             self._trials.clear()
 
-    def outcome(self, name: str, *, reused: bool = False) -> GroupsOutcome:
-        """Return what became of the fleet of this name."""
-        parts = [replace(self._parts[at], trials=self._trials.get(at)) for at in sorted(self._parts)]
-        return GroupsOutcome(name, tuple(parts), self._failures, self._unconverged, reused)
+    def fail(self, names: Sequence[str], error: Exception) -> None:
+        """Add groups that failed together by an error."""
+        self._failures |= dict.fromkeys(names, one_line(error))
+        self._error = self._error or error
+
+    def outcome(self, name: str) -> GroupsOutcome:
+        """Return what became of the source of this name."""
+        parts = tuple(replace(self._parts[at], trials=self._trials.get(at)) for at in sorted(self._parts))
+        return GroupsOutcome(name, parts, self._failures, self._unconverged, self._computed, self._error)
+
+
+def num_trials(result: PartResult) -> int:
+    """Return the number of trials of a part."""
+    return int(pq.read_metadata(io.BytesIO(result.trials)).num_rows) if result.trials else 0
 
 
 class _Trials:

@@ -14,12 +14,12 @@ from jobs.champions.documents import finite
 from jobs.engines.closed_form.certificate import Certificate, certify
 from jobs.engines.closed_form.spectrum import spectrum
 from jobs.engines.moments import Moments, scaling_of
-from jobs.groups.run import GroupsJob
 from jobs.groups.scan.layout import initial_layout, with_surveys
 from jobs.groups.scan.partial import Partial
 from jobs.groups.scan.scan import needs_survey, scan, survey
 from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.recipe import Recipe
+from jobs.sources.resolved import ResolvedSource
 from jobs.training.datasets import resolve
 
 CERTIFIED_GROUPS = 100  # above, the certificates of single groups are left to the run that trains them
@@ -51,20 +51,19 @@ class GroupsPlan:
         }
 
 
-def plan_groups(job: GroupsJob) -> GroupsPlan:
-    """Return the plan of a fleet. Raises DataError where a file can't be read."""
-    layout = initial_layout(job.dataset)
-    memory_mb = job.training.memory_mb
+def plan_groups(source: ResolvedSource, recipe: Recipe) -> GroupsPlan:
+    """Return the plan of the groups of a source. Raises DataError where a file can't be read."""
+    layout = initial_layout(source)
     if needs_survey(layout.card.features):
-        layout = with_surveys(layout, [survey(job.fragments, layout, job.s3, memory_mb)])
-    _, partial = scan(job.fragments, layout, job.s3, memory_mb, 1)
+        layout = with_surveys(layout, [survey(source.fragments, layout, source.s3, recipe.memory_mb)])
+    _, partial = scan(source.fragments, layout, source.s3, recipe.memory_mb, 1)
     assert isinstance(partial, Partial)  # noqa: S101 - what follows the summary
-    trainable, failures = split_trainable(partial, layout, job.recipe.settings.bias)
+    trainable, failures = split_trainable(partial, layout, recipe.settings.bias)
     num_groups = sum(len(groups.name_m) for groups in trainable)
-    spreads = _spreads([_kept(groups) for groups in trainable], job.recipe)
-    certificates = tuple(c for groups in trainable for c in _certificates(groups, job.recipe))
+    spreads = _spreads([_kept(groups) for groups in trainable], recipe)
+    certificates = tuple(c for groups in trainable for c in _certificates(groups, recipe))
     return GroupsPlan(
-        name=job.dataset.name,
+        name=source.name,
         num_groups=num_groups,
         failures=failures,
         **spreads,

@@ -13,12 +13,11 @@ from jobs.engines.minibatch import bucket_training
 from jobs.engines.minibatch.bucket_training import BucketRows
 from jobs.engines.minibatch.ragged import Ragged
 from jobs.engines.trials import BlockResult
-from jobs.groups.scan.layout_types import Split
 from jobs.groups.scan.packed import Codes
 from jobs.groups.scan.rows import GroupRows, gather
 from jobs.groups.scan.trainable import Trainable
 from jobs.groups.training import GroupsSpec, PartResult, train_groups
-from jobs.sources.validation_split import Folds, draw, fold_of_dataset, fold_of_rows
+from jobs.sources.validation_split import Folds, Split, draw, fold_of_dataset, fold_of_rows
 
 
 def train_rows_part(spec: GroupsSpec, *parts: GroupRows) -> PartResult:

@@ -1,16 +1,9 @@
-"""The trained parts of a fleet as objects of the run, so that the same job over the same files computes nothing twice.
-
-A part is found again by a key over everything that its models depend on: the job's settings, the engine's version, and
-what the file system says of each file (reading gigabytes to find that nothing changed would cost as much as training).
-No pickle: numbers are safetensors, the rest is JSON in its header.
-"""
+"""A trained part of a source as bytes, and back. No pickle: numbers are safetensors, the rest is JSON in its header."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
@@ -24,64 +17,12 @@ from handler.stack import Stack, Statistics
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments
 from jobs.groups.training import PartResult, TrainedGroups
-from jobs.recipe import Policy, Recipe
-from jobs.sources.file_stamps import Stamp
-from jobs.trials.keys import ENGINE_VERSIONS
-from model_store.claims.runs import RunFolder
 from model_store.errors import CorruptObjectError
 from model_store.ledger.checkpoint_layout import metadata_of
 
-FORMAT = 1
+FORMAT = 2
 PER_GROUP = ("point_m", "learning_rate_m", "score_m", "epoch_m", "train_mse_m", "val_mse_m", "r2_m")
 HEADER = "gridline"
-
-
-@dataclass(frozen=True)
-class StoredParts:
-    """The parts of one fleet in a run's folder, under its key."""
-
-    folder: RunFolder
-    key: str
-
-    @property
-    def _prefix(self) -> str:
-        return f"fleets/{self.key}/"
-
-    def complete(self) -> list[str] | None:
-        """Return the names of the parts of a fleet that was trained to the end, in order; None if it was not."""
-        found = self.folder.read(f"{self._prefix}complete.json")
-        if found is None:
-            return None
-        names: list[str] = json.loads(found)["parts"]
-        return names
-
-    def finish(self, names: Sequence[str]) -> None:
-        """Say that these are all parts."""
-        self.folder.create(f"{self._prefix}complete.json", json.dumps({"parts": list(names)}).encode())
-
-    def keep(self, part: int, num_parts: int, result: PartResult) -> str:
-        """Write a part, and return its name."""
-        name = f"{self._prefix}{part:05d}-of-{num_parts:05d}.safetensors"
-        self.folder.create(name, part_bytes(result))
-        return name
-
-    def read(self, name: str) -> PartResult:
-        """Return a part. Raises CorruptObjectError if it is missing or not one."""
-        data = self.folder.read(name)
-        if data is None:
-            raise CorruptObjectError(name, f"run '{self.folder.run_id}' says that it is complete, and it is missing")
-        return part_of_bytes(data, name)
-
-
-def source_key(source: str, recipe: Recipe, policy: Policy, stamps: Sequence[Stamp]) -> str:
-    """Return the key of a fleet; `source` is its part of the configuration as canonical JSON."""
-    hyper = {field.name: getattr(recipe.hyperparameters, field.name).tolist() for field in fields(Hyperparameters)}
-    what = [
-        [FORMAT, ENGINE_VERSIONS[recipe.engine], recipe.engine, source],
-        [recipe.settings.relevant(), hyper, recipe.automatic_rates, recipe.inference_statistics],
-        [policy.metric, policy.mode, [list(stamp) for stamp in stamps]],
-    ]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 def part_bytes(result: PartResult) -> bytes:

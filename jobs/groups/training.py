@@ -110,8 +110,8 @@ def train_groups(spec: GroupsSpec, partial: Partial, engine: Engine) -> PartResu
         trained=tuple(trained for trained, _, _, _ in parts if trained is not None),
         failures=failures,
         unconverged={name: NO_CONVERGENCE for _, names, _, _ in parts for name in names},
-        trials=_parquet([trials for _, _, trials, _ in parts]),
-        datasets=_parquet([datasets for _, _, _, datasets in parts]),
+        trials=as_parquet([trials for _, _, trials, _ in parts]),
+        datasets=as_parquet([datasets for _, _, _, datasets in parts]),
     )
 
 
@@ -120,7 +120,8 @@ def merge_parts(*partials: Partial) -> Partial:
     return merge(partials)
 
 
-def _parquet(tables: Sequence[pa.Table]) -> bytes | None:
+def as_parquet(tables: Sequence[pa.Table]) -> bytes | None:
+    """Return tables of trials, or of datasets, as one parquet file; None where there is none."""
     if not tables:
         return None
     sink = io.BytesIO()

@@ -13,23 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from jobs.champions.selection import Comparison
 from jobs.config import JobConfig
 from jobs.errors import PARTIAL_FAILURE
 from jobs.reports.outcome import DatasetOutcome, JobOutcome
+from jobs.sources.filesystems import S3_PREFIX
+from jobs.sources.resolved import ResolvedSource
 from jobs.trials.keys import ENGINE_VERSIONS
 from model_store.errors import CorruptObjectError
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
-from model_store.objects.s3_settings import S3Settings
 
 FORMAT = 1
 SETTLED_NS = 100_000_000  # a file that changed less long ago may change again without another time of change
@@ -43,7 +42,7 @@ class Repetition:
     job: str
     before: Version | None
 
-    def earlier(self, config: JobConfig, run_id: str) -> JobOutcome | None:
+    def earlier(self, collection: str, run_id: str) -> JobOutcome | None:
         """Return what the run, or the one that made the newest version, said of the same job; None if neither did."""
         if self.before is None:
             return None
@@ -51,7 +50,7 @@ class Repetition:
             try:
                 data = self.ledger.run(candidate).read(self._name(self.before))
                 if data is not None:
-                    return _outcome(json.loads(zlib.decompress(data)), config.name, run_id, self.before)
+                    return _outcome(json.loads(zlib.decompress(data)), collection, run_id, self.before)
             except (CorruptObjectError, zlib.error, ValueError, KeyError, TypeError):
                 continue  # then it is found out anew
         return None
@@ -71,23 +70,21 @@ class Repetition:
         return f"outcomes/{hashlib.sha256(f'{self.job} {head.commit_id}'.encode()).hexdigest()}.json.zlib"
 
 
-def repetition_of(config: JobConfig, base: Path, ledger: Ledger) -> Repetition | None:
-    """Return what the job is known by, before its files are read; None where that can't be told from outside."""
-    from jobs.sources.dataset import dataset_in_errors, fragments_of
-    from jobs.sources.file_stamps import file_stamps
-    from jobs.sources.filesystems import S3_PREFIX
+def repetition_of(
+    configuration: str, sources: Sequence[ResolvedSource], ledger: Ledger, collection: str
+) -> Repetition | None:
+    """Return what the job of a configuration (as canonical JSON) is known by, before its files are read.
 
-    if any(source.startswith(S3_PREFIX) for spec in config.datasets for source in spec.source):
+    None where that can't be told from outside.
+    """
+    if any(location.startswith(S3_PREFIX) for source in sources for location in source.locations):
         return None
-    s3 = S3Settings.from_environment(os.environ)
-    digest = hashlib.sha256(json.dumps([FORMAT, ENGINE_VERSIONS, config.resolved()], sort_keys=True).encode())
-    for spec in config.datasets:
-        with dataset_in_errors(spec.name):
-            stamps = file_stamps(fragments_of(spec, base, s3), s3)
-        if any(max(stamp[2:]) > time.time_ns() - SETTLED_NS for stamp in stamps):
+    digest = hashlib.sha256(json.dumps([FORMAT, ENGINE_VERSIONS, configuration], sort_keys=True).encode())
+    for source in sources:
+        if any(max(stamp[2:]) > time.time_ns() - SETTLED_NS for stamp in source.stamps):
             return None
-        digest.update(json.dumps(stamps).encode())
-    return Repetition(ledger, digest.hexdigest(), ledger.head(config.name))
+        digest.update(json.dumps(source.stamps).encode())
+    return Repetition(ledger, digest.hexdigest(), ledger.head(collection))
 
 
 def _repeated(outcomes: Sequence[DatasetOutcome]) -> list[dict[str, Any]]:

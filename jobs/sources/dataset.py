@@ -6,10 +6,8 @@ Shapes: n rows · k raw features · d encoded columns.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +15,14 @@ from numpy.typing import NDArray
 from handler.encoding import encode
 from handler.errors import EncodingError
 from handler.model_card import Feature, ModelCard
-from jobs.config import DatasetConfig, ValidationConfig
-from jobs.errors import DataError, SourceError
+from jobs.errors import DataError
 from jobs.sources.checks import cell, check_cells, check_table
-from jobs.sources.columns import Columns, Fragment, Wanted
+from jobs.sources.columns import Columns, Wanted
 from jobs.sources.fitting import Fit, fit, merge, summarize
-from jobs.sources.fragments import find_fragments
 from jobs.sources.reading import read_columns
+from jobs.sources.resolved import ResolvedSource, dataset_in_errors
 from jobs.sources.row_keys import Keys, canonical_order, row_keys
-from jobs.sources.validation_split import TRAINS, Folds, draw, fold_of_dataset
+from jobs.sources.validation_split import TRAINS, Folds, Split, draw, fold_of_dataset
 from model_store.objects.s3_settings import S3Settings
 
 ROWS_AT_ONCE = 1 << 16
@@ -60,29 +57,26 @@ class Dataset:
         return len(self.y_n)
 
 
-def read_dataset(
-    config: DatasetConfig, *, bias: bool, folder: Path, s3: S3Settings, in_canonical_order: bool = False
-) -> Dataset:
-    """Return the dataset that `config` describes; `folder` is that of the configuration file.
+def read_dataset(source: ResolvedSource, *, bias: bool, in_canonical_order: bool = False) -> Dataset:
+    """Return the dataset of a source.
 
     In canonical order the rows do not depend on how they were read; see `row_keys.canonical_order`.
     Raises DataError where it can't be read or regressed on, and SourceError where its storage can't be reached.
     """
-    with dataset_in_errors(config.name):
-        features = features_of(config)
-        parts = _read(config, features, folder, s3)
-        y_n = np.concatenate([part.numbers[config.target] for part in parts]).astype(np.float64)
-        key_n = _keys(config, parts) if config.validation or in_canonical_order else np.zeros(0, np.uint64)
-        fold_n = _folds(config.validation, key_n) if config.validation else None
-        fitted = _fit(features, parts, _trains(fold_n, len(y_n)), config.target, bias)
+    with dataset_in_errors(source.name):
+        parts = _read(source)
+        y_n = np.concatenate([part.numbers[source.target] for part in parts]).astype(np.float64)
+        key_n = _keys(source, parts) if source.split or in_canonical_order else np.zeros(0, np.uint64)
+        fold_n = _folds(source.split, key_n) if source.split else None
+        fitted = _fit(source.features, parts, _trains(fold_n, len(y_n)), source.target, bias)
         order_n = canonical_order(key_n) if in_canonical_order else np.arange(len(y_n))
-        x_nd, y_n = _encode_all(fitted, parts, order_n, s3), y_n[order_n]
+        x_nd, y_n = _encode_all(fitted, parts, order_n, source.s3), y_n[order_n]
         fold_n = None if fold_n is None else fold_n[order_n]
         trains_n = _trains(fold_n, len(y_n))
         everything = bool(trains_n.all())
         check_table(fitted.card, x_nd if everything else x_nd[trains_n], y_n[trains_n])
         return Dataset(
-            name=config.name,
+            name=source.name,
             card=fitted.card,
             fill_k=fitted.fill_k,
             feature_min_k=fitted.feature_min_k,
@@ -92,18 +86,6 @@ def read_dataset(
             fold_n=fold_n,
             fingerprint=fingerprint(fitted.card, x_nd, y_n),
         )
-
-
-def fragments_of(config: DatasetConfig, folder: Path, s3: S3Settings) -> tuple[Fragment, ...]:
-    """Return the fragments of the dataset's files."""
-    return find_fragments(config.source, file_format=config.format, delimiter=config.delimiter, folder=folder, s3=s3)
-
-
-def features_of(config: DatasetConfig) -> tuple[Feature, ...]:
-    """Return the features as the model card has them, their levels not yet known."""
-    return tuple(
-        Feature(each.name, each.kind, each.transform, each.missing, unseen=each.unseen) for each in config.features
-    )
 
 
 def wanted_columns(features: Sequence[Feature], target: str, group_by: Sequence[str] = ()) -> tuple[Wanted, ...]:
@@ -142,33 +124,23 @@ def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def dataset_in_errors(dataset: str) -> Iterator[None]:
-    """Put the dataset's name before what is said of its data."""
-    try:
-        yield
-    except (DataError, SourceError) as exc:
-        raise type(exc)(f"dataset {dataset!r}: {exc}") from exc
-
-
-def _read(config: DatasetConfig, features: Sequence[Feature], folder: Path, s3: S3Settings) -> list[Columns]:
-    fragments = fragments_of(config, folder, s3)
+def _read(source: ResolvedSource) -> list[Columns]:
     parts = []
-    for part in read_columns(fragments, wanted_columns(features, config.target), s3):
-        check_cells(part, features, config.target, s3)
+    for part in read_columns(source.fragments, wanted_columns(source.features, source.target), source.s3):
+        check_cells(part, source.features, source.target, source.s3)
         parts.append(part)
     if not any(part.num_rows for part in parts):
-        raise DataError(f"{', '.join(config.source)}: the table is empty: it has columns and no rows: add rows")
+        raise DataError(f"{', '.join(source.locations)}: the table is empty: it has columns and no rows: add rows")
     return parts
 
 
-def _keys(config: DatasetConfig, parts: Sequence[Columns]) -> Keys:
-    names = [*(feature.name for feature in config.features), config.target]
+def _keys(source: ResolvedSource, parts: Sequence[Columns]) -> Keys:
+    names = [*(feature.name for feature in source.features), source.target]
     return np.concatenate([row_keys(part, names) for part in parts])
 
 
-def _folds(rule: ValidationConfig, key_n: Keys) -> Folds:
-    return fold_of_dataset(draw(key_n, rule.seed), fraction=rule.fraction, folds=rule.folds)
+def _folds(split: Split, key_n: Keys) -> Folds:
+    return fold_of_dataset(draw(key_n, split.seed), fraction=split.fraction, folds=split.folds)
 
 
 def _trains(fold_n: Folds | None, num_rows: int) -> NDArray[np.bool_]:

@@ -10,6 +10,8 @@ Shapes: n rows.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,19 @@ ODD = np.uint64(0x9E3779B97F4A7C15)
 Keys = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 Folds = NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows validate: a fraction, or folds, by the seed and a row's content."""
+
+    seed: int
+    fraction: float | None = None
+    folds: int | None = None
+
+    @property
+    def num_parts(self) -> int:
+        return self.folds or 1
 
 
 def draw(key_n: Keys, seed: int) -> Floats:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from jobs.cluster.checkpoint_stream import Saved
 from jobs.cluster.tasks import Outcome, RankGroupSize, RunLimits, Task
 from jobs.engines.minibatch.ranks import SingleProcess
+from jobs.errors import one_line
 from jobs.progress import Progress
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
@@ -23,6 +25,8 @@ from jobs.trials.library import TrialLibrary
 
 if TYPE_CHECKING:
     from jobs.cluster.ray_cluster import Cluster
+
+Join = Callable[[], "Cluster"]
 
 
 @dataclass(frozen=True)
@@ -46,24 +50,37 @@ class Block:
     work: Mapping[str, Work]
 
 
+@contextmanager
+def joining(address: str | None, progress: Progress) -> Iterator[Join]:
+    """Give what joins the cluster when it is first called; a cluster that was joined is left at the end."""
+    with ExitStack() as stack:
+
+        @cache
+        def join() -> Cluster:
+            from jobs.cluster.ray_cluster import connect  # Ray takes half a second to import
+
+            progress.say("joining the cluster")
+            return stack.enter_context(connect(address))
+
+        yield join
+
+
 def train(
     datasets: Sequence[Dataset],
     recipe: Recipe,
     library: TrialLibrary,
     *,
-    address: str | None,
+    join: Join,
     limits: RunLimits,
     progress: Progress,
 ) -> Trained:
-    """Return the datasets trained; only what is not in the library is computed, and without that Ray is not started."""
+    """Return the datasets trained; only what is not in the library is computed, else no cluster is joined."""
     work = remaining(datasets, recipe, library)
     trained = {each.dataset.name: merge_stored(each, None) for each in work if each.missing is None}
     failed: dict[str, str] = {}
     if len(trained) < len(work):
-        from jobs.cluster.ray_cluster import connect
-
-        progress.say("joining the cluster")
-        with connect(address) as cluster, progress.counting("datasets trained", len(work) - len(trained)) as advance:
+        cluster = join()
+        with progress.counting("datasets trained", len(work) - len(trained)) as advance:
             size = recipe.size.on(cluster.resources["GPU"])
             for name, result in _Training(_task_runner(cluster, size), size, library, limits).run(_blocks(work)):
                 advance(name)
@@ -131,7 +148,7 @@ class _Training:
                     (trained.name, merge_stored(block.work[trained.name], trained)) for trained in outcome.value
                 )
             elif len(block.work) == 1:
-                yield next(iter(block.work)), _reason(outcome)
+                yield next(iter(block.work)), one_line(outcome.error)
             else:
                 alone |= {name: Block(block.recipe, {name: work}) for name, work in block.work.items()}
         if alone:
@@ -161,7 +178,3 @@ class _Training:
             return task
         function = partial(task.function, ranks=SingleProcess(torch.device("cuda")))
         return replace(task, function=function, num_gpus=self.size.gpus_per_worker)
-
-
-def _reason(outcome: Outcome) -> str:
-    return " ".join(str(outcome.error).split())

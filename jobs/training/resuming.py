@@ -5,7 +5,7 @@ Shapes: m = 1 dataset · g grid points.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,12 +44,12 @@ def remaining(datasets: Sequence[Dataset], recipe: Recipe, library: TrialLibrary
     work = []
     used: set[str] = set()
     for dataset, key, of_dataset in zip(datasets, keys, wanted, strict=True):
-        missing = _missing(of_dataset, recipe, library)
+        missing = missing_of(recipe, of_dataset, {k for k in of_dataset if library.place(k) is not None})
         trained = set(trial_keys(key, missing)) if missing else set()
         places = [place for k in of_dataset if k not in trained and (place := library.place(k)) is not None]
         used |= {place.run_id for place in places}
         work.append(Work(dataset, recipe, key, of_dataset, _pieces(places), missing))
-    library.mark_used(used)
+    library.runs.mark_used(used)
     return work
 
 
@@ -93,10 +93,13 @@ def merge_stored(work: Work, trained: TrainedDataset | None) -> TrainedDataset:
     )
 
 
-def _missing(keys: Sequence[bytes], recipe: Recipe, library: TrialLibrary) -> Recipe | None:
-    """Return the recipe of the grid points that are not stored; an automatic one is stored with all its rates."""
+def missing_of(recipe: Recipe, keys: Sequence[bytes], stored: Set[bytes]) -> Recipe | None:
+    """Return the recipe of the grid points that are not stored (None: all are), of all automatic rates of each.
+
+    `keys` are those of the trials of the whole recipe, in the order of `trial_keys`.
+    """
     num_points = recipe.hyperparameters.num_points
-    absent = [g for g in range(num_points) if any(library.place(key) is None for key in keys[g::num_points])]
+    absent = [g for g in range(num_points) if not stored >= set(keys[g::num_points])]
     if not absent:
         return None
     return replace(recipe, hyperparameters=recipe.hyperparameters.take(torch.tensor(absent)))

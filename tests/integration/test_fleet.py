@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import yaml
 from jobs.cli import main
 from jobs.config import JobConfig
 from jobs.errors import DataError
+from jobs.groups.stored import part_of_bytes
 from jobs.progress import Progress
 from jobs.reports.outcome import JobOutcome
 from jobs.run import run_job
@@ -135,7 +137,16 @@ def test_fleet_without_convergence_says_so_and_commits_the_others(
     assert by_name["a"]["status"] == "promoted"
     assert by_name["wide"]["status"] == "no convergence"
     assert by_name["wide"]["best"] is None
-    assert {trial["status"] for trial in by_name["wide"]["trials"] or []} <= {"diverged"}
+    assert by_name["wide"]["reason"].startswith("no trial converged to a finite loss: ")
+    assert stored_statuses(farm, "wide") == ["diverged", "diverged"]
+
+
+def stored_statuses(farm: Farm, dataset: str) -> list[str]:
+    """Return the statuses of a dataset's trials in the stored parts."""
+    paths = list((farm.folder / "store").glob("runs/*/parts/*/*/*"))
+    parts = [part_of_bytes(path.read_bytes().split(b"\n", 2)[2], path.name) for path in paths]
+    tables = [pq.read_table(io.BytesIO(part.trials)) for part in parts if part.trials]
+    return [trial["status"] for table in tables for trial in table.to_pylist() if trial["dataset"] == dataset]
 
 
 def test_keys_never_become_paths(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs import run as job_run
+from jobs.sources.job_datasets import ResolvedJob
 from model_store.errors import RunClaimedError
 from tests.samples.jobs import RATES, Jobs
 from tests.servers.inline_cluster import InlineCluster
@@ -32,8 +33,8 @@ def wait_until_settled(jobs: Jobs) -> None:
 def num_readings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that has one item for each time that a job reads its datasets."""
     readings: list[int] = []
-    read = job_run.read_datasets
-    monkeypatch.setattr(job_run, "read_datasets", lambda *args: readings.append(1) or read(*args))
+    read = ResolvedJob.read
+    monkeypatch.setattr(ResolvedJob, "read", lambda job: readings.append(1) or read(job))
     return readings
 
 

@@ -16,11 +16,13 @@ from jobs.cluster.tasks import RunLimits
 from jobs.config import JobConfig
 from jobs.errors import DataError
 from jobs.groups.outcome import GroupsOutcome
-from jobs.groups.run import groups_job, train_groups_of
+from jobs.groups.parts import Parts
+from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
 from jobs.recipe import make_recipe, policy_of
 from jobs.reports.outcome import trial_document
 from jobs.sources.dataset import read_dataset
+from jobs.sources.job_datasets import resolve_source
 from jobs.training.datasets import TrainedDataset, train_dataset
 from model_store.objects.s3_settings import S3Settings
 from tests.servers.inline_cluster import InlineCluster
@@ -89,16 +91,19 @@ def job_of(
 def train_groups(config: JobConfig, folder: Path, num_cpus: int = 2) -> GroupsOutcome:
     """Return what a cluster of `num_cpus` makes of the job's fleet; its tasks run here, one after the other."""
     (spec,) = config.datasets
-    job = groups_job(spec, config.training, make_recipe(config), policy_of(config, spec), folder, None)
+    parts = Parts(resolve_source(spec, folder, S3Settings()), make_recipe(config), policy_of(config, spec))
     cluster: Any = InlineCluster(num_cpus=num_cpus)
-    return train_groups_of(cluster, job, RunLimits(), Progress(quiet=True))
+    outcome = train_groups_of(lambda: cluster, parts, RunLimits(), Progress(quiet=True))
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
 
 
 def train_alone(config: JobConfig, folder: Path) -> TrainedDataset | str:
     """Return the job's only dataset trained by itself, or why it can't be."""
     (spec,) = config.datasets
     try:
-        dataset = read_dataset(spec, bias=config.training.bias, folder=folder, s3=S3Settings())
+        dataset = read_dataset(resolve_source(spec, folder, S3Settings()), bias=config.training.bias)
     except DataError as exc:
         return str(exc)
     return train_dataset(dataset, make_recipe(config))

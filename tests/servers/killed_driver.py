@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from jobs.groups.outcome import num_trials
+from jobs.groups.stored import part_of_bytes
 from jobs.trials.serialization import read_trials
 from model_store import open_ledger
 from model_store.ledger.champion_table import table_to_rows
@@ -26,7 +28,8 @@ NUM_DATASETS, NUM_RATES = 20, 8
 class KilledDriver:
     """Runs the same job by the command line, on a cluster that outlives it, into stores of a folder.
 
-    `training` is what is set beyond a job of many short blocks.
+    `training` is what is set beyond a job of many short blocks. With `num_sources` the datasets are the groups of so
+    many sources.
     """
 
     folder: Path
@@ -34,7 +37,9 @@ class KilledDriver:
     generator: random.Random
     num_datasets: int = NUM_DATASETS
     training: Mapping[str, Any] = field(default_factory=dict)
+    num_sources: int = 0
     num_kills: int = 0
+    num_goings_on: int = 0  # runs that found some of their trials, and not all
     seconds: float = 0.0
     champions: dict[str, str] = field(default_factory=dict)
 
@@ -43,16 +48,25 @@ class KilledDriver:
         self.config.write_text(json.dumps(self._job()))  # JSON is YAML
 
     def _job(self) -> dict[str, object]:
-        datasets = []
-        for number in range(self.num_datasets):
+        names = [f"d{number:02d}" for number in range(self.num_datasets)]
+        for number, name in enumerate(names):
             x_n2 = np.random.default_rng(number).normal(size=(500, 2))
             y_n = x_n2 @ [1.0, -2.0] + number
-            rows = "\n".join(f"{u!r},{v!r},{y!r}" for (u, v), y in zip(x_n2.tolist(), y_n.tolist(), strict=True))
-            (self.folder / f"d{number}.csv").write_text(f"u,v,y\n{rows}\n")
-            name = f"d{number:02d}"
-            datasets.append({"name": name, "source": f"d{number}.csv", "target": "y", "features": ["u", "v"]})
+            rows = zip(x_n2.tolist(), y_n.tolist(), strict=True)
+            folder = self.folder / (f"s{number % self.num_sources}" if self.num_sources else "listed")
+            folder.mkdir(exist_ok=True)
+            lines = [f"{u!r},{v!r},{y!r},{name}" for (u, v), y in rows]
+            (folder / f"{name}.csv").write_text("\n".join(["u,v,y,key", *lines, ""]))
+        like: dict[str, Any] = {"target": "y", "features": ["u", "v"]}
+        datasets = [like | {"name": name, "source": f"listed/{name}.csv"} for name in names]
+        training = {"engine": "minibatch", "epochs": 600}
+        if self.num_sources:
+            like |= {"group_by": "key"}
+            datasets = [like | {"name": f"s{at}", "source": f"s{at}"} for at in range(self.num_sources)]
+        else:
+            training |= {"checkpoint_every_s": 0.05}
+        training |= self.training
         rates = [0.001 * 2**power for power in range(NUM_RATES)]
-        training = {"engine": "minibatch", "epochs": 600, "checkpoint_every_s": 0.05} | self.training
         return {"name": "many", "datasets": datasets, "grid": {"learning_rate": rates}, "training": training}
 
     def run_undisturbed(self) -> None:
@@ -70,10 +84,12 @@ class KilledDriver:
         """Start the job, and kill it after a random part of its time, up to so often, until it ends by itself."""
         last = self.num_kills + max_kills
         while True:
+            num_stored = sum(1 for _ in stored_keys(store)) + num_stored_in_parts(store)
+            self.num_goings_on += 0 < num_stored < self.num_datasets * NUM_RATES
             process = self.start(store)
             moment = self.generator.uniform(0.2, 1.0) * self.seconds if self.num_kills < last else None
             try:
-                _, errors = process.communicate(timeout=moment)
+                output, errors = process.communicate(timeout=moment)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
@@ -81,6 +97,8 @@ class KilledDriver:
                 assert self.half_done(store) is None
             else:
                 assert process.returncode == 0, errors
+                document, total = json.loads(output), self.num_datasets * NUM_RATES
+                assert (document["computed"], document["reused"]) == (total - num_stored, num_stored)
                 return
 
     def half_done(self, store: Path) -> str | None:
@@ -106,6 +124,12 @@ class KilledDriver:
 def champions(store: Path) -> dict[str, str]:
     """Return the checkpoint of each dataset's champion."""
     return {row["dataset"]: row["checkpoint"] for row in table_to_rows(open_ledger(str(store)).version("many").table())}
+
+
+def num_stored_in_parts(store: Path) -> int:
+    """Return the number of trials in the parts of groups that were stored."""
+    parts = (path.read_bytes().split(b"\n", 2)[2] for path in (store / "runs").glob("*/parts/*/*/*"))
+    return sum(num_trials(part_of_bytes(part, "part")) for part in parts)
 
 
 def stored_keys(store: Path) -> Iterator[bytes]:

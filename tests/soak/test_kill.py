@@ -20,7 +20,14 @@ import pytest
 
 from jobs.cluster.ray_cluster import connect
 from model_store import open_ledger
-from tests.servers.killed_driver import NUM_DATASETS, NUM_RATES, KilledDriver, champions, stored_keys
+from tests.servers.killed_driver import (
+    NUM_DATASETS,
+    NUM_RATES,
+    KilledDriver,
+    champions,
+    num_stored_in_parts,
+    stored_keys,
+)
 from tests.servers.processes import jobs_below, workers_of
 from tests.servers.ray_nodes import RayNodes
 
@@ -49,6 +56,26 @@ def test_killed_driver_goes_on_where_it_was(driver: KilledDriver, tmp_path: Path
         assert len(keys) == len(set(keys)) == NUM_DATASETS * NUM_RATES
         rounds += 1
     print(f"{NUM_KILLS} kills of the driver in {rounds} jobs: same champions, no trial stored twice")
+
+
+def test_killed_driver_of_groups_goes_on_with_the_parts_that_are_missing(ray_nodes: RayNodes, tmp_path: Path) -> None:
+    ray_nodes.add(num_cpus=3)  # with the head's one: four parts of each source
+    driver = KilledDriver(
+        tmp_path, ray_nodes.address, random.Random(0), num_datasets=60, num_sources=5, training={"epochs": 15_000}
+    )
+    driver.run_undisturbed()
+    rounds = 0
+    while driver.num_kills < NUM_SEEDS:
+        store = tmp_path / f"store {rounds}"
+        driver.run_until_done(store, NUM_SEEDS - driver.num_kills)
+        assert champions(store) == driver.champions
+        assert num_stored_in_parts(store) == driver.num_datasets * NUM_RATES
+        rounds += 1
+    assert driver.num_goings_on >= NUM_SEEDS // 4
+    went_on = f"{driver.num_goings_on} runs went on in the middle"
+    print(
+        f"{NUM_SEEDS} kills of the driver in {rounds} jobs of groups, {went_on}: same champions, no part trained twice"
+    )
 
 
 @pytest.mark.parametrize("victim", ["worker", "node"])

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from jobs.groups.scan.bad_rows import bad_rows, fit_of, no_fill, reasons_of
 from jobs.groups.scan.group_names import Groups, groups_of
-from jobs.groups.scan.layout_types import Layout, Split
+from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.packed import Codes, Floats, sum_rows
 from jobs.groups.scan.partial import Partial, extremes_of_rows
 from jobs.sources.columns import Columns, Text
 from jobs.sources.dataset import encode_columns
 from jobs.sources.row_keys import row_keys
-from jobs.sources.validation_split import TRAINS, draw, fold_of_rows
+from jobs.sources.validation_split import TRAINS, Split, draw, fold_of_rows
 from model_store.objects.s3_settings import S3Settings
 
 SECOND_HASH = np.uint64(0xD6E8FEB86659FD93)

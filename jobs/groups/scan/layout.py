@@ -1,4 +1,4 @@
-"""From a dataset of the configuration to how its rows are read, before and after a survey of them.
+"""From a source to how its rows are read, before and after a survey of them.
 
 Shapes: m groups · k raw features.
 """
@@ -11,18 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from handler.model_card import ModelCard
-from jobs.config import DatasetConfig
-from jobs.groups.scan.layout_types import Fills, Layout, Split
+from jobs.groups.scan.layout_types import Fills, Layout
 from jobs.groups.scan.scan import Survey, merge_surveys
-from jobs.sources.dataset import features_of
+from jobs.sources.resolved import ResolvedSource
 
 
-def initial_layout(dataset: DatasetConfig) -> Layout:
+def initial_layout(source: ResolvedSource) -> Layout:
     """Return how rows are read as far as the configuration tells: without levels and fill values."""
-    rule = dataset.validation
-    split = Split(rule.seed, rule.fraction, rule.folds) if rule else None
-    card = ModelCard(dataset.target, features_of(dataset), bias=False)
-    return Layout(dataset.name, card, dataset.group_by, split, None)
+    card = ModelCard(source.target, source.features, bias=False)
+    return Layout(source.name, card, source.group_by, source.split, None)
 
 
 def with_surveys(layout: Layout, surveys: Sequence[Survey]) -> Layout:

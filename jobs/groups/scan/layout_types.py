@@ -13,19 +13,7 @@ import pyarrow.compute as pc
 
 from handler.model_card import ModelCard
 from jobs.groups.scan.packed import Floats
-
-
-@dataclass(frozen=True)
-class Split:
-    """Which rows validate: a fraction, or folds, by the seed and a row's content."""
-
-    seed: int
-    fraction: float | None = None
-    folds: int | None = None
-
-    @property
-    def num_parts(self) -> int:
-        return self.folds or 1
+from jobs.sources.validation_split import Split
 
 
 @dataclass(frozen=True)

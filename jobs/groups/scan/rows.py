@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.groups.scan.blocks import encode_block, partial_of
@@ -20,8 +21,9 @@ from jobs.groups.scan.packed import Codes, Floats
 from jobs.groups.scan.partial import Partial, merge, part_of
 from jobs.groups.scan.scan import ScanSummary, block_rows, no_groups
 from jobs.sources.columns import Fragment
-from jobs.sources.dataset import dataset_in_errors, wanted_columns
+from jobs.sources.dataset import wanted_columns
 from jobs.sources.reading import iterate, prefetched
+from jobs.sources.resolved import dataset_in_errors
 from jobs.sources.row_keys import Keys, canonical_order
 from model_store.objects.s3_settings import S3Settings
 
@@ -35,6 +37,10 @@ class GroupRows:
     key_n: Keys
     x_nd: Floats
     y_n: Floats
+
+    @property
+    def name_m(self) -> pa.Array:
+        return self.partial.name_m
 
     def split(self, num_parts: int) -> tuple[GroupRows, ...]:
         """Return the groups dealt to `num_parts` as `Partial.split` deals them, each with its rows."""

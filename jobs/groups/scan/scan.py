@@ -19,8 +19,9 @@ from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.packed import Floats, packed_width
 from jobs.groups.scan.partial import Extremes, Partial, Sums, extremes_of_rows, merge_extremes
 from jobs.sources.columns import Columns, Fragment, Wanted
-from jobs.sources.dataset import dataset_in_errors, wanted_columns
+from jobs.sources.dataset import wanted_columns
 from jobs.sources.reading import iterate, prefetched
+from jobs.sources.resolved import dataset_in_errors
 from jobs.sources.row_keys import row_keys
 from jobs.sources.validation_split import TRAINS, draw, fold_of_rows
 from model_store.objects.s3_settings import S3Settings

@@ -29,9 +29,10 @@ from jobs.groups.scan.bad_rows import fit_of, no_fill
 from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.scan import block_rows
 from jobs.sources.columns import Columns, Fragment
-from jobs.sources.dataset import dataset_in_errors, encode_columns, wanted_columns
+from jobs.sources.dataset import encode_columns, wanted_columns
 from jobs.sources.fitting import Fit
 from jobs.sources.reading import iterate, prefetched
+from jobs.sources.resolved import dataset_in_errors
 from jobs.sources.row_keys import row_keys
 from jobs.sources.validation_split import draw, fold_of_rows
 from model_store.objects.s3_settings import S3Settings

@@ -13,7 +13,7 @@ import pytest
 
 from jobs.engines.threads import num_threads
 from jobs.errors import DataError
-from jobs.groups import run as fleet_run
+from jobs.groups import scanning
 from jobs.recipe import make_recipe
 from jobs.sources.job_datasets import read_datasets
 from jobs.training.datasets import train_dataset
@@ -73,7 +73,7 @@ def test_train_fleet_by_minibatches_does_not_depend_on_files_and_parts(
         pq.write_table(shuffled.slice(at, 61), tmp_path / "cut" / f"{9 - number}.parquet", row_group_size=20)
     settings: dict[str, Any] = {"validation": validation, **MINIBATCH}
     whole = documents_of(train_groups(job_of("all.parquet", **settings), tmp_path, num_cpus=1))
-    monkeypatch.setattr(fleet_run, "FAN_IN", 2)
+    monkeypatch.setattr(scanning, "FAN_IN", 2)
     parts = documents_of(train_groups(job_of("cut/*.parquet", **settings), tmp_path, num_cpus=5))
     assert set(parts) == set(whole)
     for name, document in whole.items():

@@ -13,7 +13,7 @@ import pytest
 
 from jobs.champions.commit import commit_better
 from jobs.config.job import SelectConfig
-from jobs.groups import run as fleet_run
+from jobs.groups import scanning
 from jobs.groups.job import group_batches
 from jobs.groups.scan import partial
 from jobs.groups.scan import scan as fleet_scan
@@ -132,9 +132,9 @@ def test_train_fleet_is_the_same_in_blocks_of_any_size_and_a_tree_of_any_width(
     expected = documents_of(train_groups(config, tmp_path))
     monkeypatch.setattr(fleet_scan, "block_rows", lambda num_columns, memory_mb: block_rows)
     monkeypatch.setattr(partial, "MERGE_AT_GROUPS", 50)
-    monkeypatch.setattr(fleet_run, "SCAN_BYTES", 1)
-    monkeypatch.setattr(fleet_run, "FAN_IN", 2)
-    monkeypatch.setattr(fleet_run, "PART_BYTES", 5000)
+    monkeypatch.setattr(scanning, "SCAN_BYTES", 1)
+    monkeypatch.setattr(scanning, "FAN_IN", 2)
+    monkeypatch.setattr(scanning, "PART_BYTES", 5000)
     found = documents_of(train_groups(config, tmp_path))
     assert found.keys() == expected.keys()
     for name, document in expected.items():

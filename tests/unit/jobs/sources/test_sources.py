@@ -18,6 +18,7 @@ from jobs.config import DatasetConfig
 from jobs.sources.columns import Fragment, Wanted
 from jobs.sources.dataset import Dataset, read_dataset
 from jobs.sources.fragments import find_fragments
+from jobs.sources.job_datasets import resolve_source
 from jobs.sources.reading import read_columns
 from jobs.sources.validation_split import TRAINS
 from model_store.objects.s3_settings import S3Settings
@@ -29,7 +30,7 @@ S3 = S3Settings()
 
 def read(folder: Path, source: Any, *, bias: bool = True, **keys: Any) -> Dataset:
     config = {"name": "houses", "source": source, "target": "price", "features": ["area", "rooms"], **keys}
-    return read_dataset(DatasetConfig.model_validate(config), bias=bias, folder=folder, s3=S3)
+    return read_dataset(resolve_source(DatasetConfig.model_validate(config), folder, S3), bias=bias)
 
 
 CSV = "area,rooms,price\n50,2,100\n60.5,3,130\n80,3,1.5e2\n120,5,-260\n"

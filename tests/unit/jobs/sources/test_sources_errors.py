@@ -14,12 +14,13 @@ import pytest
 from jobs.config import DatasetConfig
 from jobs.errors import DataError
 from jobs.sources.dataset import Dataset, read_dataset
+from jobs.sources.job_datasets import resolve_source
 from model_store.objects.s3_settings import S3Settings
 
 
 def read(folder: Path, source: Any, **keys: Any) -> Dataset:
     config = {"name": "houses", "source": source, "target": "price", "features": ["area", "rooms"], **keys}
-    return read_dataset(DatasetConfig.model_validate(config), bias=True, folder=folder, s3=S3Settings())
+    return read_dataset(resolve_source(DatasetConfig.model_validate(config), folder, S3Settings()), bias=True)
 
 
 def refusal(folder: Path, source: Any, **keys: Any) -> str:

@@ -18,6 +18,7 @@ from jobs.errors import DataError, SourceError
 from jobs.sources.columns import Wanted
 from jobs.sources.dataset import Dataset, read_dataset
 from jobs.sources.fragments import find_fragments
+from jobs.sources.job_datasets import resolve_source
 from jobs.sources.reading import iterate
 from model_store.objects.s3_settings import S3Settings
 from tests.servers.stores import S3Server
@@ -44,7 +45,7 @@ class Bucket:
 
     def read(self, source: Any) -> Dataset:
         config = {"name": "houses", "source": source, "target": "price", "features": ["area", "rooms"]}
-        return read_dataset(DatasetConfig.model_validate(config), bias=True, folder=Path(), s3=self.settings)
+        return read_dataset(resolve_source(DatasetConfig.model_validate(config), Path(), self.settings), bias=True)
 
 
 @pytest.fixture

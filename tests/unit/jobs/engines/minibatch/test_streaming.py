@@ -16,12 +16,11 @@ import torch
 from jobs.engines.minibatch.streaming import pieces_of
 from jobs.engines.threads import num_threads
 from jobs.errors import DataError
-from jobs.groups.run import groups_job, is_scanned
 from jobs.groups.scan import stream as fleet_stream
 from jobs.groups.scan.layout import initial_layout
 from jobs.groups.scan.stream import RowStream, Source, StreamedChunks
-from jobs.recipe import make_recipe, policy_of
-from jobs.sources.job_datasets import read_datasets
+from jobs.recipe import make_recipe
+from jobs.sources.job_datasets import read_datasets, resolve_job, resolve_source
 from jobs.training.datasets import train_dataset
 from model_store.objects.s3_settings import S3Settings
 from tests.samples.group_tables import documents_of, job_of, random_groups, train_groups, trials_of
@@ -105,10 +104,9 @@ def test_streaming_minibatches_learns_what_training_in_memory_learns(tmp_path: P
 
 def stream_of(folder: Path, source: str, num_rows: int, memory_mb: int = 64) -> StreamedChunks:
     config = job_of(source, ["area"], group_by=None, batch_size=8)
-    spec = config.datasets[0]
-    job = groups_job(spec, config.training, make_recipe(config), policy_of(config, spec), folder, None)
-    layout = initial_layout(job.dataset)
-    rows = RowStream(Source(job.fragments, S3Settings(), memory_mb), layout, np.array([0]), True, 7, torch.float32)
+    resolved = resolve_source(config.datasets[0], folder, S3Settings())
+    layout = initial_layout(resolved)
+    rows = RowStream(Source(resolved.fragments, S3Settings(), memory_mb), layout, np.array([0]), True, 7, torch.float32)
     return rows.chunks(None, num_rows, without=None, within=None)
 
 
@@ -153,9 +151,9 @@ def test_pieces_go_on_from_one_chunk_to_the_next() -> None:
     ]
 
 
-def test_is_fleet_streams_by_minibatches_what_takes_more_than_a_quarter_of_the_memory(tmp_path: Path) -> None:
+def test_resolve_job_streams_by_minibatches_what_takes_more_than_a_quarter_of_the_memory(tmp_path: Path) -> None:
     with (tmp_path / "all.csv").open("wb") as file:
         file.truncate(17 * 2**20)
     for memory_mb, workers, expected in ((64, 1, True), (128, 1, False), (64, 2, False)):
         config = job_of("all.csv", group_by=None, batch_size=8, memory_mb=memory_mb, num_workers=workers)
-        assert is_scanned(config.datasets[0], make_recipe(config), config.training, tmp_path) is expected
+        assert bool(resolve_job(config, tmp_path).scanned) is expected
