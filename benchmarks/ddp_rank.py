@@ -17,7 +17,8 @@ from benchmarks.synthetic import rates_grid, regression, spaced_rates
 from jobs.cluster.ddp import Reduction, joined
 from jobs.engines.minibatch import engine as minibatch
 from jobs.engines.minibatch.batches import Samples
-from jobs.engines.minibatch.evaluation import MomentsEvaluator
+from jobs.engines.minibatch.evaluation import MomentsEvaluator, Scores
+from jobs.engines.minibatch.fitting import fit
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks, with_global_offset
 from jobs.engines.moments import moments_of
 from jobs.engines.settings import TrainingSettings
@@ -31,11 +32,11 @@ def main(num_rows: int, num_columns: int, num_rates: int, batch_size: int) -> No
     with joined(torch.device("cpu")) as rank_group:
         own = num_rows * (rank_group.rank + 1) // rank_group.number - num_rows * rank_group.rank // rank_group.number
         data = regression(own, num_columns, seed=rank_group.rank)
-        score = MomentsEvaluator(moments_of(data.x_nd[:1000], data.y_n[:1000]))
+        scores = Scores(MomentsEvaluator(moments_of(data.x_nd[:1000], data.y_n[:1000])))
 
         def epoch(ranks: Ranks) -> Callable[[], object]:
             samples = with_global_offset(Samples(data.x_nd, data.y_n), ranks)
-            return lambda: minibatch.fit(samples, score, None, grid, settings, ranks=ranks)
+            return lambda: fit(minibatch.prepare(samples, grid, settings, ranks), scores, settings)
 
         works = [epoch(rank_group), epoch(SINGLE_PROCESS)] if rank_group.number == 1 else [epoch(rank_group)]
         times = medians(*works, repeats=5)

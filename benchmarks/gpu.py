@@ -11,7 +11,8 @@ from benchmarks.measuring import machine
 from benchmarks.synthetic import rates_grid, regression, spaced_rates
 from jobs.engines.minibatch import engine as minibatch
 from jobs.engines.minibatch.batches import Samples
-from jobs.engines.minibatch.evaluation import MomentsEvaluator
+from jobs.engines.minibatch.evaluation import MomentsEvaluator, Scores
+from jobs.engines.minibatch.fitting import fit
 from jobs.engines.minibatch.ranks import SingleProcess
 from jobs.engines.moments import moments_of
 from jobs.engines.settings import TrainingSettings
@@ -27,12 +28,12 @@ def main() -> None:
     print(f"{machine()}; {torch.cuda.get_device_name()}\n")
     device = torch.device("cuda")
     data = regression(NUM_ROWS, NUM_COLUMNS)
-    score = MomentsEvaluator(moments_of(data.x_nd[:10_000], data.y_n[:10_000]))
+    scores = Scores(MomentsEvaluator(moments_of(data.x_nd[:10_000], data.y_n[:10_000])))
     samples, grid = Samples(data.x_nd, data.y_n), rates_grid(spaced_rates(NUM_RATES))
 
     def epochs(number: int) -> Callable[[], object]:
         settings = TrainingSettings(epochs=number, num_evaluations=1, batch_size=BATCH_SIZE)
-        return lambda: minibatch.fit(samples, score, None, grid, settings, ranks=SingleProcess(device))
+        return lambda: fit(minibatch.prepare(samples, grid, settings, SingleProcess(device)), scores, settings)
 
     # The difference leaves out the copy to the device, which is done once.
     epoch_s = (synchronised(epochs(3 + EPOCHS)) - synchronised(epochs(3))) / EPOCHS

@@ -16,10 +16,11 @@ from benchmarks.measuring import MIB, Ratio, child, duration, machine, medians, 
 from benchmarks.peers import plain_loops, sklearn_sgd
 from benchmarks.synthetic import ARTICLE, ARTICLE_RATES, article, rates_grid, regression, spaced_rates
 from jobs.engines.closed_form import engine as closed_form
+from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch import engine as minibatch
-from jobs.engines.minibatch import row_training
 from jobs.engines.minibatch.batches import Samples
-from jobs.engines.minibatch.evaluation import MomentsEvaluator
+from jobs.engines.minibatch.evaluation import MomentsEvaluator, Scores
+from jobs.engines.minibatch.fitting import fit
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.moments import moments_of
 from jobs.engines.settings import TrainingSettings
@@ -86,19 +87,19 @@ def minibatches() -> list[Ratio]:
     """One epoch of minibatches for 16 learning rates, by sgd and adam, against 16 epochs of one each."""
     data = regression(NUM_ROWS, NUM_COLUMNS)
     rates = spaced_rates(NUM_RATES)
-    score = MomentsEvaluator(moments_of(data.x_nd, data.y_n))
+    scores = Scores(MomentsEvaluator(moments_of(data.x_nd, data.y_n)))
     samples, grid = Samples(data.x_nd, data.y_n), rates_grid(rates)
 
     def ours(optimizer: str) -> Callable[[], object]:
         settings = TrainingSettings(epochs=1, batch_size=BATCH_SIZE, optimizer=optimizer)  # type: ignore[arg-type]
-        return lambda: minibatch.fit(samples, score, None, grid, settings)
+        return lambda: fit(minibatch.prepare(samples, grid, settings), scores, settings)
 
     def loops(kind: type[torch.optim.Optimizer], count: int = NUM_RATES) -> Callable[[], object]:
         return lambda: plain_loops.train_minibatches(data.x_nd, data.y_n, rates.tolist()[:count], BATCH_SIZE, kind)
 
     def whole() -> None:
         settings = TrainingSettings(epochs=1, batch_size=BATCH_SIZE)
-        row_training.train(Rows(data.x_nd, data.y_n), grid, settings)
+        block_training.train(Rows(data.x_nd, data.y_n), grid, settings)
 
     sgd_s, adam_s, whole_s = medians(ours("sgd"), ours("adam"), whole)
     with faster_threads(loops(torch.optim.SGD, 1)):

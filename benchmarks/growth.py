@@ -11,7 +11,7 @@ import sys
 from benchmarks.measuring import forget_peak, medians, memory_bytes
 from benchmarks.synthetic import rates_grid, regression, spaced_rates
 from jobs.engines.closed_form import engine as closed_form
-from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.settings import TrainingSettings
 
@@ -28,7 +28,7 @@ def main(engine: str, num_rows: int, num_columns: int, num_rates: int) -> None:
         if engine == "closed_form":
             closed_form.train(rows.moments()[0], [], grid, TrainingSettings(epochs=1000))
         else:
-            row_training.train(rows, grid, TrainingSettings(epochs=1, batch_size=BATCH_SIZE))
+            block_training.train(rows, grid, TrainingSettings(epochs=1, batch_size=BATCH_SIZE))
 
     forget_peak()
     before = memory_bytes("VmRSS")

@@ -63,9 +63,9 @@ class Hyperparameters:
         """Return the grid of one dataset for several."""
         return replace(self, learning_rate_mg=self.learning_rate_mg.expand(num_datasets, -1))
 
-    def datasets(self, start: int, stop: int) -> Hyperparameters:
-        """Return the same grid for the datasets from `start` to `stop`."""
-        return replace(self, learning_rate_mg=self.learning_rate_mg[start:stop])
+    def datasets(self, index_m: Tensor | slice) -> Hyperparameters:
+        """Return the same grid for the datasets at `index_m`."""
+        return replace(self, learning_rate_mg=self.learning_rate_mg[index_m])
 
     def with_rates(self, rate_mr: Tensor) -> Hyperparameters:
         """Return every combination of the rates of each dataset (m, r) with the other hyperparameters, rates rising."""

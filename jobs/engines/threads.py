@@ -51,7 +51,7 @@ def side_by_side(function: Callable[[T], R], values: Iterable[T], number: int, n
 def ahead_of(function: Callable[[T], R], values: Iterable[T], number: int, depth: int, name: str) -> Iterator[R]:
     """Yield the function's value for each, in order; up to `depth` are made ahead, by a number of threads.
 
-    The caller makes one itself rather than wait; without threads each when it is asked for.
+    A caller that would wait computes an unstarted item itself; with no threads, items are computed on demand.
     """
     if number == 0:
         yield from map(function, values)

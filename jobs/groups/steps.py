@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from jobs.groups.row_training import train_rows_part
+from jobs.groups.minibatch_training import train_rows_part, train_streamed
 from jobs.groups.scan.partial import Partial
 from jobs.groups.scan.rows import GroupRows, gather, scan_rows
 from jobs.groups.scan.scan import scan
 from jobs.groups.scan.stream import Source
-from jobs.groups.stream_training import train_streamed
 from jobs.groups.training import merge_parts, train_part
 from jobs.recipe import Recipe
 from jobs.sources.resolved import ResolvedSource

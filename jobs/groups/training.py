@@ -183,7 +183,7 @@ def _best(
         fingerprint_m=[fingerprints[m] for m in places],
         trained=trained,
         scored=groups.held_out[0].take(found_m) if len(groups.held_out) == 1 else groups.moments.take(found_m),
-        hyperparameters=hyper.datasets(0, 1),
+        hyperparameters=hyper.datasets(slice(1)),
         engine=result.engine,
     )
 

@@ -19,7 +19,7 @@ from handler.model_card import ModelCard
 from jobs.engines.closed_form import engine as closed_form
 from jobs.engines.closed_form.certificate import Certificate, automatic_rates, certify
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.checkpointing import Checkpoints
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.minibatch.rows import Rows
@@ -105,7 +105,7 @@ def train_dataset(
     if recipe.engine == "closed_form":
         result = closed_form.train(moments, parts, hyperparameters, recipe.settings)
     else:
-        result = row_training.train(rows, hyperparameters, recipe.settings, checkpoints)
+        result = block_training.train(rows, hyperparameters, recipe.settings, checkpoints)
     return TrainedDataset(
         name=dataset.name,
         card=dataset.card,

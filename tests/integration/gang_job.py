@@ -13,7 +13,7 @@ import torch
 from jobs.cluster.rank_groups import RankGroupRunner
 from jobs.cluster.ray_cluster import connect
 from jobs.cluster.tasks import RankGroupSize, RunLimits, Task
-from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.settings import TrainingSettings
@@ -28,7 +28,7 @@ def fitted(seed: int, ranks: Ranks) -> list[float]:
     generator = torch.Generator().manual_seed(seed)
     x_nd = torch.randn(501, 2, generator=generator)
     rows = Rows(x_nd, x_nd.sum(1)).share(ranks)
-    return row_training.train(rows, grid([0.05]), SETTINGS).weight_mgp.flatten().tolist()
+    return block_training.train(rows, grid([0.05]), SETTINGS).weight_mgp.flatten().tolist()
 
 
 def fitted_after_a_loss(seed: int, marker: str, ranks: Ranks) -> list[float]:

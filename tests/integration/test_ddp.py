@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines.closed_form import engine as closed_form
-from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.settings import EarlyStopping, TrainingSettings
@@ -75,9 +75,9 @@ def everything(ranks: Ranks, ends: Sequence[float]) -> dict[str, dict[str, Tenso
     for name, (num_rows, momentum, settings) in SCENARIOS.items():
         rates = RATES if settings.optimizer == "sgd" and settings.loss == "mse" else RATES[:3]
         points = grid(rates, momentum=momentum)
-        results[name] = told(row_training.train(split(problem(num_rows), ends, ranks), points, settings))
+        results[name] = told(block_training.train(split(problem(num_rows), ends, ranks), points, settings))
     folds = split(problem(10_007, parts=3), ends, ranks)
-    results["folds"] = told(row_training.train(folds, grid(RATES), MANY))
+    results["folds"] = told(block_training.train(folds, grid(RATES), MANY))
     moments, parts = folds.moments()
     results["closed form"] = told(closed_form.train(moments, parts, grid(RATES), TrainingSettings(epochs=100)))
     return results

@@ -98,7 +98,7 @@ def _train_all(
             _train_chunk(
                 moments.take(slice(start, start + step)),
                 [part.take(slice(start, start + step)) for part in held_out],
-                hyperparameters.datasets(start, start + step),
+                hyperparameters.datasets(slice(start, start + step)),
                 settings,
                 epochs_e,
                 want_curves=want_curves,

@@ -12,37 +12,17 @@ epochs · p weights (the bias last) · q = p + 1 columns of z.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.losses import Loss
+from jobs.engines.minibatch.evaluation import Evaluator
 from jobs.engines.minibatch.ragged import Batches
 from jobs.engines.minibatch.schedules import learning_rate_factor
-from jobs.engines.minibatch.tracking import Tracker
-from jobs.engines.moments import Moments, mse
 from jobs.engines.optimizers import RowwiseOptimizer
-from jobs.engines.settings import TrainingSettings, evaluated_epochs, initial_weights
-
-
-class Evaluator(Protocol):
-    """Scores the weights of each dataset on a fixed set of its rows."""
-
-    def loss(self, weight_mqg: Tensor, loss: Loss) -> Tensor:
-        """Return the mean loss of weights in the units of training, above their row of -1, (m, g) float64."""
-
-
-@dataclass(frozen=True)
-class MomentsEvaluator:
-    """Mean squared error from the cross-products of the rows, in the units of training."""
-
-    moments: Moments
-
-    def loss(self, weight_mqg: Tensor, loss: Loss) -> Tensor:
-        weight_mgp = weight_mqg[:, :-1].double().mT
-        return mse(self.moments, weight_mgp, bias=weight_mgp.shape[2] > self.moments.num_columns)
+from jobs.engines.settings import TrainingSettings, initial_weights
 
 
 @dataclass(frozen=True)
@@ -59,17 +39,29 @@ class RowsEvaluator:
 
 @dataclass
 class BucketStack:
-    """The trials of a bucket; `weight_mqg` holds the weights above a row of -1, which takes the target off."""
+    """The trials of a bucket; `live_g` are the places of those still in training among the trials of all datasets.
 
+    `weight_mqg` holds the weights of all above a row of -1, which takes the target off.
+    """
+
+    live_g: Tensor
     weight_mqg: Tensor
     optimizer: RowwiseOptimizer
     loss: Loss
     learning_rate_mpg: Tensor
 
     @property
-    def weight_pt(self) -> Tensor:
-        """The weights with the trials of all datasets in one axis; a copy."""
-        return self.weight_mqg[:, :-1].permute(1, 0, 2).flatten(1)
+    def weight_pg(self) -> Tensor:
+        """The weights of the live trials of all datasets in one axis; a copy."""
+        return self.weight_mqg[:, :-1].permute(1, 0, 2).flatten(1)[:, self.live_g]
+
+    def score(self, evaluator: Evaluator) -> Tensor:
+        """Return the loss of each live trial, (g,) float64."""
+        return evaluator.loss(self.weight_mqg, self.loss).flatten()[self.live_g]
+
+    def take(self, keep_g: Tensor) -> None:
+        """Record the live trials at `keep_g` alone from now on; the others are stepped on, and reach none of these."""
+        self.live_g = self.live_g[keep_g]
 
 
 def start(num_weights: int, hyperparameters: Hyperparameters, settings: TrainingSettings) -> BucketStack:
@@ -79,55 +71,18 @@ def start(num_weights: int, hyperparameters: Hyperparameters, settings: Training
     weight_p = initial_weights(num_weights - settings.bias, settings.bias, settings.seed).to(settings.torch_dtype)
     weight_q = torch.cat([weight_p, weight_p.new_full((1,), -1.0)])
     # Optimisers broadcast what belongs to a grid point; laid out in full, they run through it without a stride.
-    wide_g = {f"{name}_g": value_g.expand(num_weights, -1).contiguous() for name, value_g in hyper.others().items()}
+    wide = {f"{name}_g": column.expand(num_weights, -1).contiguous() for name, column in hyper.others().items()}
     return BucketStack(
+        live_g=torch.arange(rate_mg.numel()),
         weight_mqg=weight_q[:, None].expand(len(rate_mg), -1, rate_mg.shape[1]).contiguous(),
-        optimizer=settings.new_optimizer(replace(hyper, **wide_g)),
+        optimizer=settings.new_optimizer(replace(hyper, **wide)),
         loss=settings.new_loss(hyper),
         learning_rate_mpg=hyper.learning_rate_mg[:, None].expand(-1, num_weights, -1).contiguous(),
     )
 
 
-def fit(
-    z_mrq: Tensor,
-    batches: Batches,
-    train_evaluator: Evaluator,
-    val_evaluator: Evaluator | None,
-    hyperparameters: Hyperparameters,
-    settings: TrainingSettings,
-    *,
-    kept_index_t: Tensor | None = None,
-    val_mse_evaluator: Evaluator | None = None,
-) -> Tracker:
-    """Return the record of the trials, trained on the rows of each dataset; see `minibatch.fit`."""
-    stack = start(z_mrq.shape[2] - 1, hyperparameters, settings)
-    shape = hyperparameters.learning_rate_mg.shape
-    epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations).tolist()
-    tracker = Tracker.start(shape.numel(), len(epochs_e), z_mrq.shape[2] - 1, settings, kept_index_t)
-    live_t = torch.ones(shape.numel(), dtype=torch.bool)
-    evaluation = 0
-    for epoch in range(1, settings.epochs + 1):
-        died_t = live_t & ~run_epoch(z_mrq, batches, stack, settings, epoch).flatten().isfinite()
-        if bool(died_t.any()):
-            tracker.diverged(died_t.nonzero()[:, 0], epoch)
-            live_t &= ~died_t
-        if epoch == epochs_e[evaluation]:
-            place_l = live_t.nonzero()[:, 0]
-            train_l = train_evaluator.loss(stack.weight_mqg, stack.loss).flatten()[place_l]
-            val_l = val_evaluator.loss(stack.weight_mqg, stack.loss).flatten()[place_l] if val_evaluator else None
-            if val_mse_evaluator is not None:
-                val_mse_t = val_mse_evaluator.loss(stack.weight_mqg, stack.loss).flatten()
-                tracker.val_mse_curve_ge[place_l, evaluation] = val_mse_t[place_l]
-            going_l = tracker.record(evaluation, place_l, stack.weight_pt[:, place_l], train_l, val_l)
-            live_t[place_l[~going_l]] = False
-            evaluation += 1
-        if not bool(live_t.any()):
-            break
-    return tracker
-
-
 def run_epoch(z_mrq: Tensor, batches: Batches, stack: BucketStack, settings: TrainingSettings, epoch: int) -> Tensor:
-    """Take the steps of an epoch (from 1); return the loss summed over its last batch, before its step, (m, g)."""
+    """Take the steps of an epoch (from 1); return the loss of the live trials over its last batch, before its step."""
     factor = learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
     rate_mpg = stack.learning_rate_mpg if factor == 1 else stack.learning_rate_mpg * factor
     z_tq, loss = z_mrq.flatten(0, 1), stack.loss
@@ -139,4 +94,4 @@ def run_epoch(z_mrq: Tensor, batches: Batches, stack: BucketStack, settings: Tra
         gradient_mqg *= (loss.derivative_scale / batches.num_rows(number).to(z_mrq.dtype))[:, None, None]
         stack.optimizer.step(stack.weight_mqg[:, :-1], gradient_mqg[:, :-1], rate_mpg)
     # The weights have moved since, the residuals have not.
-    return loss.total(residual_mbg.transpose(0, 1))
+    return loss.total(residual_mbg.transpose(0, 1)).flatten()[stack.live_g]

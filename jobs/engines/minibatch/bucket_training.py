@@ -1,31 +1,25 @@
-"""Many small datasets through the minibatch engine: cut into buckets, with validation, folds and scaling around.
+"""Many small datasets through the minibatch engine, cut into buckets; one that is large by itself is trained alone.
 
-What `row_training` does for one dataset, for m. A dataset that is large by itself goes there.
-
-Shapes: n rows of all datasets · m datasets · g grid points · t = m g trials · e evaluated epochs · p weights (the bias
-last).
+Shapes: n rows of all datasets · m datasets · r rows of a dataset, padded · g grid points · q columns of z.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from jobs.engines.closed_form.divergence import earlier
-from jobs.engines.curves import best_epoch_index
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.minibatch import row_training
-from jobs.engines.minibatch.bucket import Evaluator, MomentsEvaluator, RowsEvaluator, fit
-from jobs.engines.minibatch.bucket_results import Fits, Pooled, block_result
-from jobs.engines.minibatch.ragged import Batches, Ragged, num_batches
+from jobs.engines.minibatch import block_training, bucket
+from jobs.engines.minibatch.bucket import RowsEvaluator
+from jobs.engines.minibatch.fitting import Run
+from jobs.engines.minibatch.ragged import Batches, Ragged
+from jobs.engines.minibatch.results import joined
 from jobs.engines.minibatch.rows import Rows
-from jobs.engines.minibatch.tracking import Tracker
-from jobs.engines.moments import Moments, Scaling, leaving_out, scaling_of
+from jobs.engines.moments import Moments, Scaling
 from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import BlockResult
 
@@ -42,8 +36,12 @@ class BucketRows:
 
     rows: Ragged
     part_n: Tensor | None
-    moments: Moments
+    all_rows: Moments
     held_out: tuple[Moments, ...]
+
+    def moments(self) -> tuple[Moments, tuple[Moments, ...]]:
+        """Return the moments of all rows, and those of each part held out."""
+        return self.all_rows, self.held_out
 
     def take(self, index_m: Tensor) -> BucketRows:
         """Return the datasets at `index_m`, in that order."""
@@ -51,18 +49,28 @@ class BucketRows:
         return BucketRows(
             replace(numbered, place_n=self.rows.place_n[numbered.place_n]),
             None if self.part_n is None else self.part_n[numbered.place_n],
-            self.moments.take(index_m),
+            self.all_rows.take(index_m),
             tuple(part.take(index_m) for part in self.held_out),
         )
 
-    def training(self, part: int | None) -> Ragged:
-        """Return the rows outside a part (None: all rows)."""
-        return self.rows if part is None or self.part_n is None else self.rows.where(self.part_n != part)
+    def start(
+        self, part: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
+    ) -> Run:
+        """Return a fit to the rows outside a part (None: all rows), before its first step."""
+        rows = self.rows if part is None or self.part_n is None else self.rows.where(self.part_n != part)
+        evaluator = _evaluator(rows, scaling, settings)
+        stack = bucket.start(evaluator.z_mrq.shape[2] - 1, hyperparameters, settings)
+        batches = Batches(rows.size_m, settings.batch_size, settings.seed)
+        return Run(stack, partial(bucket.run_epoch, evaluator.z_mrq, batches, stack, settings), evaluator)
 
-    def within(self, part: int) -> Ragged:
-        """Return the rows of a part."""
+    def evaluator(self, part: int, scaling: Scaling | None, settings: TrainingSettings) -> RowsEvaluator:
+        """Return what scores any loss on the rows of a part."""
         assert self.part_n is not None  # noqa: S101 - there are parts
-        return self.rows.where(self.part_n == part)
+        return _evaluator(self.rows.where(self.part_n == part), scaling, settings)
+
+
+def _evaluator(rows: Ragged, scaling: Scaling | None, settings: TrainingSettings) -> RowsEvaluator:
+    return RowsEvaluator(rows.padded(scaling, settings.torch_dtype, bias=settings.bias), rows.size_m)
 
 
 def train(
@@ -70,22 +78,22 @@ def train(
 ) -> BlockResult:
     """Return the trials of all datasets; `hyperparameters` hold the rates of each. Without curves, their last epoch."""
     started = time.perf_counter()
-    buckets = _cut(data, hyperparameters.num_points, settings)
+    width = data.all_rows.num_columns + 2 + 2 * hyperparameters.num_points
+    size_bytes_m = (data.rows.size_m + 1) * width * settings.torch_dtype.itemsize
+    buckets = _cut(data.rows.size_m, size_bytes_m)
     parts = []
     for index_m in buckets:
-        hyper = replace(hyperparameters, learning_rate_mg=hyperparameters.learning_rate_mg[index_m])
-        large = len(index_m) == 1 and _size_bytes(data, hyper.num_points, settings)[index_m[0]] > BUCKET_BYTES
-        result = (_train_large if large else _train_bucket)(data.take(index_m), hyper, settings)
+        large = len(index_m) == 1 and size_bytes_m[index_m[0]] > BUCKET_BYTES
+        source = _alone(data.take(index_m)) if large else data.take(index_m)
+        result = block_training.train(source, hyperparameters.datasets(index_m), settings)
         parts.append(result if want_curves else result.last_epoch_only())
-    return _joined(parts, torch.cat(buckets).argsort(), time.perf_counter() - started)
+    return replace(joined(parts, buckets), wall_s=time.perf_counter() - started)
 
 
-def _cut(data: BucketRows, num_points: int, settings: TrainingSettings) -> list[Tensor]:
+def _cut(size_m: Tensor, size_bytes_m: Tensor) -> list[Tensor]:
     """Return the datasets of each bucket: of similar length, as many as are small together when they are padded."""
-    size_bytes_m = _size_bytes(data, num_points, settings)
-    order_m = data.rows.size_m.argsort(stable=True)
     buckets: list[list[int]] = []
-    for at in order_m.tolist():
+    for at in size_m.argsort(stable=True).tolist():
         # The last of a bucket is its longest: all are padded to it.
         if not buckets or (len(buckets[-1]) + 1) * float(size_bytes_m[at]) > BUCKET_BYTES:
             buckets.append([])
@@ -93,136 +101,12 @@ def _cut(data: BucketRows, num_points: int, settings: TrainingSettings) -> list[
     return [torch.tensor(bucket) for bucket in buckets]
 
 
-def _size_bytes(data: BucketRows, num_points: int, settings: TrainingSettings) -> Tensor:
-    width = data.moments.num_columns + 2 + 2 * num_points
-    return (data.rows.size_m + 1) * width * settings.torch_dtype.itemsize
-
-
-def _train_large(data: BucketRows, hyperparameters: Hyperparameters, settings: TrainingSettings) -> BlockResult:
-    """Train one dataset by itself; its parts are numbered without a gap."""
+def _alone(data: BucketRows) -> Rows:
+    """Return the rows of one dataset by themselves; its parts are numbered without a gap."""
     x_nd, y_n = data.rows.x_nd[data.rows.place_n], data.rows.y_n[data.rows.place_n]
     if data.part_n is None:
-        return row_training.train(Rows(x_nd, y_n), hyperparameters, settings)
+        return Rows(x_nd, y_n)
     part_n = data.part_n.to(torch.int64)
     held_out = torch.tensor([part for part, of_all in enumerate(data.held_out) if of_all.num_rows_m[0] > 0])
     numbered_n = torch.where(part_n < 0, part_n, torch.searchsorted(held_out, part_n))
-    return row_training.train(Rows(x_nd, y_n, numbered_n, len(held_out)), hyperparameters, settings)
-
-
-def _train_bucket(data: BucketRows, hyperparameters: Hyperparameters, settings: TrainingSettings) -> BlockResult:
-    started = time.perf_counter()
-    held_out = data.held_out
-    kept = data.moments.without(held_out[0]) if len(held_out) == 1 else data.moments
-    pooled = _cross_validate(data, hyperparameters, settings) if len(held_out) > 1 else None
-    fits = _fit_all(
-        _Fold(data.training(0 if len(held_out) == 1 else None), kept, *_validation(data, 0)),
-        hyperparameters,
-        settings,
-        best_epoch_index(pooled.loss_mge, settings.keep) if pooled else None,
-    )
-    return block_result(fits, kept, held_out, pooled, hyperparameters, settings, time.perf_counter() - started)
-
-
-def _validation(data: BucketRows, part: int) -> tuple[Ragged | None, Moments | None]:
-    return (data.within(part), data.held_out[part]) if len(data.held_out) == 1 else (None, None)
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """What is trained on, and what validates: the rows and their moments."""
-
-    rows: Ragged
-    moments: Moments
-    val_rows: Ragged | None
-    val_moments: Moments | None
-    with_val_mse: bool = False
-
-    def take(self, index_m: Tensor) -> _Fold:
-        return _Fold(
-            self.rows.take(index_m),
-            self.moments.take(index_m),
-            self.val_rows.take(index_m) if self.val_rows else None,
-            self.val_moments.take(index_m) if self.val_moments else None,
-            self.with_val_mse,
-        )
-
-
-def _cross_validate(data: BucketRows, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Pooled:
-    """Return how models of the other folds score on each; a dataset is left out of a fold that has none of its rows."""
-    shape = hyperparameters.learning_rate_mg.shape
-    pooled: Pooled | None = None
-    for number, (part, others) in enumerate(zip(data.held_out, leaving_out(data.held_out), strict=True)):
-        index_m = (part.num_rows_m > 0).nonzero()[:, 0]
-        if len(index_m) == 0:
-            continue
-        fold = _Fold(data.training(number), others, data.within(number), part, with_val_mse=True)
-        hyper = replace(hyperparameters, learning_rate_mg=hyperparameters.learning_rate_mg[index_m])
-        fits = _fit_all(fold.take(index_m), hyper, settings, None)
-        pooled = pooled or Pooled.empty(shape[0], shape[1], fits.train_curve_mge.shape[2])
-        share_m11 = (part.num_rows_m / data.moments.num_rows_m)[index_m, None, None]
-        pooled.loss_mge[index_m] += fits.val_curve_mge * share_m11
-        pooled.mse_mge[index_m] += fits.val_mse_curve_mge * share_m11
-        pooled.diverged_at_mg[index_m] = earlier(pooled.diverged_at_mg[index_m], fits.diverged_at_mg)
-    assert pooled is not None  # noqa: S101 - every row is in some fold
-    return pooled
-
-
-def _fit_all(
-    fold: _Fold, hyperparameters: Hyperparameters, settings: TrainingSettings, kept_index_mg: Tensor | None
-) -> Fits:
-    """Return the fits of all datasets; those with equally many batches to an epoch are fitted together."""
-    number_m = num_batches(fold.rows.size_m, settings.batch_size)
-    groups = [(number_m == number).nonzero()[:, 0] for number in sorted(set(number_m.tolist()))]
-    parts = []
-    for index_m in groups:
-        rates_mg = hyperparameters.learning_rate_mg[index_m]
-        kept_t = None if kept_index_mg is None else kept_index_mg[index_m].flatten()
-        record = _fit(fold.take(index_m), replace(hyperparameters, learning_rate_mg=rates_mg), settings, kept_t)
-        parts.append(record)
-    return Fits.joined(parts, torch.cat(groups).argsort())
-
-
-def _fit(
-    fold: _Fold, hyperparameters: Hyperparameters, settings: TrainingSettings, kept_index_t: Tensor | None
-) -> Fits:
-    scaling = scaling_of(fold.moments, settings.bias) if settings.normalize else None
-    z_mrq = fold.rows.padded(scaling, settings.torch_dtype, bias=settings.bias)
-    val_moments = _scaled(fold.val_moments, scaling)
-    record: Tracker = fit(
-        z_mrq,
-        Batches(fold.rows.size_m, settings.batch_size, settings.seed),
-        _evaluator(z_mrq, fold.rows, _scaled(fold.moments, scaling), settings),
-        _held_out_evaluator(fold.val_rows, val_moments, scaling, settings),
-        hyperparameters,
-        settings,
-        kept_index_t=kept_index_t,
-        val_mse_evaluator=MomentsEvaluator(val_moments) if fold.with_val_mse and val_moments else None,
-    )
-    return Fits.of(record, scaling, hyperparameters, settings.bias)
-
-
-def _scaled(moments: Moments | None, scaling: Scaling | None) -> Moments | None:
-    return scaling.apply(moments) if moments is not None and scaling is not None else moments
-
-
-def _evaluator(z_mrq: Tensor, rows: Ragged, moments: Moments | None, settings: TrainingSettings) -> Evaluator:
-    if settings.loss == "mse" and moments is not None:
-        return MomentsEvaluator(moments)
-    return RowsEvaluator(z_mrq, rows.size_m)
-
-
-def _held_out_evaluator(
-    rows: Ragged | None, moments: Moments | None, scaling: Scaling | None, settings: TrainingSettings
-) -> Evaluator | None:
-    if rows is None:
-        return None
-    if settings.loss == "mse" and moments is not None:
-        return MomentsEvaluator(moments)
-    return RowsEvaluator(rows.padded(scaling, settings.torch_dtype, bias=settings.bias), rows.size_m)
-
-
-def _joined(parts: Sequence[BlockResult], order_m: Tensor, wall_s: float) -> BlockResult:
-    """Return the results of all buckets as one, the datasets in the order given."""
-    columns = [field.name for field in fields(BlockResult) if "_m" in field.name]
-    joined: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts])[order_m] for name in columns}
-    return replace(parts[0], wall_s=wall_s, **joined)
+    return Rows(x_nd, y_n, numbered_n, len(held_out))

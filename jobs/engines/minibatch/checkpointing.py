@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from jobs.engines.minibatch.evaluation import Evaluator
 from jobs.engines.minibatch.tracking import Tracker
 from jobs.engines.optimizers import RowwiseOptimizer
 
@@ -38,8 +39,8 @@ class Checkpoints(Protocol):
         """Return where the fit of that name is saved."""
 
 
-class Resumable(Protocol):
-    """The grid points still in training, as `minibatch.Stack` holds them."""
+class Trials(Protocol):
+    """The trials of a fit that are still in training: `live_g` are their places among all."""
 
     live_g: Tensor
     optimizer: RowwiseOptimizer
@@ -47,10 +48,14 @@ class Resumable(Protocol):
     @property
     def weight_pg(self) -> Tensor: ...
 
-    def take(self, keep_g: Tensor) -> None: ...
+    def score(self, evaluator: Evaluator) -> Tensor:
+        """Return the loss of each, (g,) float64."""
+
+    def take(self, keep_g: Tensor) -> None:
+        """Go on with those at `keep_g`."""
 
 
-def state_of(stack: Resumable, tracker: Tracker, epoch: int, evaluation: int) -> State:
+def state_of(stack: Trials, tracker: Tracker, epoch: int, evaluation: int) -> State:
     """Return what a continued fit needs, after `epoch` epochs and `evaluation` evaluations; nothing is shared."""
     record = {f"tracker.{name}": getattr(tracker, name) for name in _columns(tracker)}
     optimizer = {f"optimizer.{name}": tensor for name, tensor in stack.optimizer.state().items()}
@@ -59,7 +64,7 @@ def state_of(stack: Resumable, tracker: Tracker, epoch: int, evaluation: int) ->
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
 
 
-def restore(state: State, stack: Resumable, tracker: Tracker) -> tuple[int, int]:
+def restore(state: State, stack: Trials, tracker: Tracker) -> tuple[int, int]:
     """Bring a fit that was just started to a saved state; return the epochs and the evaluations done."""
     device = stack.weight_pg.device
     stack.take(state["live_g"])

@@ -4,31 +4,38 @@ The gradient of a linear model needs no graph: with z = [x 1 y], residual = z [W
 pair of matrix products a step serves every learning rate; where columns are few, one small product does (`hessians`).
 A grid point that diverges, or stops early, leaves the stack; the others go on, and nothing about them changes.
 
-Shapes: n rows · c rows of a piece of a batch · d columns · g grid points · e evaluated epochs · p weights (the bias
+Shapes: n rows · c rows of a piece of a batch · d columns · g grid points · p weights (the bias
 last) · q = p + 1 columns of z · w ≥ g columns of a product.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.losses import Loss, SquaredError
-from jobs.engines.minibatch.batches import EpochPlan, Samples, plan_epoch
-from jobs.engines.minibatch.checkpointing import Checkpoint, restore, state_of
-from jobs.engines.minibatch.evaluation import Evaluator
+from jobs.engines.minibatch.batches import Samples
+from jobs.engines.minibatch.evaluation import Evaluator, PiecesEvaluator
+from jobs.engines.minibatch.fitting import Run
 from jobs.engines.minibatch.hessians import HessianLoader, Summed, hessians_pay
-from jobs.engines.minibatch.loading import PIECE_ROWS, Fetching, Loaded, Loader, default_piece_rows, worth_keeping
+from jobs.engines.minibatch.loading import (
+    PIECE_ROWS,
+    Fetching,
+    Loaded,
+    Loader,
+    PieceLoader,
+    default_piece_rows,
+    worth_keeping,
+)
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.minibatch.schedules import learning_rate_factor
-from jobs.engines.minibatch.tracking import Tracker
 from jobs.engines.optimizers import RowwiseOptimizer
-from jobs.engines.settings import TrainingSettings, evaluated_epochs, initial_weights
+from jobs.engines.settings import TrainingSettings, initial_weights
 from jobs.engines.threads import num_threads
 
 logger = logging.getLogger(__name__)
@@ -76,8 +83,12 @@ class Stack:
             self._views = self.residual_cw[:num_rows], self.slope_cw[:num_rows]
         return self._views
 
+    def score(self, evaluator: Evaluator) -> Tensor:
+        """Return the loss of each grid point, (g,) float64."""
+        return evaluator.loss(self.weight_qw[None, :, : len(self.live_g)], self.loss)[0]
+
     def allocate_buffers(self) -> None:
-        """Take the memory that the loss will want."""
+        """Allocate the loss's temporaries, so that running out of memory shows before the first step."""
         residual_cg = self.residual_cw[:, : len(self.live_g)]
         self.loss.derivative(residual_cg)
         self.loss.total(residual_cg)
@@ -98,75 +109,17 @@ def padded(weight_qg: Tensor) -> Tensor:
     return torch.nn.functional.pad(weight_qg, (0, -g % 16 if g > 4 else 0))
 
 
-@dataclass(frozen=True)
-class Fit:
-    """The outcome of one fit: weights of the kept and of the last epoch, float64, in the units of training; curves."""
-
-    weight_pg: Tensor
-    last_weight_pg: Tensor
-    kept_index_g: Tensor
-    diverged_at_g: Tensor
-    stopped_g: Tensor
-    train_curve_ge: Tensor
-    val_curve_ge: Tensor
-    val_mse_curve_ge: Tensor
-
-
-def fit(
-    samples: Samples,
-    train_evaluator: Evaluator,
-    val_evaluator: Evaluator | None,
-    hyperparameters: Hyperparameters,
-    settings: TrainingSettings,
-    *,
-    kept_index_g: Tensor | None = None,
-    val_mse_evaluator: Evaluator | None = None,
-    checkpoint: Checkpoint | None = None,
-    ranks: Ranks = SINGLE_PROCESS,
-) -> Fit:
-    """Return the grid trained on the samples (one dataset).
-
-    Each evaluated epoch is scored on the training rows, and on the validation rows where there are any; the best epoch
-    by the latter, else by the former, is kept, or the one at `kept_index_g` where it is given.
-    `val_mse_evaluator` gives the squared error of each evaluated epoch beside a loss that is another. The fit goes on
-    from what `checkpoint` holds, and is saved there whenever that is due.
-    """
+def prepare(
+    samples: Samples, hyperparameters: Hyperparameters, settings: TrainingSettings, ranks: Ranks = SINGLE_PROCESS
+) -> Run:
+    """Return a fit of the grid to the samples (one dataset), before its first step."""
     loader, stack = allocate(samples, hyperparameters, settings, ranks)
-    epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations).tolist()
-    tracker = Tracker.start(hyperparameters.num_points, len(epochs_e), stack.weight_pg.shape[0], settings, kept_index_g)
-    saved = checkpoint.load() if checkpoint else None
-    epoch, evaluation = restore(saved, stack, tracker) if saved else (0, 0)
-    while epoch < settings.epochs and len(stack.live_g) > 0:
-        epoch += 1
-        total_g = run_epoch(loader, stack, settings, epoch)
-        if not bool(torch.isfinite(total_g.sum())):
-            finite_g = torch.isfinite(total_g)
-            tracker.diverged(stack.live_g[~finite_g], epoch)
-            stack.take(finite_g.nonzero()[:, 0])
-        if epoch == epochs_e[evaluation]:
-            train_g = train_evaluator.loss(stack.weight_pg, stack.loss)
-            val_g = val_evaluator.loss(stack.weight_pg, stack.loss) if val_evaluator else None
-            if val_mse_evaluator is not None:
-                val_mse_g = val_mse_evaluator.loss(stack.weight_pg, stack.loss)
-                tracker.val_mse_curve_ge[stack.live_g, evaluation] = val_mse_g
-            going_g = tracker.record(evaluation, stack.live_g, stack.weight_pg, train_g, val_g)
-            if not bool(going_g.all()):
-                stack.take(going_g.nonzero()[:, 0])
-            evaluation += 1
-        if checkpoint is not None and checkpoint.due():
-            checkpoint.save(state_of(stack, tracker, epoch, evaluation))
-    if checkpoint is not None:
-        checkpoint.save(state_of(stack, tracker, epoch, evaluation), send=False)
-    return Fit(
-        weight_pg=tracker.weight_pg,
-        last_weight_pg=tracker.last_weight_pg,
-        kept_index_g=tracker.kept_index_g,
-        diverged_at_g=tracker.diverged_at_g,
-        stopped_g=tracker.stopped_g,
-        train_curve_ge=tracker.train_curve_ge,
-        val_curve_ge=tracker.val_curve_ge,
-        val_mse_curve_ge=tracker.val_mse_curve_ge,
-    )
+    return Run(stack, partial(run_epoch, loader, stack, settings), samples_evaluator(samples, settings, ranks))
+
+
+def samples_evaluator(samples: Samples, settings: TrainingSettings, ranks: Ranks) -> PiecesEvaluator:
+    """Return what scores any loss by a pass over the samples."""
+    return PiecesEvaluator(Loader(samples, settings.torch_dtype, bias=settings.bias, device=ranks.device), ranks)
 
 
 def allocate(
@@ -217,34 +170,28 @@ def start(
     )
 
 
-def run_epoch(loader: Loader | HessianLoader, stack: Stack, settings: TrainingSettings, epoch: int) -> Tensor:
+def run_epoch(loader: PieceLoader | HessianLoader, stack: Stack, settings: TrainingSettings, epoch: int) -> Tensor:
     """Take the steps of an epoch (from 1); return the loss summed over its last batch, before its step, (g,)."""
     learning_rate_g = stack.learning_rate_g * learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
-    plan = plan_epoch(loader.samples, settings.batch_size, settings.seed, epoch)
-    last = plan.bounds[-2]
     total_g = torch.zeros_like(stack.learning_rate_g)
     weight_pg, gradient_pg = stack.weight_pg, stack.gradient_pg
-    threads, batches = _batches(loader, plan, stack)
+    threads = _threads_a_step(loader, stack, settings.batch_size)
+    pieces = loader.batches(settings.batch_size, settings.seed, epoch, torch.get_num_threads() - threads)
     with num_threads(threads):
-        coming: Fetching[Loaded | Summed] = Fetching(batches)
+        coming: Fetching[Loaded | Summed] = Fetching(pieces)
         for loaded in coming:
-            add_gradient(loaded, stack, total_g if loaded.piece.begin >= last else None)
+            add_gradient(loaded, stack, total_g if loaded.piece.last else None)
             if loaded.piece.closes:
                 stack.reduce(stack.gradient_qw, coming.fetch)
                 stack.optimizer.step(weight_pg, gradient_pg, learning_rate_g)
     return stack.ranks.total(total_g, "a loss").cpu()
 
 
-def _batches(
-    loader: Loader | HessianLoader, plan: EpochPlan, stack: Stack
-) -> tuple[int, Iterator[Loaded] | Iterator[Summed]]:
-    """Return how many threads a step is worth, and the pieces of an epoch: loaded beside it where there are more."""
-    threads = torch.get_num_threads()
-    large = loader.samples.num_rows > loader.load_rows
-    if isinstance(loader, HessianLoader):
-        return 1, loader.epoch(plan, threads - 1 if large else 0)
-    small = 2 * min(loader.piece_rows, max(plan.batch_rows)) * stack.weight_qw.numel() < ONE_THREAD_FLOPS
-    return 1 if small else threads, loader.epoch(plan, ahead=small and large and threads > 1)
+def _threads_a_step(loader: PieceLoader | HessianLoader, stack: Stack, batch_size: int | None) -> int:
+    """Return how many threads a step is worth: one, or all."""
+    rows = min(stack.piece_rows, batch_size or loader.num_total, loader.num_total)
+    small = 2 * rows * stack.weight_qw.numel() < ONE_THREAD_FLOPS
+    return 1 if small or isinstance(loader, HessianLoader) else torch.get_num_threads()
 
 
 def add_gradient(loaded: Loaded | Summed, stack: Stack, total_g: Tensor | None = None) -> None:

@@ -1,6 +1,6 @@
-"""How a stack of models is scored between epochs: by cross-products for squared error, else by a pass over the rows.
+"""How the weights of a fit are scored between epochs: by cross-products for squared error, else by a pass over rows.
 
-Shapes: c rows of a piece · g grid points · p weights (d, and the bias last where there is one) · q = p + 1.
+Shapes: c rows of a piece · m datasets · g grid points · p weights (the bias last) · q = p + 1.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import torch
 from torch import Tensor
 
 from jobs.engines.losses import Loss
-from jobs.engines.minibatch.batches import EpochPlan, Samples
-from jobs.engines.minibatch.loading import Loader
+from jobs.engines.minibatch.loading import PieceLoader
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.moments import Moments, mse
 
 
 class Evaluator(Protocol):
-    """Scores weights on a fixed set of rows."""
+    """Scores weights on a fixed set of the rows of each dataset."""
 
-    def loss(self, weight_pg: Tensor, loss: Loss) -> Tensor:
-        """Return the mean loss of weights in the units of training, (g,) float64."""
+    def loss(self, weight_mqg: Tensor, loss: Loss) -> Tensor:
+        """Return the mean loss of weights in the units of training, above their row of -1, (m, g) float64."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +30,36 @@ class MomentsEvaluator:
 
     moments: Moments
 
-    def loss(self, weight_pg: Tensor, loss: Loss) -> Tensor:
-        bias = weight_pg.shape[0] > self.moments.num_columns
-        return mse(self.moments, weight_pg.T.double().cpu()[None], bias)[0]
+    def loss(self, weight_mqg: Tensor, loss: Loss) -> Tensor:
+        weight_mgp = weight_mqg[:, :-1].double().cpu().mT
+        return mse(self.moments, weight_mgp, bias=weight_mgp.shape[2] > self.moments.num_columns)
 
 
 @dataclass(frozen=True)
-class SamplesEvaluator:
-    """Any loss by a pass over the rows, in pieces: a piece is summed in the precision of training, all in float64."""
+class PiecesEvaluator:
+    """Any loss by a pass over the rows of one dataset: a piece is summed in the precision of training, all in float64.
 
-    samples: Samples
+    The loader must yield rows, not their Hessians.
+    """
+
+    loader: PieceLoader
     ranks: Ranks = SINGLE_PROCESS
 
-    def loss(self, weight_pg: Tensor, loss: Loss) -> Tensor:
-        n = self.samples.num_rows
-        bias = weight_pg.shape[0] > self.samples.num_columns
-        loader = Loader(self.samples, weight_pg.dtype, bias=bias, device=weight_pg.device)
-        weight_qg = torch.cat([weight_pg, weight_pg.new_full((1, weight_pg.shape[1]), -1.0)])
-        total_g = torch.zeros(weight_pg.shape[1], dtype=torch.float64)
-        for loaded in loader.epoch(EpochPlan(None, (0, n), (n,))):
+    def loss(self, weight_mqg: Tensor, loss: Loss) -> Tensor:
+        weight_qg = weight_mqg[0].contiguous()
+        total_g = torch.zeros(weight_qg.shape[1], dtype=torch.float64)
+        for loaded in self.loader.batches(None, 0, 0):
             total_g += loss.total(loaded.z_cq @ weight_qg).double().cpu()
-        return self.ranks.total(total_g, "a score") / self.samples.num_total
+        return self.ranks.total(total_g, "a score")[None] / self.loader.num_total
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What scores the evaluated epochs of a fit: on the rows that train, and on those that validate, if any do.
+
+    `val_mse` gives the squared error of the latter, where that is not the loss.
+    """
+
+    train: Evaluator
+    val: Evaluator | None = None
+    val_mse: Evaluator | None = None

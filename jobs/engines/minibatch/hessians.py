@@ -18,7 +18,7 @@ from itertools import cycle, groupby
 import torch
 from torch import Tensor
 
-from jobs.engines.minibatch.batches import EpochPlan, Samples
+from jobs.engines.minibatch.batches import EpochPlan, Samples, plan_epoch
 from jobs.engines.minibatch.loading import PIECE_ROWS, Piece, loads_of, pieces_of
 from jobs.engines.threads import ahead_of
 
@@ -55,14 +55,15 @@ class HessianLoader:
     """Makes the Hessians of the batches of samples; `kept` says that rows are converted once."""
 
     def __init__(self, samples: Samples, dtype: torch.dtype, *, bias: bool, kept: bool = False) -> None:
+        self.num_total = samples.num_total  # the rows of all ranks
         self.samples = samples.converted(dtype) if kept else samples
         self._dtype = dtype
         self._num_u = 1 + bias
 
-    @property
-    def load_rows(self) -> int:
-        """The rows of which the Hessians are made at once."""
-        return LOAD_ROWS
+    def batches(self, batch_size: int | None, seed: int, epoch: int, threads: int = 0) -> Iterator[Summed]:
+        """Yield the pieces of an epoch; up to `threads` make the next beside the caller, if there are many rows."""
+        plan = plan_epoch(self.samples, batch_size, seed, epoch)
+        return self.epoch(plan, threads if self.samples.num_rows > LOAD_ROWS else 0)
 
     def epoch(self, plan: EpochPlan, threads: int = 0) -> Iterator[Summed]:
         """Yield the pieces of an epoch; the next are made beside the caller, by a number of threads."""

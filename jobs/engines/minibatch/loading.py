@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from jobs.engines.minibatch.batches import EpochPlan, Samples
+from jobs.engines.minibatch.batches import EpochPlan, Samples, plan_epoch
 from jobs.engines.minibatch.slots import PinnedSlot, PlainSlot, Slot
 from jobs.engines.threads import ahead_of
 
@@ -32,13 +32,17 @@ GPU_COPY_SHARE = 0.5  # of the GPU's free memory, likewise
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows of one batch: `begin` to `end` of the epoch's order; `batch_rows` counts those of all ranks."""
+    """Rows of one batch: `begin` to `end` of the epoch's order; `batch_rows` counts those of all ranks.
+
+    `opens` and `closes` say that the batch begins and ends with it, `last` that it is the last batch of the epoch.
+    """
 
     begin: int
     end: int
     batch_rows: int
     opens: bool
     closes: bool
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,27 @@ class Loaded:
     z_cq: Tensor
 
 
+class PieceLoader(Protocol):
+    """The rows of a fit, batch by batch, as often as wanted."""
+
+    @property
+    def num_total(self) -> int:
+        """The number of rows, of all ranks."""
+
+    def batches(self, batch_size: int | None, seed: int, epoch: int, threads: int = 0) -> Iterator[Loaded]:
+        """Yield the pieces of an epoch with their rows, which are valid until the next is asked for.
+
+        A full batch comes as the rows stand. Up to `threads` may load the next pieces beside the caller.
+        """
+
+
 def pieces_of(plan: EpochPlan, piece_rows: int = PIECE_ROWS) -> Iterator[Piece]:
     """Yield the batches of a plan in pieces of at most so many rows; a batch without rows here is one empty piece."""
+    last = plan.bounds[-2]
     for (begin, end), batch_rows in zip(pairwise(plan.bounds), plan.batch_rows, strict=True):
         for start in range(begin, max(end, begin + 1), piece_rows):
             stop = min(start + piece_rows, end)
-            yield Piece(start, stop, batch_rows, opens=start == begin, closes=stop == end)
+            yield Piece(start, stop, batch_rows, opens=start == begin, closes=stop == end, last=start >= last)
 
 
 def loads_of(pieces: Iterator[Piece], load_rows: int) -> Iterator[list[Piece]]:
@@ -104,6 +123,7 @@ class Loader:
         piece_rows: int | None = None,
     ) -> None:
         self.samples = samples
+        self.num_total = samples.num_total
         self.device = device or samples.x_nd.device
         self.piece_rows = piece_rows or default_piece_rows(self.device)
         self._dtype = dtype
@@ -114,6 +134,11 @@ class Loader:
     def load_rows(self) -> int:
         """The rows that are loaded at once."""
         return 2 * self.piece_rows
+
+    def batches(self, batch_size: int | None, seed: int, epoch: int, threads: int = 0) -> Iterator[Loaded]:
+        """Yield the pieces of an epoch; see `PieceLoader`."""
+        plan = plan_epoch(self.samples, batch_size, seed, epoch)
+        return self.epoch(plan, ahead=threads > 0 and self.samples.num_rows > self.load_rows)
 
     def epoch(self, plan: EpochPlan, *, ahead: bool = False) -> Iterator[Loaded]:
         """Yield the pieces of an epoch with their rows, which are valid until the next is asked for."""

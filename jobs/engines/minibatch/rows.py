@@ -1,6 +1,6 @@
 """The rows of one dataset as an engine gets them, and which of them are held out.
 
-Shapes: n rows · d encoded columns.
+Shapes: n rows · m = 1 dataset · g grid points · d encoded columns.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.minibatch import engine
 from jobs.engines.minibatch.batches import Samples
+from jobs.engines.minibatch.evaluation import Evaluator
+from jobs.engines.minibatch.fitting import Run
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks, pooled, with_global_offset
 from jobs.engines.moments import Moments, Scaling, moments_of
+from jobs.engines.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,25 @@ class Rows:
         whole, *parts = (pooled(moments_of(self.x_nd, self.y_n, rows_n), self.ranks) for rows_n in places)
         return whole, tuple(parts)
 
+    def take(self, index_m: Tensor) -> Rows:
+        """Return the one dataset."""
+        return self
+
+    def start(
+        self, part: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
+    ) -> Run:
+        """Return a fit to the rows outside a part (None: all rows), before its first step."""
+        return engine.prepare(self.training(scaling, without=part), hyperparameters, settings, self.ranks)
+
+    def evaluator(self, part: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:
+        """Return what scores any loss on the rows of a part."""
+        held_out = Samples(self.x_nd, self.y_n, self._in(part), scaling)
+        return engine.samples_evaluator(with_global_offset(held_out, self.ranks), settings, self.ranks)
+
     def training(self, scaling: Scaling | None, *, without: int | None) -> Samples:
         """Return the rows outside part `without` (None: all rows), to be scaled."""
-        if without is None or self.part_n is None:
-            return with_global_offset(Samples(self.x_nd, self.y_n, scaling=scaling), self.ranks)
-        return with_global_offset(
-            Samples(self.x_nd, self.y_n, (self.part_n != without).nonzero()[:, 0], scaling), self.ranks
-        )
-
-    def held_out(self, scaling: Scaling | None, part: int) -> Samples:
-        """Return the rows of a part, to be scaled."""
-        return with_global_offset(Samples(self.x_nd, self.y_n, self._in(part), scaling), self.ranks)
+        rows_n = None if without is None or self.part_n is None else (self.part_n != without).nonzero()[:, 0]
+        return with_global_offset(Samples(self.x_nd, self.y_n, rows_n, scaling), self.ranks)
 
     def samples(self, dtype: torch.dtype, scaling: Scaling | None, *, without: int | None) -> Samples:
         """Return the rows outside part `without` as a copy, chosen, scaled, and in the precision of training."""

@@ -19,10 +19,10 @@ class Slot(Protocol):
         """Have rows written; return them where they are used."""
 
     def make_ready(self) -> None:
-        """Let what is done next to the rows wait until they are there."""
+        """Make the current CUDA stream wait for the copy."""
 
     def release(self) -> None:
-        """Say that all that uses the rows has been started."""
+        """Record an event after the last kernel that reads this slot."""
 
 
 class PlainSlot:

@@ -3,28 +3,25 @@
 The steps are those of `minibatch`; what differs is where batches come from. A stream is shuffled by blocks and within a
 window of them, so that its batches are not those of the same rows in memory; a full batch is the same but for rounding.
 
-Shapes: c rows of a chunk · g grid points · e evaluated epochs · p weights (the bias last) · q = p + 1 columns of z.
+Shapes: c rows of a chunk · m = 1 dataset · g grid points · q columns of z.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.losses import Loss
-from jobs.engines.minibatch.engine import ONE_THREAD_FLOPS, Stack, add_gradient, start
-from jobs.engines.minibatch.evaluation import Evaluator
+from jobs.engines.minibatch import engine
+from jobs.engines.minibatch.evaluation import Evaluator, PiecesEvaluator
+from jobs.engines.minibatch.fitting import Run
 from jobs.engines.minibatch.loading import PIECE_ROWS, Loaded, Piece
-from jobs.engines.minibatch.schedules import learning_rate_factor
-from jobs.engines.minibatch.tracking import Tracker
-from jobs.engines.moments import Scaling
-from jobs.engines.settings import TrainingSettings, evaluated_epochs
-from jobs.engines.threads import num_threads
+from jobs.engines.moments import Moments, Scaling
+from jobs.engines.settings import TrainingSettings
 
 
 class Chunks(Protocol):
@@ -49,71 +46,52 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True)
-class ChunksEvaluator:
-    """Any loss by reading the rows once: a piece is summed in the precision of training, all in float64."""
+class ChunkLoader:
+    """The rows of chunks, batch by batch; they read ahead by themselves."""
 
     chunks: Chunks
 
-    def loss(self, weight_pg: Tensor, loss: Loss) -> Tensor:
-        weight_qg = torch.cat([weight_pg, weight_pg.new_full((1, weight_pg.shape[1]), -1.0)])
-        total_g = torch.zeros(weight_pg.shape[1], dtype=torch.float64)
-        for chunk_cq in self.chunks.read(None):
-            for start_row in range(0, len(chunk_cq), PIECE_ROWS):
-                total_g += loss.total(chunk_cq[start_row : start_row + PIECE_ROWS] @ weight_qg).double()
-        return total_g / self.chunks.num_rows
+    @property
+    def num_total(self) -> int:
+        return self.chunks.num_rows
+
+    def batches(self, batch_size: int | None, seed: int, epoch: int, threads: int = 0) -> Iterator[Loaded]:
+        """Yield the pieces of an epoch; see `PieceLoader`."""
+        n = self.num_total
+        full = batch_size is None or batch_size >= n
+        return pieces_of(self.chunks.read(None if full else epoch), n, n if full else batch_size or n)
 
 
-def fit(
-    chunks: Chunks,
-    num_columns: int,
-    train_evaluator: Evaluator,
-    val_evaluator: Evaluator | None,
-    hyperparameters: Hyperparameters,
-    settings: TrainingSettings,
-    *,
-    kept_index_g: Tensor | None = None,
-    val_mse_evaluator: Evaluator | None = None,
-) -> Tracker:
-    """Return the record of the grid, trained on the chunks; see `minibatch.fit`."""
-    stack = start(num_columns, hyperparameters, settings)
-    epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations).tolist()
-    tracker = Tracker.start(hyperparameters.num_points, len(epochs_e), stack.weight_pg.shape[0], settings, kept_index_g)
-    evaluation = 0
-    for epoch in range(1, settings.epochs + 1):
-        finite_g = run_epoch(chunks, stack, settings, epoch).isfinite()
-        if not bool(finite_g.all()):
-            tracker.diverged(stack.live_g[~finite_g], epoch)
-            stack.take(finite_g.nonzero()[:, 0])
-        if epoch == epochs_e[evaluation] and len(stack.live_g) > 0:
-            train_g = train_evaluator.loss(stack.weight_pg, stack.loss)
-            val_g = val_evaluator.loss(stack.weight_pg, stack.loss) if val_evaluator else None
-            if val_mse_evaluator is not None:
-                val_mse_g = val_mse_evaluator.loss(stack.weight_pg, stack.loss)
-                tracker.val_mse_curve_ge[stack.live_g, evaluation] = val_mse_g
-            going_g = tracker.record(evaluation, stack.live_g, stack.weight_pg, train_g, val_g)
-            if not bool(going_g.all()):
-                stack.take(going_g.nonzero()[:, 0])
-            evaluation += 1
-        if len(stack.live_g) == 0:
-            break
-    return tracker
+@dataclass(frozen=True)
+class StreamedRows:
+    """The rows of a stream, the moments of all, and of each part held out; see `block_training.Source`."""
 
+    stream: Stream
+    all_rows: Moments
+    held_out: tuple[Moments, ...]
 
-def run_epoch(chunks: Chunks, stack: Stack, settings: TrainingSettings, epoch: int) -> Tensor:
-    """Take the steps of an epoch (from 1); return the loss summed over its last batch, before its step, (g,)."""
-    rate_g = stack.learning_rate_g * learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
-    n = chunks.num_rows
-    batch_size = min(settings.batch_size or n, n)
-    last = (n - 1) // batch_size * batch_size
-    total_g = torch.zeros_like(stack.learning_rate_g)
-    weight_pg, gradient_pg = stack.weight_pg, stack.gradient_pg
-    small = 2 * min(PIECE_ROWS, batch_size) * stack.weight_qw.numel() < ONE_THREAD_FLOPS
-    with num_threads(1 if small else torch.get_num_threads()):
-        for loaded in pieces_of(chunks.read(epoch if batch_size < n else None), n, batch_size):
-            add_gradient(loaded, stack, total_g if loaded.piece.begin >= last else None)
-            if loaded.piece.closes:
-                stack.optimizer.step(weight_pg, gradient_pg, rate_g)
-    return total_g
+    def moments(self) -> tuple[Moments, tuple[Moments, ...]]:
+        """Return the moments of all rows, and those of each part held out."""
+        return self.all_rows, self.held_out
+
+    def take(self, index_m: Tensor) -> StreamedRows:
+        """Return the one dataset."""
+        return self
+
+    def start(
+        self, part: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
+    ) -> Run:
+        """Return a fit to the rows outside a part (None: all rows), which are read again in every epoch."""
+        num_rows_m = self.all_rows.num_rows_m - (0 if part is None else self.held_out[part].num_rows_m)
+        chunks = self.stream.chunks(scaling, int(num_rows_m[0]), without=part, within=None)
+        stack = engine.start(self.all_rows.num_columns, hyperparameters, settings)
+        loader = ChunkLoader(chunks)
+        return Run(stack, partial(engine.run_epoch, loader, stack, settings), PiecesEvaluator(loader))
+
+    def evaluator(self, part: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:
+        """Return what scores any loss on the rows of a part."""
+        num_rows = int(self.held_out[part].num_rows_m[0])
+        return PiecesEvaluator(ChunkLoader(self.stream.chunks(scaling, num_rows, without=None, within=part)))
 
 
 def pieces_of(chunks: Iterable[Tensor], num_rows: int, batch_size: int) -> Iterator[Loaded]:
@@ -125,6 +103,7 @@ def pieces_of(chunks: Iterable[Tensor], num_rows: int, batch_size: int) -> Itera
             opened = begin // batch_size * batch_size
             closed = min(opened + batch_size, num_rows)
             end = min(begin + len(chunk_cq) - at, begin + PIECE_ROWS, closed)
-            piece = Piece(begin, end, closed - opened, opens=begin == opened, closes=end == closed)
+            last = closed == num_rows
+            piece = Piece(begin, end, closed - opened, opens=begin == opened, closes=end == closed, last=last)
             yield Loaded(piece, chunk_cq[at : at + end - begin])
             begin, at = end, at + end - begin

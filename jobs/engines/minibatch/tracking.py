@@ -59,12 +59,20 @@ class Tracker:
         self.weight_pg[:, places_l] = torch.nan
 
     def record(
-        self, evaluation: int, live_l: Tensor, weight_pl: Tensor, train_l: Tensor, val_l: Tensor | None
+        self,
+        evaluation: int,
+        live_l: Tensor,
+        weight_pl: Tensor,
+        train_l: Tensor,
+        val_l: Tensor | None,
+        val_mse_l: Tensor | None,
     ) -> Tensor:
         """Note an evaluation of the live grid points; return which of them go on, (l,) bool."""
         self.train_curve_ge[live_l, evaluation] = train_l
         if val_l is not None:
             self.val_curve_ge[live_l, evaluation] = val_l
+        if val_mse_l is not None:
+            self.val_mse_curve_ge[live_l, evaluation] = val_mse_l
         score_l = train_l if val_l is None else val_l
         best_l = self.best_g[live_l]
         if self.wanted_index_g is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jobs.engines.closed_form import engine as closed_form
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.moments import moments_of
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
@@ -65,7 +65,7 @@ unstable_shares = st.lists(st.floats(1.3, 6.0), min_size=1, max_size=2)
 def both(problem: Problem, points: Hyperparameters, **values: Any) -> tuple[BlockResult, BlockResult]:
     recipe = TrainingSettings(**values)
     exact = closed_form.train(moments_of(problem.x_nd, problem.y_n), [], points, recipe)
-    return exact, row_training.train(Rows(problem.x_nd, problem.y_n), points, recipe)
+    return exact, block_training.train(Rows(problem.x_nd, problem.y_n), points, recipe)
 
 
 def loops(

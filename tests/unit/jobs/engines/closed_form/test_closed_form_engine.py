@@ -118,7 +118,7 @@ def test_closed_form_of_a_dataset_is_the_same_in_a_batch() -> None:
     points = type(points)(**(vars(points) | {"learning_rate_mg": rates_mg}))
     batch = train(concatenate(datasets), [], points, settings)
     for number, moments in enumerate(datasets):
-        alone = train(moments, [], points.datasets(number, number + 1), settings)
+        alone = train(moments, [], points.datasets(slice(number, number + 1)), settings)
         for name in ("weight_mgp", "epoch_mg", "diverged_at_mg", "train_curve_mge", "r2_mg", "converged_mg"):
             torch.testing.assert_close(getattr(batch, name)[number : number + 1], getattr(alone, name), equal_nan=True)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.minibatch import bucket_training, row_training
+from jobs.engines.minibatch import block_training, bucket_training
 from jobs.engines.minibatch.batches import shuffled
 from jobs.engines.minibatch.bucket_training import BucketRows
 from jobs.engines.minibatch.ragged import Batches, Ragged
@@ -54,9 +54,9 @@ def datasets(num: int, num_parts: int, rows: tuple[int, int] = (8, 41), seed: in
 
 def alone(rows: Rows, hyper: Hyperparameters, settings: TrainingSettings) -> BlockResult:
     if rows.part_n is None or rows.num_parts == 1:
-        return row_training.train(rows, hyper, settings)
+        return block_training.train(rows, hyper, settings)
     parts, part_n = torch.unique(rows.part_n, return_inverse=True)
-    return row_training.train(Rows(rows.x_nd, rows.y_n, part_n, len(parts)), hyper, settings)
+    return block_training.train(Rows(rows.x_nd, rows.y_n, part_n, len(parts)), hyper, settings)
 
 
 def together(made: list[Rows]) -> BucketRows:
@@ -69,7 +69,7 @@ def together(made: list[Rows]) -> BucketRows:
             size_m=torch.tensor([len(rows.y_n) for rows in made]),
         ),
         part_n=torch.cat([rows.part_n for rows in made if rows.part_n is not None]) if made[0].num_parts else None,
-        moments=concatenate(list(moments)),
+        all_rows=concatenate(list(moments)),
         held_out=tuple(concatenate(list(part)) for part in zip(*held_out, strict=True)),
     )
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from jobs.engines.minibatch import engine as minibatch
 from jobs.engines.minibatch.batches import Samples, plan_epoch
-from jobs.engines.minibatch.evaluation import MomentsEvaluator
+from jobs.engines.minibatch.evaluation import MomentsEvaluator, Scores
+from jobs.engines.minibatch.fitting import fit
 from jobs.engines.minibatch.loading import Fetching, Loader, worth_keeping
 from jobs.engines.minibatch.ranks import SingleProcess
 from jobs.engines.moments import Scaling, moments_of
@@ -117,9 +118,10 @@ def test_out_of_memory_halves_the_work_and_says_so(
     real = minibatch.start
     monkeypatch.setattr(minibatch, "start", start)
     samples = samples_of(100)
-    score = MomentsEvaluator(moments_of(samples.x_nd, samples.y_n))
+    scores = Scores(MomentsEvaluator(moments_of(samples.x_nd, samples.y_n)))
 
-    minibatch.fit(samples, score, None, grid([0.01]), TrainingSettings(epochs=1, batch_size=8))
+    settings = TrainingSettings(epochs=1, batch_size=8)
+    fit(minibatch.prepare(samples, grid([0.01]), settings), scores, settings)
 
     assert allocated == [4096, 2048, 1024]
     assert "cpu is out of memory: going on by 2048 rows at a time (no memory)" in caplog.text
@@ -132,10 +134,14 @@ def test_out_of_memory_halves_the_work_and_says_so(
 def test_gpu_gives_what_the_cpu_gives(optimizer: str, epochs: int) -> None:
     samples = samples_of(20_000)
     samples = replace(samples, y_n=samples.x_nd.sum(1))
-    score = MomentsEvaluator(moments_of(samples.x_nd, samples.y_n))
+    scores = Scores(MomentsEvaluator(moments_of(samples.x_nd, samples.y_n)))
     settings = TrainingSettings(epochs=epochs, batch_size=1000, optimizer=optimizer)  # type: ignore[arg-type]
     fits = [
-        minibatch.fit(samples, score, None, grid([0.001, 0.05]), settings, ranks=SingleProcess(torch.device(name)))
+        fit(
+            minibatch.prepare(samples, grid([0.001, 0.05]), settings, SingleProcess(torch.device(name))),
+            scores,
+            settings,
+        )
         for name in ("cpu", "cuda")
     ]
     torch.testing.assert_close(fits[1].weight_pg, fits[0].weight_pg, atol=1e-4, rtol=1e-4)

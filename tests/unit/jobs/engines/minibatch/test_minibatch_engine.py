@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.batches import shuffled
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.minibatch.schedules import learning_rate_factor
@@ -46,7 +46,7 @@ def rows(num_rows: int = 37, seed: int = 0) -> Rows:
 
 def trained(rates: list[float], data: Rows | None = None, *, columns: Any = None, **values: Any) -> BlockResult:
     recipe = TrainingSettings(**({"epochs": EPOCHS, "dtype": "float64", "keep": "last"} | values))
-    return row_training.train(data or rows(), grid(rates, **(columns or {})), recipe)
+    return block_training.train(data or rows(), grid(rates, **(columns or {})), recipe)
 
 
 def torch_loop(data: Rows, rate: float, settings: TrainingSettings, **hyperparameters: Any) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines.closed_form import engine as closed_form
-from jobs.engines.minibatch import row_training
+from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.settings import EarlyStopping, TrainingSettings, evaluated_epochs
 from jobs.engines.trials import BlockResult, EngineName
@@ -29,7 +29,7 @@ def trained(engine: EngineName, rates: list[float], **values: object) -> BlockRe
     if engine == "closed_form":
         whole, parts = rows().moments()
         return closed_form.train(whole, parts, grid(rates), settings)
-    return row_training.train(rows(), grid(rates), settings)
+    return block_training.train(rows(), grid(rates), settings)
 
 
 def pooled_by_hand(rate: float) -> Tensor:
@@ -92,7 +92,7 @@ def test_folds_score_squared_error_under_any_loss(loss: str) -> None:
     for part in range(3):
         held = data.part_n == part
         settings = TrainingSettings(int(result.epoch_mg), loss=loss, keep="last", dtype="float64")  # type: ignore[arg-type]
-        alone = row_training.train(Rows(data.x_nd[~held], data.y_n[~held]), grid([0.05]), settings)
+        alone = block_training.train(Rows(data.x_nd[~held], data.y_n[~held]), grid([0.05]), settings)
         predicted_n = data.x_nd[held] @ alone.weight_mgp[0, 0, :-1] + alone.weight_mgp[0, 0, -1]
         squares += (predicted_n - data.y_n[held]).square().sum().item()
     assert result.val_mse_mg.item() == pytest.approx(squares / len(data.y_n), rel=1e-8)

@@ -1,4 +1,4 @@
-"""From the record of a bucket to the trials of its datasets; what `row_training` makes of one fit, for m.
+"""From the records of fits to the trials of their datasets.
 
 Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and the bias last where there is one).
 """
@@ -6,7 +6,8 @@ Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,24 @@ from jobs.engines.minibatch.tracking import Tracker
 from jobs.engines.moments import Moments, Scaling, mse
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
 from jobs.engines.trials import BlockResult
+
+Columns = TypeVar("Columns", "Fits", BlockResult)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What a fit is trained on and scored by: the rows outside a part, and those within (None: all rows, and none).
+
+    `trained` and `scored` are the moments of these rows.
+    """
+
+    part: int | None
+    trained: Moments
+    scored: Moments | None
+
+    def take(self, index_m: Tensor) -> Fold:
+        """Return the datasets at `index_m`, in that order."""
+        return Fold(self.part, self.trained.take(index_m), self.scored.take(index_m) if self.scored else None)
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,7 @@ class Fits:
 
     @classmethod
     def of(cls, record: Tracker, scaling: Scaling | None, hyperparameters: Hyperparameters, bias: bool) -> Fits:
-        """Return a record by dataset."""
+        """Return the record of a fit by dataset."""
         m, g = hyperparameters.learning_rate_mg.shape
         weight_mgp = record.weight_pg.T.reshape(m, g, -1)
         return cls(
@@ -65,26 +84,25 @@ class Fits:
             val_mse_curve_mge=record.val_mse_curve_ge.view(m, g, -1),
         )
 
-    @classmethod
-    def joined(cls, parts: Sequence[Fits], order_m: Tensor) -> Fits:
-        """Return the fits of all parts as one, the datasets in the order given."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(
-            **{field.name: torch.cat([getattr(part, field.name) for part in parts])[order_m] for field in fields(cls)}
-        )
+
+def joined(parts: Sequence[Columns], places: Sequence[Tensor]) -> Columns:
+    """Return the datasets of all parts as one, those of each at its places."""
+    order_m = torch.cat(list(places)).argsort()
+    names = [field.name for field in fields(parts[0]) if "_m" in field.name]
+    columns: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts])[order_m] for name in names}
+    return replace(parts[0], **columns)
 
 
 def block_result(
     fits: Fits,
-    kept: Moments,
-    held_out: Sequence[Moments],
+    fold: Fold,
     pooled: Pooled | None,
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
     wall_s: float,
 ) -> BlockResult:
-    """Return the trials; with folds the score of a kept model is the pooled one, as in scikit-learn's searches."""
+    """Return the trials that were fitted at last; with folds their score is pooled, as in scikit-learn's searches."""
+    kept = fold.trained
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations)
     diverged_at_mg = earlier(fits.diverged_at_mg, pooled.diverged_at_mg) if pooled else fits.diverged_at_mg
     weight_mgp = fits.weight_mgp.masked_fill((diverged_at_mg > 0)[..., None], torch.nan)
@@ -93,10 +111,10 @@ def block_result(
     val_curve_mge = pooled.loss_mge if pooled else fits.val_curve_mge
     if pooled:
         val_mse_mg = pooled.mse_mge.gather(2, at_mg1)[..., 0]
+    elif fold.scored:
+        val_mse_mg = mse(fold.scored, weight_mgp, settings.bias)
     else:
-        val_mse_mg = (
-            mse(held_out[0], weight_mgp, settings.bias) if held_out else torch.full_like(train_mse_mg, torch.nan)
-        )
+        val_mse_mg = torch.full_like(train_mse_mg, torch.nan)
     return BlockResult(
         engine="minibatch",
         epochs_e=epochs_e,

@@ -1,4 +1,4 @@
-"""What a training task does with the rows of a part: its groups through the minibatch engine, many at a time.
+"""What a training task does by minibatches: with the rows of groups, many at a time; or with one dataset, streamed.
 
 Shapes: n rows · m groups · d encoded columns.
 """
@@ -9,12 +9,15 @@ import numpy as np
 import torch
 
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.minibatch import bucket_training
+from jobs.engines.minibatch import block_training, bucket_training
 from jobs.engines.minibatch.bucket_training import BucketRows
 from jobs.engines.minibatch.ragged import Ragged
+from jobs.engines.minibatch.streaming import StreamedRows
 from jobs.engines.trials import BlockResult
 from jobs.groups.scan.packed import Codes
+from jobs.groups.scan.partial import Partial, merge
 from jobs.groups.scan.rows import GroupRows, gather
+from jobs.groups.scan.stream import RowStream, Source
 from jobs.groups.scan.trainable import Trainable
 from jobs.groups.training import GroupsSpec, PartResult, train_groups
 from jobs.sources.validation_split import Folds, Split, draw, fold_of_dataset, fold_of_rows
@@ -33,6 +36,21 @@ def train_rows_part(spec: GroupsSpec, *parts: GroupRows) -> PartResult:
     return train_groups(spec, rows.partial, engine)
 
 
+def train_streamed(source: Source, spec: GroupsSpec, *partials: Partial) -> PartResult:
+    """Return the dataset of the source trained at every grid point; the partials are of all of its rows.
+
+    It is too large for memory, and read again in every epoch.
+    """
+    settings = spec.recipe.settings
+
+    def engine(groups: Trainable, hyper: Hyperparameters, want_curves: bool) -> BlockResult:
+        stream = RowStream(source, spec.layout, groups.column_d, settings.bias, settings.seed, settings.torch_dtype)
+        result = block_training.train(StreamedRows(stream, groups.moments, groups.held_out), hyper, settings)
+        return result if want_curves else result.last_epoch_only()
+
+    return train_groups(spec, merge(partials), engine)
+
+
 def _bucket_rows(rows: GroupRows, start_m: Codes, groups: Trainable, split: Split | None) -> BucketRows:
     """Return the rows of some of the groups, in the columns of their model card, and the part that holds each out."""
     size_m = np.diff(start_m)[groups.place_m]
@@ -47,7 +65,7 @@ def _bucket_rows(rows: GroupRows, start_m: Codes, groups: Trainable, split: Spli
             size_m=torch.from_numpy(size_m),
         ),
         part_n=None if part_n is None else torch.from_numpy(part_n),
-        moments=groups.moments,
+        all_rows=groups.moments,
         held_out=groups.held_out,
     )
 

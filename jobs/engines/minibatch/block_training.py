@@ -1,0 +1,123 @@
+"""Datasets through the minibatch engine, wherever their rows are: validation, folds and scaling around the fits.
+
+Shapes: m datasets · g grid points · e evaluated epochs.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol, Self
+
+from torch import Tensor
+
+from jobs.engines.closed_form.divergence import earlier
+from jobs.engines.curves import best_epoch_index
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.minibatch.checkpointing import Checkpoint, Checkpoints
+from jobs.engines.minibatch.evaluation import Evaluator, MomentsEvaluator, Scores
+from jobs.engines.minibatch.fitting import Run, fit
+from jobs.engines.minibatch.ragged import num_batches
+from jobs.engines.minibatch.results import Fits, Fold, Pooled, block_result, joined
+from jobs.engines.moments import Moments, Scaling, leaving_out, scaling_of
+from jobs.engines.settings import TrainingSettings, evaluated_epochs
+from jobs.engines.trials import BlockResult
+
+
+class Source(Protocol):
+    """The rows of m datasets: in memory (`Rows`), streamed (`StreamedRows`), or many beside each other (`BucketRows`).
+
+    One part that is held out is a validation set; several are folds.
+    """
+
+    def moments(self) -> tuple[Moments, tuple[Moments, ...]]:
+        """Return the moments of all rows, and those of each part held out, some maybe of no rows."""
+
+    def take(self, index_m: Tensor) -> Self:
+        """Return the datasets at `index_m`, in that order."""
+
+    def start(
+        self, part: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
+    ) -> Run:
+        """Return a fit to the rows outside a part (None: all rows), before its first step.
+
+        The datasets have equally many batches to an epoch.
+        """
+
+    def evaluator(self, part: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:
+        """Return what scores any loss on the rows of a part."""
+
+
+def train(
+    source: Source, hyperparameters: Hyperparameters, settings: TrainingSettings, checkpoints: Checkpoints | None = None
+) -> BlockResult:
+    """Return the trials of the datasets at every grid point; each fit is saved in a part of `checkpoints`."""
+    started = time.perf_counter()
+    moments, held_out = source.moments()
+    pooled = _cross_validate(source, hyperparameters, settings, checkpoints) if len(held_out) > 1 else None
+    kept_index_mg = best_epoch_index(pooled.loss_mge, settings.keep) if pooled else None
+    fold = Fold(0, moments.without(held_out[0]), held_out[0]) if len(held_out) == 1 else Fold(None, moments, None)
+    checkpoint = checkpoints.part("all") if checkpoints else None
+    fits = _fit(source, fold, hyperparameters, settings, kept_index_mg, checkpoint)
+    return block_result(fits, fold, pooled, hyperparameters, settings, time.perf_counter() - started)
+
+
+def _cross_validate(
+    source: Source, hyperparameters: Hyperparameters, settings: TrainingSettings, checkpoints: Checkpoints | None
+) -> Pooled:
+    """Return how models of the other folds score on each; a dataset is left out of a fold that has none of its rows."""
+    moments, parts = source.moments()
+    m, g = hyperparameters.learning_rate_mg.shape
+    pooled = Pooled.empty(m, g, len(evaluated_epochs(settings.epochs, settings.num_evaluations)))
+    for number, (part, others) in enumerate(zip(parts, leaving_out(parts), strict=True)):
+        index_m = (part.num_rows_m > 0).nonzero()[:, 0]
+        if len(index_m) == 0:
+            continue
+        fold = Fold(number, others, part).take(index_m)
+        checkpoint = checkpoints.part(f"fold {number}") if checkpoints else None
+        fits = _fit(source.take(index_m), fold, hyperparameters.datasets(index_m), settings, None, checkpoint)
+        share_m11 = (part.num_rows_m / moments.num_rows_m)[index_m, None, None]
+        pooled.loss_mge[index_m] += fits.val_curve_mge * share_m11
+        pooled.mse_mge[index_m] += fits.val_mse_curve_mge * share_m11
+        pooled.diverged_at_mg[index_m] = earlier(pooled.diverged_at_mg[index_m], fits.diverged_at_mg)
+    return pooled
+
+
+def _fit(
+    source: Source,
+    fold: Fold,
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    kept_index_mg: Tensor | None,
+    checkpoint: Checkpoint | None,
+) -> Fits:
+    """Return the fits of all datasets; those with equally many batches to an epoch are fitted together."""
+    number_m = num_batches(fold.trained.num_rows_m, settings.batch_size)
+    places = [(number_m == number).nonzero()[:, 0] for number in sorted(set(number_m.tolist()))]
+    if len(places) > 1:
+        parts = []
+        for index_m in places:
+            kept = None if kept_index_mg is None else kept_index_mg[index_m]
+            taken = source.take(index_m), fold.take(index_m), hyperparameters.datasets(index_m)
+            parts.append(_fit(*taken, settings, kept, checkpoint))
+        return joined(parts, places)
+    scaling = scaling_of(fold.trained, settings.bias) if settings.normalize else None
+    run = source.start(fold.part, scaling, hyperparameters, settings)
+    scores = _scores(source, run, fold, scaling, settings)
+    kept_index_g = None if kept_index_mg is None else kept_index_mg.flatten()
+    record = fit(run, scores, settings, kept_index_g=kept_index_g, checkpoint=checkpoint)
+    return Fits.of(record, scaling, hyperparameters, settings.bias)
+
+
+def _scores(source: Source, run: Run, fold: Fold, scaling: Scaling | None, settings: TrainingSettings) -> Scores:
+    """Return what scores a fit: moments for squared error, else a pass over the rows."""
+
+    def of_moments(moments: Moments) -> MomentsEvaluator:
+        return MomentsEvaluator(scaling.apply(moments) if scaling else moments)
+
+    train = of_moments(fold.trained) if settings.loss == "mse" else run.evaluator
+    if fold.part is None or fold.scored is None:
+        return Scores(train)
+    val_mse = of_moments(fold.scored)
+    if settings.loss == "mse":
+        return Scores(train, val_mse)
+    return Scores(train, source.evaluator(fold.part, scaling, settings), val_mse)
