@@ -5,6 +5,8 @@ Shapes: n rows · m groups · d encoded columns.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -15,12 +17,13 @@ from jobs.engines.minibatch.ragged import Ragged
 from jobs.engines.minibatch.streaming import StreamedRows
 from jobs.engines.trials import BlockResult
 from jobs.groups.scan.packed import Codes
-from jobs.groups.scan.partial import Partial, merge
+from jobs.groups.scan.partial import merge
 from jobs.groups.scan.rows import GroupRows, gather
 from jobs.groups.scan.stream import RowStream, Source
 from jobs.groups.scan.trainable import Trainable
 from jobs.groups.training import GroupsSpec, PartResult, train_groups
 from jobs.sources.validation_split import Folds, Split, draw, fold_of_dataset, fold_of_rows
+from jobs.training.checkpoints import DatasetCheckpoints
 
 
 def train_rows_part(spec: GroupsSpec, *parts: GroupRows) -> PartResult:
@@ -36,16 +39,19 @@ def train_rows_part(spec: GroupsSpec, *parts: GroupRows) -> PartResult:
     return train_groups(spec, rows.partial, engine)
 
 
-def train_streamed(source: Source, spec: GroupsSpec, *partials: Partial) -> PartResult:
-    """Return the dataset of the source trained at every grid point; the partials are of all of its rows.
+def train_streamed(source: Source, name: str, every_s: float, spec: GroupsSpec, *arguments: Any) -> PartResult:
+    """Return the dataset of the source trained at every grid point, saved under a name every so many seconds.
 
-    It is too large for memory, and read again in every epoch.
+    It is too large for memory, and read again in every epoch. The arguments are partials of all of its rows, and what
+    the task saves: its `checkpoint_stream.Saves`.
     """
-    settings = spec.recipe.settings
+    *partials, saves = arguments
+    settings, checkpoints = spec.recipe.settings, DatasetCheckpoints(name, every_s, saves)
 
     def engine(groups: Trainable, hyper: Hyperparameters, want_curves: bool) -> BlockResult:
         stream = RowStream(source, spec.layout, groups.column_d, settings.bias, settings.seed, settings.torch_dtype)
-        result = block_training.train(StreamedRows(stream, groups.moments, groups.held_out), hyper, settings)
+        rows = StreamedRows(stream, groups.moments, groups.held_out)
+        result = block_training.train(rows, hyper, settings, checkpoints)
         return result if want_curves else result.last_epoch_only()
 
     return train_groups(spec, merge(partials), engine)

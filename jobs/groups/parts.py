@@ -28,6 +28,7 @@ from jobs.sources.resolved import ResolvedSource
 from jobs.training.resuming import missing_of
 from jobs.trials.earlier_runs import EarlierRuns
 from jobs.trials.keys import ENGINE_VERSIONS, block_name, trial_keys
+from jobs.trials.library import TrialLibrary
 from model_store.claims.runs import RunFolder
 from model_store.errors import CorruptObjectError
 
@@ -69,6 +70,11 @@ class Parts:
     def keys(self) -> tuple[bytes, ...]:
         """The keys of the grid points."""
         return trial_keys(self.key, self.recipe)
+
+    @cached_property
+    def library(self) -> TrialLibrary | None:
+        """Where checkpoints are stored (None: nowhere)."""
+        return TrialLibrary(self.runs) if self.runs is not None else None
 
     def find(self) -> list[Part]:
         """Return every part of the source, with what is stored of it; none where nothing is stored."""

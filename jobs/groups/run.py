@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from jobs.cluster.checkpoint_stream import Saved
 from jobs.cluster.tasks import RunLimits, Task
 from jobs.groups.outcome import Collected, GroupsOutcome, num_trials
 from jobs.groups.parts import Part, Parts
@@ -15,6 +17,7 @@ from jobs.groups.steps import names_of, phases_of
 from jobs.groups.training import GroupsSpec
 from jobs.progress import Progress
 from jobs.training.driver import Join
+from jobs.trials.keys import block_name
 
 if TYPE_CHECKING:  # Ray takes half a second to import, and not every verb needs it
     from jobs.cluster.ray_cluster import Cluster
@@ -70,7 +73,7 @@ class _Training:
         by_key = {f"{self.parts.source.name} part {part.number}": part for part in missing}
         failed = {}
         with self.progress.counting(f"{self.parts.source.name}: parts trained", len(missing)) as advance:
-            for outcome in self.cluster.run(self._tasks(by_key, num_parts, layout, sums), self.limits):
+            for outcome in self.cluster.run(self._tasks(by_key, num_parts, layout, sums), self.limits, self._save):
                 part = by_key[outcome.key]
                 if outcome.error is not None:
                     failed[part.number] = outcome.error
@@ -83,14 +86,27 @@ class _Training:
         return failed
 
     def _tasks(self, by_key: dict[str, Part], num_parts: int, layout: Layout, sums: Sums) -> Iterator[Task]:
-        train = phases_of(self.parts.recipe, self.parts.source).train
         specs: dict[tuple[bytes, ...], Any] = {}  # most parts lack the same grid points
         for key, part in by_key.items():
             points = self.parts.missing_keys(part)
             if part.missing is not None and points not in specs:
                 spec = GroupsSpec(layout, part.missing, self.parts.policy, DETAILED_TRIALS // num_parts)
                 specs[points] = self.cluster.put(spec)
-            yield Task(key, train, (specs[points], *sums[part.number]))
+            yield self._task(key, points, (specs[points], *sums[part.number]))
+
+    def _task(self, key: str, points: tuple[bytes, ...], arguments: tuple[Any, ...]) -> Task:
+        """Return the task that trains a part; one that saves gets what it saved in an earlier run."""
+        phases = phases_of(self.parts.recipe, self.parts.source)
+        if not phases.saves:
+            return Task(key, phases.train, arguments)
+        name, library = block_name(set(points)), self.parts.library
+        data = library.checkpoint(name) if library is not None else None
+        function = partial(phases.train, name, self.limits.checkpoint_every_s)
+        return Task(key, function, arguments, saves=True, saved={} if data is None else {name: data})
+
+    def _save(self, saved: Saved) -> None:
+        if self.parts.library is not None:
+            self.parts.library.save_checkpoint(saved.name, saved.data)
 
     def _name(self, failed: dict[int, Exception], sums: Sums) -> None:
         """Collect the groups of parts that failed, by their sums; the source stands for them where these are lost."""

@@ -22,12 +22,16 @@ from jobs.sources.resolved import ResolvedSource
 
 @dataclass(frozen=True)
 class Phases:
-    """What the tasks of a source do: read fragments, add up what several have read of a part, and train it."""
+    """What the tasks of a source do: read fragments, add up what several have read of a part, and train it.
+
+    A training task that saves is given the name of its checkpoints and the seconds between them first.
+    """
 
     scan: Callable[..., Any]
     add_up: Callable[..., Any]
     train: Callable[..., Any]
     rows_travel: bool = False
+    saves: bool = False
 
 
 def _summed(*partials: Any) -> tuple[None, Any]:
@@ -54,4 +58,4 @@ def phases_of(recipe: Recipe, source: ResolvedSource) -> Phases:
     if source.group_by:
         return MINIBATCH
     read_again = Source(source.fragments, source.s3, recipe.memory_mb)
-    return Phases(scan, _summed, partial(train_streamed, read_again))
+    return Phases(scan, _summed, partial(train_streamed, read_again), saves=True)

@@ -1,6 +1,6 @@
 """Long fits on their way: a dataset's checkpoints as bytes, named by the keys of its trials, and the task that saves.
 
-Shapes: as in `engines.checkpointing`.
+Shapes: as in `engines.minibatch.checkpointing`.
 """
 
 from __future__ import annotations
@@ -41,31 +41,19 @@ class DatasetCheckpoints:
     """The checkpoints of the fits of one dataset (one for each fold, and that of all rows), saved together."""
 
     def __init__(self, name: str, every_s: float, saves: Saves) -> None:
+        self.every_s = every_s
+        self.saves = saves
+        self.states = _parse(name, saves.get(name))
         self._name = name
-        self._every_s = every_s
-        self._saves = saves
-        self._states = _parse(name, saves.get(name))
 
     def part(self, name: str) -> PartCheckpoint:
         """Return where the fit of that name is saved."""
         return PartCheckpoint(self, name)
 
-    def state(self, part: str) -> State | None:
-        """Return what a fit was saved at."""
-        return self._states.get(part)
-
-    def is_due(self) -> bool:
-        """Return whether it is time to send."""
-        return self._saves.age_s() >= self._every_s
-
-    def keep(self, part: str, state: State, *, send: bool) -> None:
-        """Keep the state of a fit, and send those of all."""
-        self._states[part] = state
-        if send:
-            tensors = {
-                f"{part}/{name}": tensor for part, state in self._states.items() for name, tensor in state.items()
-            }
-            self._saves.put(self._name, save(tensors))
+    def send(self) -> None:
+        """Send the states of all fits."""
+        tensors = {f"{part}/{name}": tensor for part, state in self.states.items() for name, tensor in state.items()}
+        self.saves.put(self._name, save(tensors))
 
 
 @dataclass(frozen=True)
@@ -76,13 +64,15 @@ class PartCheckpoint:
     name: str
 
     def load(self) -> State | None:
-        return self.dataset.state(self.name)
+        return self.dataset.states.get(self.name)
 
     def due(self) -> bool:
-        return self.dataset.is_due()
+        return self.dataset.saves.age_s() >= self.dataset.every_s
 
     def save(self, state: State, *, send: bool = True) -> None:
-        self.dataset.keep(self.name, state, send=send)
+        self.dataset.states[self.name] = state
+        if send:
+            self.dataset.send()
 
 
 def _parse(name: str, data: bytes | None) -> dict[str, State]:

@@ -118,15 +118,15 @@ def test_corrupt_checkpoint_is_not_used(
     assert jobs.checkpoints() == undisturbed.checkpoints()
 
 
-def die_in_epoch(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
-    """Let the first run of that epoch die; return the list to which every epoch that begins is added."""
+def die_in_epoch(monkeypatch: pytest.MonkeyPatch, number: int, nth: int = 1) -> list[int]:
+    """Let the nth run of that epoch die; return the list to which every epoch that begins is added."""
     from jobs.engines.minibatch import engine
 
     real, epochs = engine.run_epoch, list[int]()
 
     def run_epoch(loader: Any, stack: Any, settings: Any, epoch: int) -> Any:
         epochs.append(epoch)
-        if epoch == number and epochs.count(number) == 1:
+        if epoch == number and epochs.count(number) == nth:
             raise DiedError
         return real(loader, stack, settings, epoch)
 

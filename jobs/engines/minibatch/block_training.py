@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Protocol, Self
 
+import torch
 from torch import Tensor
 
 from jobs.engines.closed_form.divergence import earlier
@@ -67,7 +68,8 @@ def _cross_validate(
     """Return how models of the other folds score on each; a dataset is left out of a fold that has none of its rows."""
     moments, parts = source.moments()
     m, g = hyperparameters.learning_rate_mg.shape
-    pooled = Pooled.empty(m, g, len(evaluated_epochs(settings.epochs, settings.num_evaluations)))
+    zeros_mge = torch.zeros(m, g, len(evaluated_epochs(settings.epochs, settings.num_evaluations)), dtype=torch.float64)
+    pooled = Pooled(zeros_mge, zeros_mge.clone(), torch.zeros(m, g, dtype=torch.int64))
     for number, (part, others) in enumerate(zip(parts, leaving_out(parts), strict=True)):
         index_m = (part.num_rows_m > 0).nonzero()[:, 0]
         if len(index_m) == 0:

@@ -5,8 +5,8 @@ residual = z [W; b; -1] and gradient = zᵀ residual are two batched products, a
 Each dataset has the batches that it would have alone. A trial that diverges, or stops early, is no longer recorded; its
 numbers reach no other.
 
-Shapes: m datasets · g grid points · t = m g trials · r rows of a dataset, padded · b rows of a batch · e evaluated
-epochs · p weights (the bias last) · q = p + 1 columns of z.
+Shapes: m datasets · g grid points; of `live_g` and `weight_pg`, live trials of all datasets · r rows of a dataset,
+padded · t = m r · b rows of a batch · p weights (the bias last) · q = p + 1 columns of z.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class BucketRows:
     """The rows of m datasets, the moments of all of each, and of the parts held out.
 
     `part_n` is the part that holds a row out, from 0, or -1; None where nothing is held out. A part may be without rows
-    of a dataset, where there are several.
+    of a dataset, where there are several. The fits are short: they are not saved on their way.
     """
 
     rows: Ragged

@@ -48,12 +48,6 @@ class Pooled:
     mse_mge: Tensor
     diverged_at_mg: Tensor
 
-    @classmethod
-    def empty(cls, m: int, g: int, e: int) -> Pooled:
-        """Return what no fold says."""
-        zeros_mge = torch.zeros(m, g, e, dtype=torch.float64)
-        return cls(zeros_mge, zeros_mge.clone(), torch.zeros(m, g, dtype=torch.int64))
-
 
 @dataclass(frozen=True)
 class Fits:
