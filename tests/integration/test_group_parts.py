@@ -34,8 +34,10 @@ class Farm:
         self.folder = folder
         pq.write_table(groups(KEYS, noise=0.3), folder / "sites.parquet", row_group_size=16)
 
-    def config(self, rates: Any = (0.05, 0.2), training: Any = None, grid: Any = None, **dataset: Any) -> JobConfig:
-        job = document("sites.parquet", **dataset)
+    def config(
+        self, rates: Any = (0.05, 0.2), training: Any = None, grid: Any = None, job: Any = None, **dataset: Any
+    ) -> JobConfig:
+        job = document("sites.parquet", **dataset) | (job or {})
         job["grid"] = {"learning_rate": rates, **(grid or {})}
         job["training"] |= training or {}
         return JobConfig.model_validate(job)
@@ -123,6 +125,15 @@ def test_added_rate_is_trained_alone(farm: Farm, cluster: InlineCluster, trainin
     assert (extended.computed, extended.reused) == (12, 24)
     fresh = farm.run(farm.config((0.01, 0.1, 0.3), training, validation=validation), "fresh")
     assert_same(extended, fresh)
+
+
+def test_added_rate_is_compared_by_a_metric_of_which_more_is_better(farm: Farm, cluster: InlineCluster) -> None:
+    by_r2 = {"select": {"metric": "r2"}}
+    farm.run(farm.config((1e-6, 0.3), job=by_r2))
+    extended = farm.run(farm.config((1e-6, 1e-5, 0.3), job=by_r2))
+    assert extended.computed == 12
+    assert {each["best"]["learning_rate"] for each in extended.documents()} == {0.3}
+    assert_same(extended, farm.run(farm.config((1e-6, 1e-5, 0.3), job=by_r2), "fresh"))
 
 
 def test_equal_trials_of_two_runs_are_decided_as_in_one(farm: Farm, cluster: InlineCluster) -> None:
