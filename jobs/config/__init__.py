@@ -3,7 +3,7 @@
 In: a YAML file.
 Out: a `JobConfig`.
 Imported by: gridline/__init__.py, jobs/cli, jobs/api.py, jobs/run.py, jobs/reports, jobs/plan.py, jobs/groups,
-jobs/groups/scan, jobs/sources, jobs/recipe.py.
+jobs/sources, jobs/recipe.py.
 """
 
 from jobs.config.datasets import DatasetConfig, FeatureConfig, ValidationConfig
