@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.champions.selection import Comparison
-from jobs.config import JobConfig
 from jobs.errors import PARTIAL_FAILURE
 from jobs.reports.outcome import DatasetOutcome, JobOutcome
 from jobs.sources.filesystems import S3_PREFIX
