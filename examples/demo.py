@@ -17,12 +17,12 @@ from types import FrameType
 
 from examples.plots import loss_curves, regression_plot
 from gridline import GridlineError, load_config, open_ledger, train
-from jobs.champions.challenger import Challenger
 from jobs.cli.output import console
 from jobs.cli.tables import print_outcome
 from jobs.errors import DONE, INTERRUPTED
 from jobs.prediction.models import EndpointModels, PredictionOptions, predict_values
 from jobs.sources.job_datasets import read_datasets
+from jobs.training.datasets import TrainedDatasets
 from model_store.archives.archive import Archive
 from model_store.archives.stored import export_archive
 from model_store.torchserve.inference import Inference
@@ -62,9 +62,9 @@ def _demo() -> None:
     store = OUT / "store"
     shutil.rmtree(store, ignore_errors=True)  # of the last demo: this one starts anew
     _say(f"1. train: {CONFIG.relative_to(ROOT)}, every learning rate at once, on a Ray of this machine")
-    challenger = _train(str(store))
+    trained, point = _train(str(store))
     _say("2. draw")
-    _draw(challenger)
+    _draw(trained, point)
     _say("3. package")
     archive = export_archive(open_ledger(str(store)), "plants", None, OUT)
     print(f"archive of version {archive.version}: {archive.path}")
@@ -72,23 +72,23 @@ def _demo() -> None:
     _predict(archive)
 
 
-def _train(store: str) -> Challenger:
+def _train(store: str) -> tuple[TrainedDatasets, int]:
     """Train the grid and commit the best model; print the grid and the champion as the store has it."""
     outcome = train(CONFIG, store=store, address="local", base=ROOT)
     print_outcome(console(), outcome)
     [dataset] = outcome.datasets
-    if dataset.challenger is None:
+    if dataset.trained is None or dataset.point is None:
         sys.exit(outcome.exit_code)
     linear = open_ledger(store).champion(outcome.collection, DATASET).linear()
     print(f"champion, an nn.Linear(1, 1): weight {linear.weight.item():.6f}, bias {linear.bias.item():.6f}")
-    return dataset.challenger
+    return dataset.trained, dataset.point
 
 
-def _draw(challenger: Challenger) -> None:
+def _draw(trained: TrainedDatasets, point: int) -> None:
     [dataset] = read_datasets(load_config(CONFIG), ROOT)
     pictures = {
-        "regression": regression_plot(dataset, challenger.trained, challenger.point),
-        "loss_curves": loss_curves(challenger.trained, challenger.point),
+        "regression": regression_plot(dataset, trained, point),
+        "loss_curves": loss_curves(trained, point),
     }
     for name, png in pictures.items():
         path = OUT / f"{name}.png"

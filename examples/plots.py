@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from jobs.sources.dataset import Dataset
-    from jobs.training.datasets import TrainedDataset
+    from jobs.training.datasets import TrainedDatasets
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ CHAMPION_COLOR = "#c0392b"
 ROW_COLOR = "#34495e"
 
 
-def regression_plot(dataset: Dataset, trained: TrainedDataset, point: int) -> bytes:
+def regression_plot(dataset: Dataset, trained: TrainedDatasets, point: int) -> bytes:
     """Return the regression of one grid point over its rows: the line where there is one column, else fit and truth.
 
     Axes are in the units of the encoded columns. Raises ValueError where that grid point has no finite weights.
@@ -56,7 +56,7 @@ def regression_plot(dataset: Dataset, trained: TrainedDataset, point: int) -> by
     return _png(figure)
 
 
-def loss_curves(trained: TrainedDataset, best: int | None) -> bytes:
+def loss_curves(trained: TrainedDatasets, best: int | None) -> bytes:
     """Return the training loss of every grid point over the epochs, both logarithmic; `best` is drawn on top."""
     figure, axes = _figure()
     epochs_e: Floats = trained.result.epochs_e.numpy()
@@ -142,7 +142,7 @@ def _color(point: int, num_points: int) -> Any:
     return colormaps["viridis"](point / max(1, num_points - 1))
 
 
-def _label(trained: TrainedDataset, point: int, rate: float, is_best: bool) -> str:
+def _label(trained: TrainedDatasets, point: int, rate: float, is_best: bool) -> str:
     if is_best:
         return f"{rate:.6g} (best)"
     diverged_at = int(trained.result.diverged_at_mg[0, point])

@@ -11,9 +11,11 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.champions.batch import ChallengerBatch
-from jobs.champions.challenger import Challenger, challenger_of
-from jobs.champions.commit import Comparisons, commit_better
+from jobs.champions.batch import Batch
+from jobs.champions.challengers import challengers_of
+from jobs.champions.commit import commit_better
+from jobs.champions.documents import no_convergence
+from jobs.champions.selection import Comparison
 from jobs.champions.verification import verify
 from jobs.config import JobConfig
 from jobs.groups.job import group_batches, require_distinct_names
@@ -22,14 +24,15 @@ from jobs.groups.parts import Parts
 from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
 from jobs.recipe import Recipe, policy_of, run_limits_of
-from jobs.reports.outcome import DatasetOutcome, JobOutcome, trials_parquet
+from jobs.reports.outcome import DatasetOutcome, JobOutcome
 from jobs.reports.repeated_run import repetition_of
 from jobs.sources.dataset import Dataset
 from jobs.sources.job_datasets import ResolvedJob, resolve_job
-from jobs.training.datasets import TrainedDataset
+from jobs.training.datasets import TrainedDatasets
 from jobs.training.driver import Join, Trained, joining, train
 from jobs.trials.earlier_runs import EarlierRuns
 from jobs.trials.library import TrialLibrary
+from jobs.trials.table import trials_parquet
 from model_store.ledger.ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -110,21 +113,27 @@ def default_run_id(config: JobConfig) -> str:
     return f"{config.name}-{digest[:12]}"
 
 
-def _challengers(config: JobConfig, datasets: Sequence[Dataset], trained: Trained) -> list[Challenger]:
-    """Return the best trial of each dataset that has one."""
+def _challengers(config: JobConfig, datasets: Sequence[Dataset], trained: Trained) -> list[Batch]:
+    """Return the best trial of each dataset that has one, each a checkpoint of its own."""
     by_name = {dataset.name: dataset for dataset in datasets}
     specs = {spec.name: spec for spec in config.datasets}
-    offered = (challenger_of(t, policy_of(config, specs[t.name]), by_name[t.name]) for t in trained.datasets)
-    return [challenger for challenger in offered if challenger is not None]
+    batches = []
+    for each in trained.datasets:
+        policy = policy_of(config, specs[each.name])
+        statistics = config.training.inference_statistics
+        found = challengers_of(each, each.trials(detailed=False), policy, inference_statistics=statistics)
+        if found is not None:
+            batches.append(Batch(found, policy, by_name[each.name]))
+    return batches
 
 
 def _outcomes(
     datasets: Sequence[Dataset],
     trained: Trained,
-    challengers: Sequence[Challenger],
+    batches: Sequence[Batch],
 ) -> tuple[DatasetOutcome, ...]:
     by_name = {t.name: t for t in trained.datasets}
-    offered = {c.trained.name: c for c in challengers}
+    offered = {batch.name: batch.challengers for batch in batches}
     outcomes = []
     for dataset in datasets:
         name = dataset.name
@@ -133,7 +142,8 @@ def _outcomes(
         elif name in offered:
             outcomes.append(DatasetOutcome(name, "not committed", by_name[name], offered[name]))
         else:
-            reason = "no trial converged to a finite loss: " + (by_name[name].certificate.advice or "try smaller rates")
+            certificate = by_name[name].certificate
+            reason = no_convergence(certificate.advice if certificate else None)
             outcomes.append(DatasetOutcome(name, "no convergence", by_name[name], reason=reason))
     return tuple(outcomes)
 
@@ -143,47 +153,44 @@ def _verified(
 ) -> tuple[DatasetOutcome, ...]:
     by_name = {dataset.name: dataset for dataset in datasets}
     return tuple(
-        replace(o, verification=verify(by_name[o.name], o.challenger, recipe)) if o.challenger else o for o in outcomes
+        replace(o, verification=verify(by_name[o.name], o.trained, o.point, recipe))
+        if o.trained is not None and o.point is not None
+        else o
+        for o in outcomes
     )
 
 
-def _keep_run(ledger: Ledger, run_id: str, config: JobConfig, trained: Sequence[TrainedDataset]) -> None:
+def _keep_run(ledger: Ledger, run_id: str, config: JobConfig, trained: Sequence[TrainedDatasets]) -> None:
     """Write the resolved configuration, the certificates and the trials under the run, by their content."""
     folder = ledger.run(run_id)
     folder.create("configuration.json", config.resolved().encode())
-    certificates = json.dumps([t.certificate.to_json() for t in trained], sort_keys=True).encode()
-    for kind, data in (("certificates", certificates), ("trials", trials_parquet(trained))):
-        ext = "json" if kind == "certificates" else "parquet"
-        folder.create(f"{kind}/{hashlib.sha256(data).hexdigest()}.{ext}", data)
+    if not trained:
+        return  # the trials of groups are in their parts
+    certificates = json.dumps([t.certificate.to_json() for t in trained if t.certificate], sort_keys=True).encode()
+    folder.create(f"certificates/{hashlib.sha256(certificates).hexdigest()}.json", certificates)
+    trials = trials_parquet([t.trials() for t in trained])
+    folder.create(f"trials/{hashlib.sha256(trials).hexdigest()}.parquet", trials)
 
 
-def _commit(ledger: Ledger, config: JobConfig, challengers: Sequence[Challenger], outcome: JobOutcome) -> JobOutcome:
+def _commit(ledger: Ledger, config: JobConfig, batches: Sequence[Batch], outcome: JobOutcome) -> JobOutcome:
     """Offer every model to the ledger in one commit; return what became of each."""
-    run_id, trained_at = outcome.run_id, datetime.now(UTC).isoformat(timespec="seconds")
-    statistics = config.training.inference_statistics
-    batch = ChallengerBatch.of(ledger, challengers, run_id=run_id, trained_at=trained_at, statistics=statistics)
-    fleets = group_batches(ledger, config, outcome.fleets, run_id, trained_at)
-    version, (comparisons, *of_fleets) = commit_better(ledger, config.name, [batch, *fleets], run_id)
+    trained_at = datetime.now(UTC).isoformat(timespec="seconds")
+    offered = [*batches, *group_batches(config, outcome.fleets)]
+    version, comparisons = commit_better(ledger, config.name, offered, outcome.run_id, trained_at)
     head = version or ledger.head(config.name)
-    remaining = iter(of_fleets)
+    of_fleets = iter(comparisons[len(batches) :])
+    by_name = {batch.name: stood[0] for batch, stood in zip(batches, comparisons, strict=False)}
     return replace(
         outcome,
         version=head.number if head else None,
         committed=version is not None,
-        datasets=_settled(outcome.datasets, batch, comparisons),
-        fleets=tuple(fleet.against(remaining) for fleet in outcome.fleets),
+        datasets=tuple(_settled(each, by_name.get(each.name)) for each in outcome.datasets),
+        fleets=tuple(fleet.against(of_fleets) for fleet in outcome.fleets),
     )
 
 
-def _settled(
-    outcomes: Sequence[DatasetOutcome], batch: ChallengerBatch, comparisons: Comparisons
-) -> tuple[DatasetOutcome, ...]:
-    by_name = {c.trained.name: comparisons[place] for place, c in enumerate(batch.challengers)}
-    for name, comparison in by_name.items():
-        logger.info("comparison %s", json.dumps({"dataset": name, **asdict(comparison)}))
-    return tuple(
-        replace(o, status="promoted" if by_name[o.name].promoted else "kept", comparison=by_name[o.name])
-        if o.name in by_name
-        else o
-        for o in outcomes
-    )
+def _settled(outcome: DatasetOutcome, comparison: Comparison | None) -> DatasetOutcome:
+    if comparison is None:
+        return outcome
+    logger.info("comparison %s", json.dumps({"dataset": outcome.name, **asdict(comparison)}))
+    return replace(outcome, status="promoted" if comparison.promoted else "kept", comparison=comparison)

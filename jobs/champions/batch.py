@@ -1,139 +1,178 @@
-"""From trials to a commit: the best trial of each dataset is offered to the ledger, which keeps the better model.
+"""Challengers that are offered together: how they stand against the champions, column by column, and their rows.
 
-Shapes: m = 1 dataset · d encoded columns · p weights (d, and the bias last where there is one).
+Shapes: m challengers · t of them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
 
 from handler.stack import Stack
-from jobs.champions.challenger import Challenger
-from jobs.champions.commit import commit_better
-from jobs.champions.comparison import against
-from jobs.champions.selection import Comparison
-from jobs.engines.losses import loss_text
+from jobs.champions.challengers import Challengers, weights
+from jobs.champions.comparison import (
+    AGAIN,
+    FIRST,
+    ITSELF,
+    OF_THE_LOSS,
+    RECORDED,
+    SAME,
+    Comparisons,
+    Floats,
+    mean_loss,
+    recorded_loss,
+)
+from jobs.engines.hyperparameters import reads
+from jobs.engines.losses import LOSSES, Loss, loss_text
+from jobs.engines.moments import mse
+from jobs.recipe import Policy
+from jobs.sources.dataset import Dataset
 from model_store.ledger.champion_columns import CHECKPOINT_EXT
-from model_store.ledger.champion_table import rows_to_table
-from model_store.ledger.checkpoints import write_checkpoint, write_statistics
+from model_store.ledger.champion_table import CHAMPION_SCHEMA
+from model_store.ledger.checkpoints import read_stack, write_checkpoint, write_statistics
 from model_store.ledger.ledger import Ledger
-from model_store.ledger.versions import Version
-from model_store.objects.blobs import ref_of
+from model_store.objects.blobs import BlobRef, ref_of
 
 
 @dataclass(frozen=True)
-class ComparisonList:
-    """The comparisons of a batch held in memory."""
+class Batch:
+    """Challengers that share a checkpoint; a listed dataset is alone, and its rows are at hand in `dataset`."""
 
-    comparisons: tuple[Comparison, ...]
+    challengers: Challengers
+    policy: Policy
+    dataset: Dataset | None = None
 
-    def __len__(self) -> int:
-        return len(self.comparisons)
+    @property
+    def name(self) -> str:
+        """The name of the dataset, of a batch of one."""
+        (name,) = self.challengers.name_m.to_pylist()
+        return str(name)
 
-    def __getitem__(self, place: int, /) -> Comparison:
-        return self.comparisons[place]
+    def decide(self, ledger: Ledger, champions: pa.Table, place_m: pa.Array) -> Comparisons:
+        """Return how the challengers stand against the champions at `place_m` (null: there is none)."""
+        score_m = self.challengers.score_m.numpy()
+        champion_m = np.full(len(score_m), np.nan)
+        basis_m = np.full(len(score_m), FIRST, dtype=np.int8)
+        known = np.flatnonzero(place_m.is_valid().to_numpy(zero_copy_only=False))
+        if len(known):
+            champion_m[known], basis_m[known] = self._standing(ledger, champions.take(place_m.drop_null()), known)
+        return Comparisons(self.policy, score_m, champion_m, basis_m)
 
-    def promoted(self) -> np.ndarray:
-        return np.array([comparison.promoted for comparison in self.comparisons], dtype=bool)
+    def _standing(self, ledger: Ledger, standing: pa.Table, known: NDArray[np.intp]) -> tuple[Floats, NDArray[np.int8]]:
+        """Return the scores of the champions on the rows of the challengers at `known`, and how they were had."""
+        scores = standing["score"].to_numpy().astype(np.float64)
+        same_metric = _equal(standing["metric"], self.policy.metric) & ~np.isnan(scores)
+        if self.policy.metric in OF_THE_LOSS:
+            recorded = [recorded_loss(champion) for champion in standing.select(["loss", "engine"]).to_pylist()]
+            same_metric &= _equal(pa.array(recorded, pa.string()), self._losses().take(known))
+        scores[~same_metric] = np.nan
+        same_rows = _equal(standing["fingerprint"], self.challengers.column("fingerprint").take(known))
+        itself = same_rows & self._same_models(standing, known, scores)
+        basis = np.where(itself, ITSELF, np.where(same_rows & same_metric, SAME, RECORDED)).astype(np.int8)
+        scores[itself] = self.challengers.score_m.numpy()[known][itself]
+        self._score_again(ledger, standing, known, np.flatnonzero(basis == RECORDED), scores, basis)
+        return scores, basis
 
-    def json(self) -> pa.Array:
-        return pa.array(
-            [json.dumps(asdict(comparison), sort_keys=True) for comparison in self.comparisons], pa.string()
-        )
+    def _same_models(self, standing: pa.Table, known: NDArray[np.intp], scores: Floats) -> NDArray[np.bool_]:
+        """Return which champions are the challengers' models: by the bytes of a listed one, by how groups were made."""
+        if self.dataset is not None:
+            checkpoint = ref_of(write_checkpoint(self.challengers.stack), CHECKPOINT_EXT)
+            return _equal(standing["checkpoint"], checkpoint.sha256)
+        alike = _equal(standing["hyperparameters"], self.challengers.hyperparameters().take(known))
+        alike &= standing["epoch"].to_numpy() == self.challengers.column("epoch").to_numpy()[known]
+        same: NDArray[np.bool_] = alike & (scores == self.challengers.score_m.numpy()[known])
+        return same
+
+    def _score_again(
+        self,
+        ledger: Ledger,
+        standing: pa.Table,
+        known: NDArray[np.intp],
+        places: NDArray[np.intp],
+        scores: Floats,
+        basis: NDArray[np.int8],
+    ) -> None:
+        """Score the champions at `places` on the challengers' rows, where their features are the same."""
+        if self.policy.metric in OF_THE_LOSS and self.dataset is None:
+            return
+        blobs = standing["checkpoint"].take(pa.array(places)).to_pylist()
+        for blob in sorted(set(blobs)):
+            here = places[[at for at, name in enumerate(blobs) if name == blob]]
+            size = standing["checkpoint_size"][int(here[0])].as_py()
+            stack = read_stack(ledger.read_blob(BlobRef(blob, size, CHECKPOINT_EXT)), None, blob)
+            if stack.card == self.challengers.stack.card:
+                row_t = torch.from_numpy(standing["row"].to_numpy()[here].copy())
+                scores[here] = self._scores(stack, row_t, torch.from_numpy(known[here].copy()))
+                basis[here] = AGAIN
+
+    def _scores(self, stack: Stack, row_t: torch.Tensor, place_t: torch.Tensor) -> Floats:
+        """Return the scores of models on the rows of the challengers at `place_t`."""
+        weight_tp, metric = weights(stack, row_t), self.policy.metric
+        if self.dataset is not None and metric in OF_THE_LOSS:
+            loss = self._loss()
+            return np.array([mean_loss(self.dataset, weight_tp[0], loss, validate=metric == "val_loss")])
+        challengers = self.challengers
+        moments = (challengers.score_moments if metric == "val_mse" else challengers.train_moments).take(place_t)
+        error_t = mse(moments, weight_tp[:, None], stack.card.bias)[:, 0]
+        if metric == "r2":
+            error_t = 1 - error_t * moments.num_rows_m / moments.y_scatter_m
+        scores: Floats = error_t.numpy()
+        return scores
+
+    def _loss(self) -> Loss:
+        """Return the loss of a single challenger."""
+        (row,) = self.challengers.trials.to_pylist()
+        kind: Callable[..., Loss] = LOSSES[row["loss"]]
+        return kind(**{f"{name}_g": torch.tensor([row[name]], dtype=torch.float64) for name in reads(kind)})
+
+    def _losses(self) -> pa.Array:
+        """Return the loss of each, as the champion table has it."""
+        loss = self.challengers.trials["loss"][0].as_py()
+        return self.challengers.texts(lambda values: loss_text(loss, values))
+
+    def rows(self, ledger: Ledger, promoted_m: NDArray[np.bool_], run_id: str, trained_at: str) -> pa.Table:
+        """Store the checkpoint, and return the rows of the promoted for the champion table.
+
+        It is called again when another commit, or gc, came in between: then the blobs are stored again.
+        """
+        challengers, m = self.challengers, self.challengers.num_datasets
+        checkpoint = ledger.put_blob(write_checkpoint(challengers.stack), CHECKPOINT_EXT)
+        beside = write_statistics(challengers.stack)
+        known = ledger.put_blob(beside, CHECKPOINT_EXT) if beside is not None else None
+        constants: dict[str, Any] = {
+            "checkpoint": checkpoint.sha256,
+            "checkpoint_size": checkpoint.size_bytes,
+            "statistics": known.sha256 if known else None,
+            "statistics_size": known.size_bytes if known else None,
+            "run_id": run_id,
+            "trained_at": trained_at,
+            "metric": self.policy.metric,
+            "mode": self.policy.mode,
+            "comparison": None,
+        }
+        columns = {
+            "row": pa.array(np.arange(m)),
+            "hyperparameters": challengers.hyperparameters(),
+            "score": pa.array(challengers.score_m.numpy()),
+            "num_rows": pa.array(challengers.train_moments.num_rows_m.to(torch.int64).numpy()),
+            "loss": self._losses(),
+        }
+        for field in CHAMPION_SCHEMA:
+            if field.name in constants:
+                columns[field.name] = pa.repeat(pa.scalar(constants[field.name], field.type), m)
+            elif field.name not in columns:
+                columns[field.name] = challengers.column(field.name).cast(field.type)
+        table = pa.table([columns[name] for name in CHAMPION_SCHEMA.names], schema=CHAMPION_SCHEMA)
+        return table.filter(pa.array(promoted_m))
 
 
-@dataclass(frozen=True)
-class ChallengerBatch:
-    """The challengers of datasets held in memory, each a checkpoint of its own."""
-
-    ledger: Ledger
-    challengers: tuple[Challenger, ...]
-    blobs: tuple[tuple[bytes, ...], ...]
-    table: pa.Table
-
-    @classmethod
-    def of(
-        cls, ledger: Ledger, challengers: Sequence[Challenger], *, run_id: str, trained_at: str, statistics: bool
-    ) -> ChallengerBatch:
-        """Return the challengers ready to be offered; nothing is stored before one is promoted."""
-        ordered = sorted(challengers, key=lambda challenger: challenger.trained.name)  # as the champion table is
-        blobs = [_blobs(challenger.stack_with(statistics=statistics)) for challenger in ordered]
-        rows = [_row(c, of_one, run_id, trained_at) for c, of_one in zip(ordered, blobs, strict=True)]
-        return cls(ledger, tuple(ordered), tuple(blobs), rows_to_table(rows))
-
-    def decide(self, head: Version | None, champions: pa.Table) -> ComparisonList:
-        """Return how each challenger stands against the champion of its dataset."""
-        of_these = champions.filter(pc.is_in(champions["dataset"], value_set=self.table["dataset"].combine_chunks()))
-        standing = {row["dataset"]: row for row in of_these.to_pylist()}
-        rows = self.table.to_pylist()
-        return ComparisonList(
-            tuple(
-                against(self.ledger, challenger, row, standing.get(row["dataset"]), head)
-                for challenger, row in zip(self.challengers, rows, strict=True)
-            )
-        )
-
-    def rows(self, promoted_m: np.ndarray) -> pa.Table:
-        """Store the checkpoints of the promoted, and return their rows for the champion table."""
-        for place in np.flatnonzero(promoted_m).tolist():
-            for data in self.blobs[place]:
-                self.ledger.put_blob(data, CHECKPOINT_EXT)
-        return self.table.filter(pa.array(promoted_m))
-
-
-def offer(
-    ledger: Ledger,
-    collection: str,
-    challengers: Sequence[Challenger],
-    *,
-    run_id: str,
-    trained_at: str,
-    statistics: bool,
-) -> tuple[Version | None, dict[str, Comparison]]:
-    """Commit the challengers that are better than the champions; return the new version, if any, and comparisons."""
-    batch = ChallengerBatch.of(ledger, challengers, run_id=run_id, trained_at=trained_at, statistics=statistics)
-    version, (comparisons,) = commit_better(ledger, collection, [batch], run_id)
-    return version, {c.trained.name: comparisons[place] for place, c in enumerate(batch.challengers)}
-
-
-def _blobs(stack: Stack) -> tuple[bytes, ...]:
-    """Return the checkpoint, and the statistics where there are any."""
-    beside = write_statistics(stack)
-    return (write_checkpoint(stack),) if beside is None else (write_checkpoint(stack), beside)
-
-
-def _row(challenger: Challenger, blobs: Sequence[bytes], run_id: str, trained_at: str) -> dict[str, Any]:
-    checkpoint, *beside = [ref_of(data, CHECKPOINT_EXT) for data in blobs]
-    known = beside[0] if beside else None
-    trained, point = challenger.trained, challenger.point
-    result, hyper = trained.result, challenger.hyperparameters
-    return {
-        "dataset": trained.name,
-        "checkpoint": checkpoint.sha256,
-        "checkpoint_size": checkpoint.size_bytes,
-        "statistics": known.sha256 if known else None,
-        "statistics_size": known.size_bytes if known else None,
-        "row": 0,
-        "run_id": run_id,
-        "trained_at": trained_at,
-        "engine": result.engine,
-        "status": result.status(0, point),
-        "epoch": int(result.epoch_mg[0, point]),
-        "hyperparameters": json.dumps(hyper, sort_keys=True),
-        "loss": loss_text(trained.settings.loss, hyper),
-        "metric": challenger.policy.metric,
-        "mode": challenger.policy.mode,
-        "score": challenger.score,
-        "train_mse": result.train_mse_mg[0, point].item(),
-        "val_mse": result.val_mse_mg[0, point].item(),
-        "r2": result.r2_mg[0, point].item(),
-        "num_rows": int(trained.trained.num_rows_m[0].item()),
-        "fingerprint": trained.fingerprint,
-    }
+def _equal(column: pa.ChunkedArray | pa.Array, values: object) -> NDArray[np.bool_]:
+    """Return which values are equal; null is equal to nothing."""
+    return np.asarray(pc.equal(column, values).fill_null(False), dtype=np.bool_)

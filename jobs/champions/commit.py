@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.champions.selection import Comparison
+from jobs.champions.batch import Batch
+from jobs.champions.comparison import Comparisons
 from model_store.ledger.champion_table import CHAMPION_SCHEMA
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Draft, Version
@@ -17,30 +17,8 @@ from model_store.ledger.versions import Draft, Version
 COMPARISON = CHAMPION_SCHEMA.get_field_index("comparison")
 
 
-class Comparisons(Protocol):
-    """How each challenger of a batch stood; `json` is what a promoted row says of it."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, place: int, /) -> Comparison: ...
-    def promoted(self) -> np.ndarray: ...
-    def json(self) -> pa.Array: ...
-
-
-class Batch(Protocol):
-    """Challengers that are offered together."""
-
-    def decide(self, head: Version | None, champions: pa.Table) -> Comparisons:
-        """Return how the challengers stand against the champions of `head` (None, and an empty table, at first)."""
-
-    def rows(self, promoted_m: np.ndarray) -> pa.Table:
-        """Return the promoted challengers' rows for the champion table, their blobs stored.
-
-        It is called again when another commit, or gc, came in between: then the blobs are stored again.
-        """
-
-
 def commit_better(
-    ledger: Ledger, collection: str, batches: Sequence[Batch], run_id: str
+    ledger: Ledger, collection: str, batches: Sequence[Batch], run_id: str, trained_at: str
 ) -> tuple[Version | None, tuple[Comparisons, ...]]:
     """Commit the challengers that are promoted, beside the champions that stay.
 
@@ -51,12 +29,12 @@ def commit_better(
 
     def propose(head: Version | None) -> Draft | None:
         champions = head.table() if head else CHAMPION_SCHEMA.empty_table()
-        decided[:] = [batch.decide(head, champions) for batch in batches]
+        decided[:] = _decide(ledger, batches, champions)
         num_promoted = sum(int(comparisons.promoted().sum()) for comparisons in decided)
         if num_promoted == 0:
             return None
         promoted = [
-            _promoted(batch, comparisons)
+            _with_comparisons(batch.rows(ledger, comparisons.promoted(), run_id, trained_at), comparisons)
             for batch, comparisons in zip(batches, decided, strict=True)
             if comparisons.promoted().any()
         ]
@@ -70,7 +48,17 @@ def commit_better(
     return ledger.transact(collection, propose), tuple(decided)
 
 
-def _promoted(batch: Batch, comparisons: Comparisons) -> pa.Table:
-    promoted_m = comparisons.promoted()
-    texts = comparisons.json().filter(pa.array(promoted_m))
-    return batch.rows(promoted_m).set_column(COMPARISON, CHAMPION_SCHEMA.field(COMPARISON), texts)
+def _decide(ledger: Ledger, batches: Sequence[Batch], champions: pa.Table) -> list[Comparisons]:
+    """Return how the challengers of each batch stand; the champions of all are looked up at once."""
+    names = pa.chunked_array([batch.challengers.name_m for batch in batches], pa.string()).combine_chunks()
+    place_t = pc.index_in(names, value_set=champions["dataset"].combine_chunks())
+    ends = np.cumsum([0, *(batch.challengers.num_datasets for batch in batches)]).tolist()
+    return [
+        batch.decide(ledger, champions, place_t[start:stop])
+        for batch, start, stop in zip(batches, ends[:-1], ends[1:], strict=True)
+    ]
+
+
+def _with_comparisons(promoted: pa.Table, comparisons: Comparisons) -> pa.Table:
+    texts = comparisons.json().drop_null()
+    return promoted.set_column(COMPARISON, CHAMPION_SCHEMA.field(COMPARISON), texts)

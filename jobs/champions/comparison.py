@@ -1,31 +1,84 @@
-"""How a challenger stands against the champion: by one metric, on the same rows where they can be had.
+"""How challengers stand against champions: by one metric, on the same rows where they can be had.
 
 `train_loss` and `val_loss` are a metric for each loss, and for each delta or quantile of it: a Huber loss says nothing
 of a mean absolute error. The champion's row records which it was.
 
-Shapes: n rows · d encoded columns · p weights (d, and the bias last where there is one).
+Shapes: m challengers · n rows · d encoded columns · p weights (d, and the bias last where there is one).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.champions.selection import Basis, Comparison, compare
-from jobs.engines.moments import mse
+from jobs.engines.losses import Loss
+from jobs.recipe import Policy
 from jobs.sources.dataset import Dataset
 from jobs.sources.validation_split import TRAINS
-from model_store.ledger.ledger import Ledger
-from model_store.ledger.versions import Version
-
-if TYPE_CHECKING:
-    from jobs.champions.challenger import Challenger
 
 OF_THE_LOSS = ("train_loss", "val_loss")
-SQUARED = ("train_mse", "val_mse", "r2")
+Floats = NDArray[np.float64]
+FIRST, SAME, AGAIN, RECORDED, ITSELF = range(5)
+BASES: tuple[Basis, ...] = ("first", "same rows", "scored again", "as recorded", "same rows")
+ENCODER = json.JSONEncoder(sort_keys=True)
+FIRST_JSON = ENCODER.encode(vars(Comparison(True, "there was no champion", "first", 0.0)))
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """How each challenger stood: its score, the champion's (NaN: there is none), and on what they were compared."""
+
+    policy: Policy
+    challenger_m: Floats
+    champion_m: Floats
+    basis_m: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.challenger_m)
+
+    def __getitem__(self, place: int, /) -> Comparison:
+        score, champion = float(self.challenger_m[place]), float(self.champion_m[place])
+        basis = int(self.basis_m[place])
+        if basis == ITSELF:
+            return Comparison(False, "it is the champion already", BASES[basis], score, champion)
+        return compare(
+            score,
+            None if np.isnan(champion) else champion,
+            basis=BASES[basis],
+            mode=self.policy.mode,
+            promote=self.policy.promote,
+            min_improvement=self.policy.min_improvement,
+        )
+
+    def promoted(self) -> NDArray[np.bool_]:
+        """Return which challengers are promoted; the rule is that of `compare`."""
+        sign = 1.0 if self.policy.mode == "min" else -1.0
+        gain_m = sign * (self.champion_m - self.challenger_m)
+        better_m = np.isnan(self.champion_m) | (gain_m > self.policy.min_improvement)
+        promoted_m: NDArray[np.bool_] = (better_m | (self.policy.promote == "always")) & (self.basis_m != ITSELF)
+        return promoted_m
+
+    def json(self) -> pa.Array:
+        """Return what the promoted rows say of the comparison; null for the others."""
+        texts = [self._json(place) if promoted else None for place, promoted in enumerate(self.promoted().tolist())]
+        return pa.array(texts, pa.string())
+
+    def _json(self, place: int) -> str:
+        comparison = self[place]
+        if comparison.basis != "first":
+            return ENCODER.encode(vars(comparison))
+        # A new collection may have a million of these; json takes ten times as long to write the same.
+        first, _, rest = FIRST_JSON.partition("0.0")
+        return f"{first}{comparison.challenger_score!r}{rest}"
 
 
 def recorded_loss(champion: Mapping[str, Any]) -> str | None:
@@ -36,73 +89,13 @@ def recorded_loss(champion: Mapping[str, Any]) -> str | None:
     return loss
 
 
-def against(
-    ledger: Ledger,
-    challenger: Challenger,
-    row: Mapping[str, Any],
-    champion: Mapping[str, Any] | None,
-    head: Version | None,
-) -> Comparison:
-    """Return how a challenger, with its row for the champion table, stands against the champion in `head`."""
-    policy = challenger.policy
-    basis: Basis
-    if champion is None or head is None:
-        score, basis = None, "first"
-    elif champion["checkpoint"] == row["checkpoint"] and champion["fingerprint"] == row["fingerprint"]:
-        return Comparison(False, "it is the champion already", "same rows", challenger.score, challenger.score)
-    else:
-        score, basis = _champion_score(ledger, challenger, row, champion, head)
-    return compare(
-        challenger.score,
-        score,
-        basis=basis,
-        mode=policy.mode,
-        promote=policy.promote,
-        min_improvement=policy.min_improvement,
-    )
-
-
-def _champion_score(
-    ledger: Ledger, challenger: Challenger, row: Mapping[str, Any], champion: Mapping[str, Any], head: Version
-) -> tuple[float | None, Basis]:
-    """Return the champion's score on the challenger's rows: the recorded one if rows and metric are the same.
-
-    A champion over other features can't be applied to these rows: then its recorded score is all there is, if any.
-    """
-    trained, metric = challenger.trained, challenger.policy.metric
-    same_loss = metric not in OF_THE_LOSS or recorded_loss(champion) == row["loss"]
-    recorded = champion["score"] if champion["metric"] == metric and same_loss else None
-    if champion["fingerprint"] == trained.fingerprint and recorded is not None:
-        return recorded, "same rows"
-    model = ledger.champion(head.collection, trained.name, head.number)
-    if model.card != trained.card or (metric in OF_THE_LOSS and challenger.dataset is None):
-        return recorded, "as recorded"
-    weight_p = model.stack.weight_md[model.stack_row]
-    if model.stack.bias_m is not None:
-        weight_p = torch.cat([weight_p, model.stack.bias_m[model.stack_row].reshape(1)])
-    if metric in SQUARED:
-        return _squared(challenger, weight_p), "scored again"
-    return _loss(challenger, weight_p), "scored again"
-
-
-def _squared(challenger: Challenger, weight_p: Tensor) -> float:
-    """Return a mean squared error, or R², of weights, from the cross-products of the challenger's rows."""
-    trained, metric = challenger.trained, challenger.policy.metric
-    rows = trained.scored if metric == "val_mse" else trained.trained
-    error = mse(rows, weight_p[None, None], trained.card.bias)[0, 0].item()
-    return 1 - error * rows.num_rows_m[0].item() / rows.y_scatter_m[0].item() if metric == "r2" else error
-
-
-def _loss(challenger: Challenger, weight_p: Tensor) -> float:
-    """Return the mean of the challenger's loss over its rows, of weights."""
-    trained, dataset, point = challenger.trained, challenger.dataset, challenger.point
-    assert dataset is not None  # noqa: S101 - asked before
-    x_nd, y_n = _rows(dataset, validate=challenger.policy.metric == "val_loss")
+def mean_loss(dataset: Dataset, weight_p: Tensor, loss: Loss, *, validate: bool) -> float:
+    """Return the mean of a loss over the rows of a dataset that train, or that validate."""
+    x_nd, y_n = _rows(dataset, validate=validate)
     d = x_nd.shape[1]
     residual_n = x_nd @ weight_p[:d] - y_n
-    if trained.card.bias:
+    if dataset.card.bias:
         residual_n += weight_p[d]
-    loss = trained.settings.new_loss(trained.hyperparameters.take(torch.tensor([point])))
     return loss.total(residual_n[:, None]).item() / len(y_n)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from jobs.champions.selection import Comparison
+
+DatasetStatus = Literal["promoted", "kept", "not committed", "no convergence", "failed"]
 
 
 def finite(value: float | None) -> float | None:
@@ -22,3 +25,29 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "challenger_score": comparison.challenger_score,
         "reason": comparison.reason,
     }
+
+
+def dataset_document(
+    name: str,
+    status: DatasetStatus,
+    best: Mapping[str, Any] | None,
+    trials: Sequence[Mapping[str, Any]] | None,
+    *,
+    reason: str | None = None,
+    comparison: Comparison | None = None,
+    verification: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Return what `train --json` says of a dataset; `trials` is None where they are too many to be documented."""
+    document: dict[str, Any] = {"dataset": name, "status": status, "best": best, "trials": trials}
+    if reason is not None:
+        document["reason"] = reason
+    if comparison is not None:
+        document["comparison"] = comparison_document(comparison)
+    if verification is not None:
+        document["verification"] = dict(verification)
+    return document
+
+
+def no_convergence(advice: str | None) -> str:
+    """Return why a dataset has no model though it could be trained; `advice` is that of its certificate."""
+    return f"no trial converged to a finite loss: {advice or 'try smaller rates'}"

@@ -1,6 +1,6 @@
 """Which trial of a dataset is best, and whether it takes the champion's place. Pure: values in, values out.
 
-Shapes: g grid points.
+Shapes: m datasets · g grid points.
 """
 
 from __future__ import annotations
@@ -28,22 +28,11 @@ class Comparison:
     champion_score: float | None = None
 
 
-def best_trial(score_g: Tensor, learning_rate_g: Tensor, mode: Mode) -> int | None:
-    """Return the index of the best finite score, ties to the smaller learning rate, then to the earlier grid point.
-
-    None where no score is finite.
-    """
-    cost_g = score_g if mode == "min" else -score_g
-    finite_g = cost_g.isfinite()
-    if not bool(finite_g.any()):
-        return None
-    tied_g = finite_g & (cost_g == cost_g[finite_g].min())
-    rate_g = torch.where(tied_g, learning_rate_g, torch.inf)
-    return int(rate_g.argmin())
-
-
 def best_trials(score_mg: Tensor, learning_rate_mg: Tensor, mode: Mode) -> Tensor:
-    """Return `best_trial` of each of m datasets, int64 (m,); -1 where no score is finite."""
+    """Return the place of the best finite score of each dataset, int64 (m,); -1 where no score is finite.
+
+    Ties go to the smaller learning rate, then to the earlier grid point.
+    """
     cost_mg = (score_mg if mode == "min" else -score_mg).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
     tied_mg = cost_mg.isfinite() & (cost_mg == cost_mg.amin(1, keepdim=True))
     rate_mg = torch.where(tied_mg, learning_rate_mg, torch.inf)

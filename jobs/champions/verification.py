@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jobs.champions.challenger import Challenger
 from jobs.engines.hyperparameters import reads
 from jobs.engines.losses import LOSSES
 from jobs.engines.minibatch.batches import shuffled
@@ -18,24 +17,23 @@ from jobs.engines.optimizers import OPTIMIZERS
 from jobs.engines.settings import TrainingSettings
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
-from jobs.training.datasets import rows_of
+from jobs.training.datasets import TrainedDatasets, rows_of
 
 
-def verify(dataset: Dataset, challenger: Challenger, recipe: Recipe) -> dict[str, float]:
+def verify(dataset: Dataset, trained: TrainedDatasets, point: int, recipe: Recipe) -> dict[str, float]:
     """Return the largest differences of weights and of predictions between a model and `plain_loop`, absolute.
 
     The loop is run to the epoch that was kept, on the same rows, in the same units.
     """
     rows = rows_of(dataset)
     settings = recipe.settings
-    kept = challenger.trained.trained
-    scaling = scaling_of(kept, settings.bias) if settings.normalize else None
+    scaling = scaling_of(trained.train_moments, settings.bias) if settings.normalize else None
     samples = rows.samples(torch.float32, scaling, without=0 if rows.num_parts == 1 else None)
-    epochs = int(challenger.trained.result.epoch_mg[0, challenger.point])
-    weight_p = plain_loop(samples.x_nd, samples.y_n, challenger.hyperparameters, settings, epochs)
+    epochs = int(trained.result.epoch_mg[0, point])
+    weight_p = plain_loop(samples.x_nd, samples.y_n, trained.hyperparameters.values(0, point), settings, epochs)
     if scaling is not None:
         weight_p = scaling.fold_back(weight_p[None], settings.bias)[0]
-    ours_p = challenger.trained.result.weight_mgp[0, challenger.point]
+    ours_p = trained.result.weight_mgp[0, point]
     x_nd = rows.x_nd.double()
     ours_n, theirs_n = _predict(x_nd, ours_p), _predict(x_nd, weight_p)
     return {

@@ -13,9 +13,9 @@ from jobs.cluster.ddp import joined, own_device
 from jobs.config import load_config
 from jobs.errors import DONE, JobError
 from jobs.recipe import make_recipe
-from jobs.reports.outcome import trial_document
 from jobs.sources.job_datasets import read_datasets
 from jobs.training.datasets import train_dataset
+from jobs.trials.documents import trial_documents
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,8 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         return exc.exit_code
     if rank_group.rank == 0:
         trials = [
-            {"dataset": each.name, "trials": [trial_document(each, g) for g in range(each.hyperparameters.num_points)]}
-            for each in trained
+            {"dataset": each.name, "trials": [trial for _, trial in trial_documents(each.trials())]} for each in trained
         ]
         sys.stdout.write(json.dumps({"ranks": rank_group.number, "datasets": trials}) + "\n")
     return DONE

@@ -2,6 +2,6 @@
 
 In: rows or their moments, hyperparameters and settings.
 Out: a `BlockResult`: weights, curves, metrics and a status for each trial.
-Imported by: jobs/cli, jobs/reports, jobs/groups, jobs/champions, jobs/training, jobs/trials, jobs/groups/scan,
-jobs/recipe.py, jobs/config, jobs/engines/minibatch, jobs/engines/closed_form.
+Imported by: jobs/cli, jobs/groups, jobs/champions, jobs/training, jobs/trials, jobs/groups/scan, jobs/recipe.py,
+jobs/config, jobs/engines/minibatch, jobs/engines/closed_form.
 """

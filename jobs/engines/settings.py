@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import torch
@@ -103,6 +104,7 @@ class TrainingSettings:
         return kind(**{name: columns[name] if name in columns else getattr(self, name) for name in arguments(kind)})
 
 
+@cache
 def owners_lacking(name: str, optimizer: str, loss: str) -> list[str]:
     """Return what gives a hyperparameter or setting a meaning, as YAML; nothing if this optimizer or loss does."""
     chosen = {"optimizer": optimizer, "loss": loss}

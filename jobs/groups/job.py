@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jobs.champions.batch import Batch
 from jobs.config import JobConfig
 from jobs.errors import DataError
-from jobs.groups.batch import GroupBatch
 from jobs.groups.outcome import GroupsOutcome
 from jobs.recipe import policy_of
-from model_store.ledger.ledger import Ledger
 
 
-def group_batches(
-    ledger: Ledger, config: JobConfig, fleets: Sequence[GroupsOutcome], run_id: str, trained_at: str
-) -> list[GroupBatch]:
+def group_batches(config: JobConfig, fleets: Sequence[GroupsOutcome]) -> list[Batch]:
     """Return the models of all fleets, part by part, ready to be offered."""
     specs = {spec.name: spec for spec in config.datasets}
     return [
-        GroupBatch(ledger, groups, policy_of(config, specs[fleet.name]), run_id, trained_at, config.training.loss)
+        Batch(challengers, policy_of(config, specs[fleet.name]))
         for fleet in fleets
         for part in fleet.parts
-        for groups in part.trained
+        for challengers in part.trained
     ]
 
 
@@ -32,8 +29,8 @@ def require_distinct_names(names: Sequence[str], fleets: Sequence[GroupsOutcome]
     seen = dict.fromkeys(names, "the configuration")
     for fleet in fleets:
         for part in fleet.parts:
-            for groups in part.trained:
-                for name in groups.name_m.to_pylist():
+            for challengers in part.trained:
+                for name in challengers.name_m.to_pylist():
                     if name in seen:
                         raise DataError(
                             f"dataset {name!r} is both of {fleet.name!r} and of {seen[name]!r}: a collection has one "

@@ -6,21 +6,28 @@ Shapes: m groups · g grid points.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import merge
+from operator import itemgetter
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
 
-from jobs.champions.commit import Comparisons
-from jobs.champions.documents import comparison_document, finite
+from jobs.champions.challengers import Challengers
+from jobs.champions.comparison import Comparisons
+from jobs.champions.documents import DatasetStatus, dataset_document
 from jobs.errors import one_line
-from jobs.groups.training import PartResult, TrainedGroups
-from jobs.groups.trial_documents import trial_documents
+from jobs.groups.training import PartResult
+from jobs.trials.documents import trial_documents
+from jobs.trials.table import CURVES
 
 DOCUMENTED_DATASETS = 10_000  # above, the trials of each dataset are in the run's folder, not in the document
-DATASETS_AT_ONCE = 512
+DOCUMENTS_AT_ONCE = 16_384  # of all parts: each makes its share of them ahead
+NAME = itemgetter("dataset")
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class PartOutcome:
     There are no trials where they are not documented.
     """
 
-    trained: tuple[TrainedGroups, ...]
+    trained: tuple[Challengers, ...]
     comparisons: tuple[Comparisons, ...] | None
     num_trials: int
     trials: bytes | None
@@ -61,22 +68,34 @@ class GroupsOutcome:
 
     @property
     def num_trained(self) -> int:
-        return sum(groups.num_groups for part in self.parts for groups in part.trained)
+        return sum(challengers.num_datasets for part in self.parts for challengers in part.trained)
 
     @property
     def num_promoted(self) -> int:
         return sum(int(c.promoted().sum()) for part in self.parts for c in part.comparisons or ())
 
     def documents(self) -> Iterator[dict[str, Any]]:
-        """Yield the document of each dataset: those trained by part, then those that failed, by name."""
+        """Yield the document of each dataset, in the order of names."""
+        unconverged = _without_model("no convergence", self.unconverged, None)
+        documents = self._with_trials(merge(*self._trained(), unconverged, key=NAME))
+        yield from merge(documents, _without_model("failed", self.failures, []), key=NAME)
+
+    def _with_trials(self, documents: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield the documents with their trials, where those are documented."""
+        if any(part.trials is None and part.num_trials for part in self.parts):
+            yield from documents
+            return
+        of_parts = (_trials(part.trials) for part in self.parts if part.trials is not None)
+        for document, (_, trials) in zip(documents, merge(*of_parts, key=itemgetter(0)), strict=True):
+            yield document | {"trials": trials}
+
+    def _trained(self) -> Iterator[Iterator[dict[str, Any]]]:
+        """Yield the documents of each model card of each part, without their trials."""
+        ahead = 16 + DOCUMENTS_AT_ONCE // (1 + sum(len(part.trained) for part in self.parts))
         for part in self.parts:
-            trials = _Trials(part.trials)
-            for number, groups in enumerate(part.trained):
-                comparisons = part.comparisons[number] if part.comparisons is not None else None
-                yield from _documents(groups, comparisons, trials)
-        for status, reasons in (("no convergence", self.unconverged), ("failed", self.failures)):
-            for name in sorted(reasons):
-                yield {"dataset": name, "status": status, "best": None, "trials": [], "reason": reasons[name]}
+            stood = [None] * len(part.trained) if part.comparisons is None else part.comparisons
+            for challengers, comparisons in zip(part.trained, stood, strict=True):
+                yield _documents(challengers, comparisons, ahead)
 
 
 class Collected:
@@ -97,7 +116,7 @@ class Collected:
         self._trials[number] = result.trials
         self._failures |= result.failures
         self._unconverged |= result.unconverged
-        self._num_trained += sum(groups.num_groups for groups in result.trained)
+        self._num_trained += sum(challengers.num_datasets for challengers in result.trained)
         if self._num_trained + len(self._unconverged) > DOCUMENTED_DATASETS:
             self._trials.clear()
 
@@ -117,58 +136,29 @@ def num_trials(result: PartResult) -> int:
     return int(pq.read_metadata(io.BytesIO(result.trials)).num_rows) if result.trials else 0
 
 
-class _Trials:
-    """The trials of a part, by dataset."""
-
-    def __init__(self, data: bytes | None) -> None:
-        self._of: dict[str, list[dict[str, Any]]] = {}
-        if data is None:
-            return
-        for name, document in trial_documents(data):
-            self._of.setdefault(name, []).append(document)
-
-    def of(self, name: str) -> list[dict[str, Any]] | None:
-        """Return the trials of a dataset, or None where they are not documented."""
-        return self._of.get(name)
-
-
-def _documents(groups: TrainedGroups, comparisons: Comparisons | None, trials: _Trials) -> Iterator[dict[str, Any]]:
-    names: Sequence[str] = groups.name_m.to_pylist()
+def _documents(challengers: Challengers, comparisons: Comparisons | None, ahead: int) -> Iterator[dict[str, Any]]:
+    """Yield the documents of datasets in the order of names; `ahead` at once: a number out of a column takes long."""
     promoted = comparisons.promoted().tolist() if comparisons is not None else None
-    for place, (name, best) in enumerate(zip(names, _bests(groups), strict=True)):
-        status = "not committed" if promoted is None else "promoted" if promoted[place] else "kept"
-        document: dict[str, Any] = {"dataset": name, "status": status, "best": best, "trials": trials.of(name)}
-        if comparisons is not None:
-            document["comparison"] = comparison_document(comparisons[place])
-        yield document
+    order_m = pc.sort_indices(challengers.name_m)
+    for start in range(0, len(order_m), ahead):
+        index = order_m.slice(start, ahead)
+        for place, (name, best) in zip(index.to_pylist(), challengers.documents(index), strict=True):
+            status: DatasetStatus = "not committed" if promoted is None else "promoted" if promoted[place] else "kept"
+            comparison = comparisons[place] if comparisons is not None else None
+            yield dataset_document(name, status, best, None, comparison=comparison)
 
 
-def _bests(groups: TrainedGroups) -> Iterator[dict[str, Any]]:
-    """Yield the best trial of each group; columns become lists once, as a number out of a tensor takes long."""
-    hyper, stack = groups.hyperparameters, groups.stack
-    points = [
-        {name: value for name, value in values.items() if value}
-        for values in (
-            {"momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
-            for momentum, nesterov, decay in zip(
-                hyper.momentum_g.tolist(), hyper.nesterov_g.tolist(), hyper.weight_decay_g.tolist(), strict=True
-            )
-        )
-    ]
-    names = [*(["intercept"] if stack.bias_m is not None else []), *stack.card.columns]
-    weight_md = stack.weight_md if stack.bias_m is None else torch.cat([stack.bias_m[:, None], stack.weight_md], dim=1)
-    columns = (groups.learning_rate_m, groups.point_m, groups.epoch_m, groups.train_mse_m, groups.val_mse_m)
-    rows = zip(*(column.tolist() for column in columns), groups.r2_m.tolist(), groups.status_m, strict=True)
-    for (rate, point, epoch, train_mse, val_mse, r2, status), weights in zip(rows, weight_md.tolist(), strict=True):
-        yield {
-            "learning_rate": rate,
-            **points[point],
-            "epoch": epoch,
-            "status": status,
-            "diverged_at": None,
-            "engine": groups.engine,
-            "train_mse": finite(train_mse),
-            "val_mse": finite(val_mse),
-            "r2": finite(r2),
-            "coefficients": dict(zip(names, weights, strict=True)),
-        }
+def _without_model(
+    status: DatasetStatus, reasons: Mapping[str, str], trials: Sequence[Mapping[str, Any]] | None
+) -> Iterator[dict[str, Any]]:
+    for name in sorted(reasons):
+        yield dataset_document(name, status, None, trials, reason=reasons[name])
+
+
+def _trials(data: bytes) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield the datasets of a part with their trials, in the order of names."""
+    file = pq.ParquetFile(io.BytesIO(data))
+    trials = file.read([name for name in file.schema_arrow.names if name not in CURVES]).unify_dictionaries()
+    ordered = trials.take(pc.sort_indices(trials["dataset"].cast(pa.string())))
+    for name, of_dataset in itertools.groupby(trial_documents(ordered), key=itemgetter(0)):
+        yield name, [document for _, document in of_dataset]

@@ -17,9 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-
-from jobs.engines.closed_form.certificate import NUM_AUTOMATIC_RATES
 from jobs.groups.merging import Piece, is_usable, merge_pieces
 from jobs.groups.stored import FORMAT, part_bytes, part_of_bytes
 from jobs.groups.training import PartResult
@@ -103,10 +100,7 @@ class Parts:
     def merge(self, part: Part, trained: PartResult | None) -> PartResult:
         """Return a part at every grid point: what is stored of it, and what was trained now (None: nothing)."""
         now = [Piece(self.missing_keys(part), trained)] if trained is not None else []
-        hyper = self.recipe.hyperparameters
-        if self.recipe.automatic_rates:
-            hyper = hyper.with_rates(torch.full((1, NUM_AUTOMATIC_RATES), torch.nan, dtype=torch.float64))
-        return merge_pieces([*part.stored, *now], self.keys, hyper, self.policy.mode)
+        return merge_pieces([*part.stored, *now], self.keys, self.policy.mode)
 
     @property
     def _prefix(self) -> str:

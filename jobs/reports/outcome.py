@@ -1,59 +1,50 @@
-"""What a job says of itself: the document of `train --json`, and the trials as a table to keep.
-
-Shapes: m = 1 dataset · g grid points · e evaluated epochs.
-"""
+"""What a job says of itself: the document of `train --json`."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from jobs.champions.challenger import Challenger
-from jobs.champions.documents import comparison_document, finite
+from jobs.champions.challengers import Challengers
+from jobs.champions.documents import DatasetStatus, dataset_document
 from jobs.champions.selection import Comparison
-from jobs.engines.hyperparameters import shown
-from jobs.training.datasets import TrainedDataset
+from jobs.training.datasets import TrainedDatasets
+from jobs.trials.documents import trial_documents
 
 if TYPE_CHECKING:
     from jobs.groups.outcome import GroupsOutcome
 
-DatasetStatus = Literal["promoted", "kept", "not committed", "no convergence", "failed"]
-
 
 @dataclass(frozen=True)
 class DatasetOutcome:
-    """What became of one dataset: its trials and the best of them, or the reason why there are none."""
+    """What became of one listed dataset: its trials and the best of them, or the reason why there are none."""
 
     name: str
     status: DatasetStatus
-    trained: TrainedDataset | None = None
-    challenger: Challenger | None = None
+    trained: TrainedDatasets | None = None
+    challengers: Challengers | None = None
     comparison: Comparison | None = None
     reason: str | None = None
     verification: Mapping[str, float] | None = None
 
+    @property
+    def point(self) -> int | None:
+        """The place of the best trial in the grid; None where there is none."""
+        return int(self.challengers.point_m) if self.challengers else None
+
     def document(self) -> dict[str, Any]:
         """Return what `train --json` says of the dataset."""
-        trained, challenger = self.trained, self.challenger
-        trials = [trial_document(trained, point) for point in _points(trained)] if trained else []
-        document: dict[str, Any] = {
-            "dataset": self.name,
-            "status": self.status,
-            "best": trials[challenger.point] if challenger else None,
-            "trials": trials,
-        }
-        if self.reason is not None:
-            document["reason"] = self.reason
-        if self.comparison is not None:
-            document["comparison"] = comparison_document(self.comparison)
-        if self.verification is not None:
-            document["verification"] = dict(self.verification)
-        return document
+        trials = [trial for _, trial in trial_documents(self.trained.trials())] if self.trained else []
+        return dataset_document(
+            self.name,
+            self.status,
+            None if self.point is None else trials[self.point],
+            trials,
+            reason=self.reason,
+            comparison=self.comparison,
+            verification=self.verification,
+        )
 
 
 @dataclass(frozen=True)
@@ -108,63 +99,3 @@ class JobOutcome:
         yield from self.listed_documents()
         for fleet in self.fleets:
             yield from fleet.documents()
-
-
-def _points(trained: TrainedDataset) -> range:
-    return range(trained.hyperparameters.num_points)
-
-
-def trial_document(trained: TrainedDataset, point: int) -> dict[str, Any]:
-    """Return one trial; what is undefined, or not finite, is null."""
-    result = trained.result
-    diverged_at = int(result.diverged_at_mg[0, point])
-    document: dict[str, Any] = shown(trained.hyperparameters.values(0, point), trained.settings)
-    document |= {
-        "epoch": None if diverged_at else int(result.epoch_mg[0, point]),
-        "status": result.status(0, point),
-        "diverged_at": diverged_at or None,
-        "engine": result.engine,
-        "train_mse": finite(result.metric("train_mse")[0, point].item()),
-        "val_mse": finite(result.metric("val_mse")[0, point].item()),
-        "r2": finite(result.metric("r2")[0, point].item()),
-    }
-    if trained.settings.loss != "mse":
-        document |= {
-            "train_loss": finite(result.metric("train_loss")[0, point].item()),
-            "val_loss": finite(result.metric("val_loss")[0, point].item()),
-        }
-    document["coefficients"] = None if diverged_at else coefficients(trained, point)
-    return document
-
-
-def coefficients(trained: TrainedDataset, point: int) -> dict[str, float]:
-    """Return the weights in raw units by the names of their encoded columns, after `intercept` if there is a bias."""
-    weight_p = trained.result.weight_mgp[0, point].tolist()
-    names = trained.card.columns
-    intercept = {"intercept": weight_p[len(names)]} if trained.card.bias else {}
-    return intercept | dict(zip(names, weight_p, strict=False))
-
-
-def trials_parquet(datasets: Sequence[TrainedDataset]) -> bytes:
-    """Return trials as parquet: a row a trial, its curves as lists; equal trials give equal bytes."""
-    rows = [_trial_row(trained, point) for trained in datasets for point in _points(trained)]
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
-    return sink.getvalue()
-
-
-def _trial_row(trained: TrainedDataset, point: int) -> dict[str, Any]:
-    result = trained.result
-    fields = {key: value for key, value in trial_document(trained, point).items() if key != "coefficients"}
-    named = coefficients(trained, point)
-    return {
-        "dataset": trained.name,
-        "fingerprint": trained.fingerprint,
-        **trained.hyperparameters.values(0, point),
-        **fields,
-        "columns": list(named),
-        "coefficients": list(named.values()),
-        "epochs": result.epochs_e.tolist(),
-        "train_curve": result.train_curve_mge[0, point].tolist(),
-        "val_curve": result.val_curve_mge[0, point].tolist(),
-    }

@@ -92,9 +92,9 @@ def _repeated(outcomes: Sequence[DatasetOutcome]) -> list[dict[str, Any]]:
 
 
 def _repeat(outcome: DatasetOutcome) -> DatasetOutcome:
-    if outcome.status != "promoted" or outcome.challenger is None:
+    if outcome.status != "promoted" or outcome.challengers is None:
         return outcome
-    score = outcome.challenger.score
+    score = outcome.challengers.score_m.item()
     itself = Comparison(False, "it is the champion already", "same rows", score, score)
     return replace(outcome, status="kept", comparison=itself)
 

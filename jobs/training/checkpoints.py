@@ -17,7 +17,7 @@ from jobs.engines.minibatch.checkpointing import State
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
-from jobs.training.datasets import TrainedDataset, train_dataset
+from jobs.training.datasets import TrainedDatasets, train_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def train_block_saving(
     every_s: float,
     saves: Saves,
     ranks: Ranks = SINGLE_PROCESS,
-) -> tuple[TrainedDataset, ...]:
+) -> tuple[TrainedDatasets, ...]:
     """Return the datasets of a block trained, each saved under its name every so many seconds."""
     return tuple(
         train_dataset(dataset, recipe, DatasetCheckpoints(name, every_s, saves), ranks)

@@ -1,7 +1,7 @@
 """What a Ray task does, as plain functions: train datasets by a recipe, and tell what is known of them.
 
-Shapes: n rows · d encoded columns · k raw features · g grid points · p weights (d, and the bias last where there is
-one).
+Shapes: n rows · m datasets · d encoded columns · k raw features · g grid points · p weights (d, and the bias last where
+there is one).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -29,28 +30,73 @@ from jobs.engines.trials import BlockResult
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
 from jobs.sources.validation_split import TRAINS
+from jobs.trials.table import trial_table
 
 
 @dataclass(frozen=True)
-class TrainedDataset:
-    """The trials of one dataset, and what selection and serving need beyond them.
+class TrainedDatasets:
+    """Datasets that share a model card at every grid point, and what selection and serving need beyond their trials.
 
-    `trained` are the moments of the rows that the kept weights were fitted to, `scored` of those that validate (of all
-    rows, where none or each in turn does).
+    A listed dataset is alone here, with its certificate; the groups of a part are many. `train_moments` are those of
+    the rows that the kept weights were fitted to, `score_moments` of those that validate (of all rows, where none or
+    each in turn does).
     """
 
-    name: str
+    name_m: tuple[str, ...]
     card: ModelCard
-    fingerprint: str
+    fingerprint_m: tuple[str, ...]
     settings: TrainingSettings
     hyperparameters: Hyperparameters
     result: BlockResult
-    certificate: Certificate
-    trained: Moments
-    scored: Moments
-    fill_k: np.ndarray
-    feature_min_k: np.ndarray
-    feature_max_k: np.ndarray
+    train_moments: Moments
+    score_moments: Moments
+    fill_mk: np.ndarray
+    feature_min_mk: np.ndarray
+    feature_max_mk: np.ndarray
+    certificate: Certificate | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the only dataset."""
+        (name,) = self.name_m
+        return name
+
+    def trials(self, *, detailed: bool = True) -> pa.Table:
+        """Return the table of the trials; see `trial_table`."""
+        return trial_table(
+            pa.array(self.name_m, pa.string()),
+            self.fingerprint_m,
+            self.card,
+            self.settings,
+            self.hyperparameters,
+            self.result,
+            detailed=detailed,
+        )
+
+
+def trained_dataset(
+    dataset: Dataset,
+    settings: TrainingSettings,
+    hyperparameters: Hyperparameters,
+    result: BlockResult,
+    train_moments: Moments,
+    score_moments: Moments,
+) -> TrainedDatasets:
+    """Return a dataset with its trials and its certificate."""
+    return TrainedDatasets(
+        name_m=(dataset.name,),
+        card=dataset.card,
+        fingerprint_m=(scored_rows_fingerprint(dataset),),
+        settings=settings,
+        hyperparameters=hyperparameters,
+        result=result,
+        train_moments=train_moments,
+        score_moments=score_moments,
+        fill_mk=dataset.fill_k[None],
+        feature_min_mk=dataset.feature_min_k[None],
+        feature_max_mk=dataset.feature_max_k[None],
+        certificate=certify(dataset.name, train_moments, hyperparameters, settings),
+    )
 
 
 def rows_of(dataset: Dataset) -> Rows:
@@ -93,7 +139,7 @@ def certify_dataset(dataset: Dataset, recipe: Recipe) -> Certificate:
 
 def train_dataset(
     dataset: Dataset, recipe: Recipe, checkpoints: Checkpoints | None = None, ranks: Ranks = SINGLE_PROCESS
-) -> TrainedDataset:
+) -> TrainedDatasets:
     """Return a dataset trained at every grid point; the minibatch engine saves its fits in `checkpoints`.
 
     Of several ranks each takes its share of the rows, and all return the same.
@@ -106,24 +152,12 @@ def train_dataset(
         result = closed_form.train(moments, parts, hyperparameters, recipe.settings)
     else:
         result = block_training.train(rows, hyperparameters, recipe.settings, checkpoints)
-    return TrainedDataset(
-        name=dataset.name,
-        card=dataset.card,
-        fingerprint=scored_rows_fingerprint(dataset),
-        settings=recipe.settings,
-        hyperparameters=hyperparameters,
-        result=result,
-        certificate=certify(dataset.name, kept, hyperparameters, recipe.settings),
-        trained=kept,
-        scored=parts[0] if len(parts) == 1 else moments,
-        fill_k=dataset.fill_k,
-        feature_min_k=dataset.feature_min_k,
-        feature_max_k=dataset.feature_max_k,
-    )
+    scored = parts[0] if len(parts) == 1 else moments
+    return trained_dataset(dataset, recipe.settings, hyperparameters, result, kept, scored)
 
 
 def train_block(
     datasets: Sequence[Dataset], recipe: Recipe, ranks: Ranks = SINGLE_PROCESS
-) -> tuple[TrainedDataset, ...]:
+) -> tuple[TrainedDatasets, ...]:
     """Return the datasets of a block trained: what one Ray task does, or each rank of a gang."""
     return tuple(train_dataset(dataset, recipe, ranks=ranks) for dataset in datasets)

@@ -19,7 +19,7 @@ from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
 from jobs.training.blocks import make_blocks
 from jobs.training.checkpoints import train_block_saving
-from jobs.training.datasets import TrainedDataset, train_block
+from jobs.training.datasets import TrainedDatasets, train_block
 from jobs.training.resuming import Work, checkpoint_name, merge_stored, remaining, with_keys
 from jobs.trials.library import TrialLibrary
 
@@ -36,7 +36,7 @@ class Trained:
     `computed` and `reused` count trials; those of failed datasets are in neither.
     """
 
-    datasets: tuple[TrainedDataset, ...]
+    datasets: tuple[TrainedDatasets, ...]
     failed: Mapping[str, str]
     computed: int
     reused: int
@@ -84,7 +84,7 @@ def train(
             size = recipe.size.on(cluster.resources["GPU"])
             for name, result in _Training(_task_runner(cluster, size), size, library, limits).run(_blocks(work)):
                 advance(name)
-                if isinstance(result, TrainedDataset):
+                if isinstance(result, TrainedDatasets):
                     trained[name] = result
                 else:
                     failed[name] = result
@@ -137,7 +137,7 @@ class _Training:
     library: TrialLibrary
     limits: RunLimits
 
-    def run(self, blocks: Mapping[str, Block]) -> Iterator[tuple[str, TrainedDataset | str]]:
+    def run(self, blocks: Mapping[str, Block]) -> Iterator[tuple[str, TrainedDatasets | str]]:
         """Yield each dataset trained, or why it failed; of a block that fails, each dataset is tried alone."""
         alone: dict[str, Block] = {}
         for outcome in self.cluster.run(self._tasks(blocks), self.limits, self._save):

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from jobs.engines.closed_form.certificate import certify
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
-from jobs.training.datasets import TrainedDataset, scored_rows_fingerprint
+from jobs.training.datasets import TrainedDatasets, scored_rows_fingerprint, trained_dataset
 from jobs.trials.columns import KeyedTrials, join, keys_tensor
 from jobs.trials.keys import block_name, dataset_key, trial_keys
 from jobs.trials.library import Place, TrialLibrary
@@ -53,11 +52,12 @@ def remaining(datasets: Sequence[Dataset], recipe: Recipe, library: TrialLibrary
     return work
 
 
-def with_keys(work: Work, trained: TrainedDataset) -> KeyedTrials:
+def with_keys(work: Work, trained: TrainedDatasets) -> KeyedTrials:
     """Return what was trained of a dataset with its keys."""
     keys = trial_keys(work.key, work.missing or work.recipe)
     result = replace(trained.result, wall_s=0.0)
-    return KeyedTrials(keys_tensor(keys), trained.hyperparameters, result, trained.trained, trained.scored)
+    moments = trained.train_moments, trained.score_moments
+    return KeyedTrials(keys_tensor(keys), trained.hyperparameters, result, *moments)
 
 
 def checkpoint_name(work: Work) -> str:
@@ -65,7 +65,7 @@ def checkpoint_name(work: Work) -> str:
     return block_name(set(trial_keys(work.key, work.missing or work.recipe)))
 
 
-def merge_stored(work: Work, trained: TrainedDataset | None) -> TrainedDataset:
+def merge_stored(work: Work, trained: TrainedDatasets | None) -> TrainedDatasets:
     """Return the dataset at every grid point of its recipe: what was trained now (None: nothing), and what was stored.
 
     The certificate of grid points from several places is made anew.
@@ -76,21 +76,9 @@ def merge_stored(work: Work, trained: TrainedDataset | None) -> TrainedDataset:
     trials = join("g", parts)
     at = {key: point for point, key in enumerate(trials.keys[0])}
     trials = trials.take("g", torch.tensor([at[key] for key in work.keys]))
-    dataset, settings = work.dataset, work.recipe.settings
-    return TrainedDataset(
-        name=dataset.name,
-        card=dataset.card,
-        fingerprint=scored_rows_fingerprint(dataset),
-        settings=settings,
-        hyperparameters=trials.hyperparameters,
-        result=trials.result,
-        certificate=certify(dataset.name, trials.trained, trials.hyperparameters, settings),
-        trained=trials.trained,
-        scored=trials.scored,
-        fill_k=dataset.fill_k,
-        feature_min_k=dataset.feature_min_k,
-        feature_max_k=dataset.feature_max_k,
-    )
+    grid, result = trials.hyperparameters, trials.result
+    settings = work.recipe.settings
+    return trained_dataset(work.dataset, settings, grid, result, trials.train_moments, trials.score_moments)
 
 
 def missing_of(recipe: Recipe, keys: Sequence[bytes], stored: Set[bytes]) -> Recipe | None:

@@ -30,14 +30,14 @@ MOMENTS = tuple(field.name for field in fields(Moments))
 class KeyedTrials:
     """The trials of m datasets over grids of one shape; `key_mgb` are their keys, uint8.
 
-    `trained` and `scored` are the moments of the rows that the kept weights were fitted to, and of those that validate.
+    The moments are those of the rows that the kept weights were fitted to, and of the rows that validate.
     """
 
     key_mgb: Tensor
     hyperparameters: Hyperparameters
     result: BlockResult
-    trained: Moments
-    scored: Moments
+    train_moments: Moments
+    score_moments: Moments
 
     @property
     def keys(self) -> list[tuple[bytes, ...]]:
@@ -80,8 +80,8 @@ def columns_of(trials: KeyedTrials) -> dict[str, Tensor]:
     for prefix, names, values in (
         ("grid", GRID, trials.hyperparameters),
         ("result", RESULT, trials.result),
-        ("trained", MOMENTS, trials.trained),
-        ("scored", MOMENTS, trials.scored),
+        ("trained", MOMENTS, trials.train_moments),
+        ("scored", MOMENTS, trials.score_moments),
     ):
         columns |= {f"{prefix}.{name}": getattr(values, name) for name in names}
     return columns
@@ -98,8 +98,8 @@ def from_columns(engine: EngineName, columns: Mapping[str, Tensor]) -> KeyedTria
         key_mgb=columns["key_mgb"],
         hyperparameters=Hyperparameters(**of("grid", GRID)),
         result=make_result(engine=engine, wall_s=0.0, **of("result", RESULT)),
-        trained=Moments(**of("trained", MOMENTS)),
-        scored=Moments(**of("scored", MOMENTS)),
+        train_moments=Moments(**of("trained", MOMENTS)),
+        score_moments=Moments(**of("scored", MOMENTS)),
     )
 
 

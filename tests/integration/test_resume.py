@@ -66,6 +66,7 @@ def test_added_rate_is_trained_alone(
         assert ours.trained.hyperparameters.learning_rate_mg.tolist() == [[0.01, 0.03, 0.05]]
         np.testing.assert_allclose(ours.trained.result.weight_mgp, theirs.trained.result.weight_mgp, rtol=1e-6)
         assert ours.trained.result.epoch_mg.tolist() == theirs.trained.result.epoch_mg.tolist()
+        assert ours.trained.certificate and theirs.trained.certificate
         assert [v.outlook for v in ours.trained.certificate.verdicts] == [
             v.outlook for v in theirs.trained.certificate.verdicts
         ]

@@ -13,7 +13,7 @@ from jobs.recipe import Recipe, make_recipe
 from jobs.sources.dataset import Dataset
 from jobs.sources.job_datasets import read_datasets
 from jobs.training.checkpoints import train_block_saving
-from jobs.training.datasets import TrainedDataset
+from jobs.training.datasets import TrainedDatasets
 from jobs.trials.columns import KeyedTrials, keys_tensor
 from jobs.trials.keys import dataset_key, trial_keys
 from jobs.trials.serialization import write_trials
@@ -49,11 +49,19 @@ def task_of(config: JobConfig, jobs: Jobs) -> tuple[Dataset, Recipe]:
     return read_datasets(config, jobs.folder)[0], make_recipe(config)
 
 
-def content(dataset: Dataset, recipe: Recipe, trained: TrainedDataset) -> bytes:
+def content(dataset: Dataset, recipe: Recipe, trained: TrainedDatasets) -> bytes:
     keys = trial_keys(dataset_key("", dataset.card, recipe), recipe)
     result = trained.result
     return write_trials(
-        [KeyedTrials(keys_tensor(keys), trained.hyperparameters, result, trained.trained, trained.scored)]
+        [
+            KeyedTrials(
+                keys_tensor(keys),
+                trained.hyperparameters,
+                result,
+                trained.train_moments,
+                trained.score_moments,
+            )
+        ]
     )
 
 

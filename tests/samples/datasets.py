@@ -12,7 +12,7 @@ from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import EngineName
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset, fingerprint
-from jobs.training.datasets import TrainedDataset, train_dataset
+from jobs.training.datasets import TrainedDatasets, train_dataset
 from tests.oracles import grid
 
 
@@ -47,6 +47,6 @@ def recipe(rates: Sequence[float] = (0.01, 0.1), engine: EngineName = "closed_fo
     )
 
 
-def trained(data: Dataset | None = None, rates: Sequence[float] = (0.01, 0.1), **values: Any) -> TrainedDataset:
+def trained(data: Dataset | None = None, rates: Sequence[float] = (0.01, 0.1), **values: Any) -> TrainedDatasets:
     """Return a dataset trained at the learning rates."""
     return train_dataset(data or dataset(), recipe(rates, **values))

@@ -20,10 +20,10 @@ from jobs.groups.parts import Parts
 from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
 from jobs.recipe import make_recipe, policy_of
-from jobs.reports.outcome import trial_document
 from jobs.sources.dataset import read_dataset
 from jobs.sources.job_datasets import resolve_source
-from jobs.training.datasets import TrainedDataset, train_dataset
+from jobs.training.datasets import TrainedDatasets, train_dataset
+from jobs.trials.documents import trial_documents
 from model_store.objects.s3_settings import S3Settings
 from tests.servers.inline_cluster import InlineCluster
 
@@ -99,7 +99,7 @@ def train_groups(config: JobConfig, folder: Path, num_cpus: int = 2) -> GroupsOu
     return outcome
 
 
-def train_alone(config: JobConfig, folder: Path) -> TrainedDataset | str:
+def train_alone(config: JobConfig, folder: Path) -> TrainedDatasets | str:
     """Return the job's only dataset trained by itself, or why it can't be."""
     (spec,) = config.datasets
     try:
@@ -126,9 +126,9 @@ def documents_of(outcome: GroupsOutcome) -> dict[str, dict[str, Any]]:
     return {document["dataset"]: document for document in documents}
 
 
-def trials_of(trained: TrainedDataset) -> list[dict[str, Any]]:
+def trials_of(trained: TrainedDatasets) -> list[dict[str, Any]]:
     """Return what `train --json` says of the trials of a dataset that was trained alone."""
-    return [trial_document(trained, point) for point in range(trained.hyperparameters.num_points)]
+    return [document for _, document in trial_documents(trained.trials())]
 
 
 def assert_same_trials(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:

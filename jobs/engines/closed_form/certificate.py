@@ -88,24 +88,33 @@ def certify(
     descent = prepare(moments, hyperparameters, settings)
     eigenvalue_p = descent.spectrum.eigenvalue_mp[0]
     largest, smallest = eigenvalue_p[-1].item(), eigenvalue_p[0].item()
-    condition = largest / smallest if smallest > 0 else math.inf
-    normalized = condition if settings.normalize else _normalized_condition(moments, settings.bias)
-    verdicts = _verdicts(descent, settings) if settings.is_gradient_descent(moments.num_rows_m[0].item()) else ()
-    positive = descent.spectrum.smallest_positive_m[0].item()
-    certificate = Certificate(
+    normalized = _normalized_condition(descent, settings)[0].item()
+    verdicts, advice = _unknown(hyperparameters), None
+    if settings.is_gradient_descent(moments.num_rows_m[0].item()):
+        diverges_at_mg, gap_mg = _after_last_epoch(descent, settings)
+        verdicts = _verdicts(descent, diverges_at_mg[0], gap_mg[0])
+        (advice,) = _advice(descent, diverges_at_mg, gap_mg, settings)
+    return Certificate(
         dataset=dataset,
         num_rows=int(moments.num_rows_m[0].item()),
         eigenvalue_min=smallest,
         eigenvalue_max=largest,
-        condition_number=condition,
+        condition_number=descent.spectrum.condition_m[0].item(),
         condition_number_normalized=normalized,
         stability_limit=2 / largest,
-        best_rate=2 / (largest + positive),
+        best_rate=2 / (largest + descent.spectrum.smallest_positive_m[0].item()),
         epochs=settings.epochs,
-        verdicts=verdicts or _unknown(hyperparameters),
+        verdicts=verdicts,
+        advice=advice,
     )
-    advice = _advice(certificate, settings) if verdicts else None
-    return Certificate(**{**certificate.__dict__, "advice": advice})
+
+
+def advise(moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> list[str | None]:
+    """Return the advice of the certificates of m datasets, without the rest of them."""
+    descent = prepare(moments, hyperparameters, settings)
+    advice = _advice(descent, *_after_last_epoch(descent, settings), settings)
+    known_m = map(settings.is_gradient_descent, moments.num_rows_m.tolist())
+    return [text if known else None for text, known in zip(advice, known_m, strict=True)]
 
 
 def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = NUM_AUTOMATIC_RATES) -> torch.Tensor:
@@ -128,9 +137,13 @@ def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = 
     return rate_mg.scatter(1, nearest_m1, best_m1).sort(1).values
 
 
-def _verdicts(descent: Descent, settings: TrainingSettings) -> tuple[Verdict, ...]:
-    diverges_at_g = divergence_epoch(descent, settings.epochs)[0]
-    gap_g = _gap_after(descent, torch.full_like(diverges_at_g, settings.epochs))
+def _after_last_epoch(descent: Descent, settings: TrainingSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the epoch at which each trial diverges (0: it does not), and its gap after the last epoch; both (m, g)."""
+    epochs_mg = torch.full(descent.hyperparameters.learning_rate_mg.shape, settings.epochs)
+    return divergence_epoch(descent, settings.epochs), descent.gap(descent.displacement(epochs_mg[:, :, None])[:, :, 0])
+
+
+def _verdicts(descent: Descent, diverges_at_g: torch.Tensor, gap_g: torch.Tensor) -> tuple[Verdict, ...]:
     needed_g = _epochs_needed(descent)
     converged_g = converged_by_gap(gap_g)
     verdicts = []
@@ -166,26 +179,42 @@ def _unknown(hyperparameters: Hyperparameters) -> tuple[Verdict, ...]:
     return tuple(Verdict(rate, "unknown") for rate in hyperparameters.learning_rate_mg[0].tolist())
 
 
-def _normalized_condition(moments: Moments, bias: bool) -> float:
-    eigenvalue_p = spectrum(scaling_of(moments, bias).apply(moments), bias).eigenvalue_mp[0]
-    smallest = eigenvalue_p[0].item()
-    return eigenvalue_p[-1].item() / smallest if smallest > 0 else math.inf
+def _normalized_condition(descent: Descent, settings: TrainingSettings) -> torch.Tensor:
+    """Return the condition number of the features scaled to mean 0 and variance 1, (m,)."""
+    if settings.normalize:
+        return descent.spectrum.condition_m
+    moments, bias = descent.moments, settings.bias
+    return spectrum(scaling_of(moments, bias).apply(moments), bias).condition_m
 
 
-def _advice(certificate: Certificate, settings: TrainingSettings) -> str | None:
-    """Return one sentence where no grid point converges: why, and what to do."""
-    if any(verdict.outlook == "converges" for verdict in certificate.verdicts):
-        return None
-    limit = f"{certificate.stability_limit:.4g}"
+def _advice(
+    descent: Descent, diverges_at_mg: torch.Tensor, gap_mg: torch.Tensor, settings: TrainingSettings
+) -> list[str | None]:
+    """Return one sentence for each dataset of which no grid point converges: why, and what to do; None for others."""
+    diverges_mg = diverges_at_mg > 0
+    rows = zip(
+        (converged_by_gap(gap_mg) & ~diverges_mg).any(1).tolist(),
+        diverges_mg.all(1).tolist(),
+        (2 / descent.spectrum.largest_m).tolist(),
+        descent.spectrum.condition_m.tolist(),
+        _normalized_condition(descent, settings).tolist(),
+        strict=True,
+    )
+    return [None if converges else _sentence(settings, *values) for converges, *values in rows]
+
+
+def _sentence(
+    settings: TrainingSettings, all_diverge: bool, stability_limit: float, condition: float, normalized: float
+) -> str:
+    limit = f"{stability_limit:.4g}"
     why = (
         f"no learning rate of the grid converges in {settings.epochs} epochs: above {limit} (2/λmax) descent diverges, "
-        f"and below it the slowest direction is {certificate.condition_number:.2g} times slower than the fastest"
+        f"and below it the slowest direction is {condition:.2g} times slower than the fastest"
     )
-    if certificate.condition_number == math.inf:
+    if condition == math.inf:
         return f"{why}, as the features are linearly dependent: remove one of them"
-    if not settings.normalize and certificate.condition_number_normalized < certificate.condition_number / 2:
-        scaled = f"{certificate.condition_number_normalized:.2g}"
-        return f"{why}: set 'training.normalize: true', with which that is {scaled} times"
-    if all(verdict.outlook == "diverges" for verdict in certificate.verdicts):
+    if not settings.normalize and normalized < condition / 2:
+        return f"{why}: set 'training.normalize: true', with which that is {normalized:.2g} times"
+    if all_diverge:
         return f"{why}: set 'grid.learning_rate: auto', or rates below {limit}"
     return f"{why}: set 'grid.learning_rate: auto', or more epochs"

@@ -29,6 +29,12 @@ class Spectrum:
         """The smallest eigenvalue above 0, or infinity where there is none."""
         return torch.where(self.eigenvalue_mp > 0, self.eigenvalue_mp, torch.inf).amin(1)
 
+    @property
+    def condition_m(self) -> Tensor:
+        """The condition number: λmax / λmin, or infinity where λmin is 0."""
+        smallest_m = self.eigenvalue_mp[:, 0]
+        return torch.where(smallest_m > 0, self.largest_m / smallest_m, torch.inf)
+
 
 def hessian(moments: Moments, bias: bool) -> Tensor:
     """Return the Hessian of the mean squared error, (2/n) [X 1]ᵀ[X 1]: (m, p, p) float64."""

@@ -12,14 +12,15 @@ import pytest
 import statsmodels.api as sm
 import torch
 
-from jobs.champions.batch import offer
-from jobs.champions.challenger import Challenger, challenger_of
+from jobs.champions.batch import Batch
+from jobs.champions.challengers import challengers_of
+from jobs.champions.commit import commit_better
 from jobs.champions.comparison import recorded_loss
 from jobs.champions.selection import Comparison
 from jobs.engines.losses import loss_text
 from jobs.recipe import Policy
 from jobs.sources.dataset import Dataset
-from jobs.training.datasets import TrainedDataset
+from jobs.training.datasets import TrainedDatasets
 from model_store import open_ledger
 from model_store.ledger.champion_table import table_to_rows
 from model_store.ledger.ledger import Ledger
@@ -35,37 +36,47 @@ def ledger(tmp_path: Path) -> Ledger:
     return open_ledger(str(tmp_path / "store"))
 
 
-def challenger(of: TrainedDataset | Dataset, policy: Policy = TRAIN, **values: Any) -> Challenger:
-    found = challenger_of(of if isinstance(of, TrainedDataset) else trained(of, **values), policy)
+def challenger(of: TrainedDatasets | Dataset, policy: Policy = TRAIN, **values: Any) -> Batch:
+    """Return the best trial of a dataset, ready to be offered."""
+    rows, dataset = (None, of) if isinstance(of, TrainedDatasets) else (of, trained(of, **values))
+    found = challengers_of(dataset, dataset.trials(), policy, inference_statistics=True)
     assert found is not None
-    return found
+    return Batch(found, policy, rows)
 
 
-def offered(
-    ledger: Ledger, *challengers: Challenger, run_id: str = "run"
-) -> tuple[Version | None, dict[str, Comparison]]:
-    return offer(ledger, "c", challengers, run_id=run_id, trained_at="2026-01-01T00:00:00+00:00", statistics=True)
+def offered(ledger: Ledger, *batches: Batch, run_id: str = "run") -> tuple[Version | None, dict[str, Comparison]]:
+    version, comparisons = commit_better(ledger, "c", batches, run_id, "2026-01-01T00:00:00+00:00")
+    return version, {batch.name: stood[0] for batch, stood in zip(batches, comparisons, strict=True)}
+
+
+def score(batch: Batch) -> float:
+    return batch.challengers.score_m.item()
+
+
+def point(batch: Batch) -> int:
+    return int(batch.challengers.point_m)
 
 
 def test_challenger_is_the_best_trial_by_the_metric() -> None:
     outcome = trained(rates=[0.0001, 0.1, 0.01])
-    assert challenger(outcome).point == 1
-    assert challenger(outcome).score == outcome.result.train_mse_mg[0, 1].item()
-    assert challenger(outcome, Policy("r2", "max")).point == 1
+    assert point(challenger(outcome)) == 1
+    assert score(challenger(outcome)) == outcome.result.train_mse_mg[0, 1].item()
+    assert point(challenger(outcome, Policy("r2", "max"))) == 1
 
 
 def test_challenger_of_a_grid_that_diverged_is_none() -> None:
-    assert challenger_of(trained(rates=[50.0, 90.0]), TRAIN) is None
+    diverged = trained(rates=[50.0, 90.0])
+    assert challengers_of(diverged, diverged.trials(), TRAIN, inference_statistics=True) is None
 
 
 def test_challenger_leaves_diverged_trials_out() -> None:
-    assert challenger(trained(rates=[50.0, 0.1])).point == 1
+    assert point(challenger(trained(rates=[50.0, 0.1]))) == 1
 
 
 def test_challenger_brings_the_inference_statistics_of_least_squares() -> None:
     """Source of the oracle: statsmodels' OLS."""
     data = dataset()
-    stack = challenger(data, rates=[0.1], epochs=100_000).stack
+    stack = challenger(data, rates=[0.1], epochs=100_000).challengers.stack
     fit = sm.OLS(data.y_n, np.column_stack([data.x_nd, np.ones(data.num_rows)])).fit()
     known = stack.statistics
     assert known is not None
@@ -82,9 +93,9 @@ def test_offer_commits_the_first_champion(ledger: Ledger) -> None:
     assert version is not None
     assert (version.number, comparisons["a"].reason) == (1, "there was no champion")
     champion = ledger.champion("c", "a")
-    assert torch.equal(champion.stack.weight_md, first.stack.weight_md)
+    assert torch.equal(champion.stack.weight_md, first.challengers.stack.weight_md)
     (row,) = table_to_rows(version.table())
-    assert (row["run_id"], row["metric"], row["mode"], row["score"]) == ("run", "train_mse", "min", first.score)
+    assert (row["run_id"], row["metric"], row["mode"], row["score"]) == ("run", "train_mse", "min", score(first))
     assert (row["engine"], row["epoch"], row["num_rows"]) == ("closed_form", 200, 30)
     assert json.loads(row["hyperparameters"])["learning_rate"] == 0.1
     assert json.loads(row["comparison"])["promoted"]
@@ -105,7 +116,7 @@ def test_offer_on_the_same_rows_compares_the_scores(ledger: Ledger, epochs: int,
     version, comparisons = offered(ledger, second)
     assert comparisons["a"].basis == "same rows"
     assert (comparisons["a"].promoted, version is not None) == (promoted, promoted)
-    assert comparisons["a"].champion_score == first.score
+    assert comparisons["a"].champion_score == score(first)
 
 
 def test_offer_on_other_rows_scores_the_champion_again(ledger: Ledger) -> None:
@@ -150,7 +161,7 @@ def test_offer_over_other_features_compares_what_is_recorded(ledger: Ledger) -> 
     renamed = replace(data, card=replace(data.card, target="z"), fingerprint="0" * 64)
     _, comparisons = offered(ledger, challenger(renamed, epochs=1))
     assert comparisons["a"].basis == "as recorded"
-    assert comparisons["a"].champion_score == first.score
+    assert comparisons["a"].champion_score == score(first)
 
 
 def test_offer_always_promotes_when_told_to(ledger: Ledger) -> None:
@@ -175,10 +186,8 @@ def test_offer_stores_equal_models_once(ledger: Ledger) -> None:
     assert first["checkpoint"] == second["checkpoint"]
 
 
-def robust(data: Dataset, loss: str, policy: Policy = LOSS, **values: Any) -> Challenger:
-    found = challenger_of(trained(data, engine="minibatch", loss=loss, **values), policy, data)
-    assert found is not None
-    return found
+def robust(data: Dataset, loss: str, policy: Policy = LOSS, **values: Any) -> Batch:
+    return challenger(data, policy, engine="minibatch", loss=loss, **values)
 
 
 def champion_residuals(ledger: Ledger, data: Dataset) -> np.ndarray:
@@ -213,7 +222,7 @@ def test_offer_by_the_same_loss_on_the_same_rows_takes_the_recorded_score(ledger
     first = robust(dataset(), "mae")
     offered(ledger, first)
     _, comparisons = offered(ledger, robust(dataset(), "mae", epochs=1))
-    assert (comparisons["a"].basis, comparisons["a"].champion_score) == ("same rows", first.score)
+    assert (comparisons["a"].basis, comparisons["a"].champion_score) == ("same rows", score(first))
 
 
 def test_offer_of_another_loss_without_its_rows_is_not_compared(ledger: Ledger) -> None:

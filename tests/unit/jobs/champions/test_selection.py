@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.champions.selection import Comparison, best_trial, compare
+from jobs.champions.selection import Comparison, best_trials, compare
 from jobs.recipe import Mode
 
 NAN, INF = float("nan"), float("inf")
@@ -17,7 +17,9 @@ scores = st.one_of(st.sampled_from([NAN, INF, -INF, 0.5, 1.0]), st.floats(-1e6, 
 
 
 def best(values: list[float], rates: list[float], mode: Mode = "min") -> int | None:
-    return best_trial(torch.tensor(values, dtype=torch.float64), torch.tensor(rates, dtype=torch.float64), mode)
+    score_mg, rate_mg = (torch.tensor([each], dtype=torch.float64) for each in (values, rates))
+    (point,) = best_trials(score_mg, rate_mg, mode).tolist()
+    return None if point < 0 else point
 
 
 @pytest.mark.parametrize(
@@ -28,20 +30,24 @@ def best(values: list[float], rates: list[float], mode: Mode = "min") -> int | N
         ([NAN, 2.0, INF], "min", 1),
         ([NAN, -2.0, -INF], "max", 1),
         ([NAN, INF, -INF], "min", None),
-        ([], "min", None),
     ],
 )
-def test_best_trial_is_the_best_finite(values: list[float], mode: Mode, expected: int | None) -> None:
+def test_best_trials_is_the_best_finite(values: list[float], mode: Mode, expected: int | None) -> None:
     assert best(values, [0.1, 0.2, 0.3][: len(values)], mode) == expected
 
 
-def test_best_trial_of_equals_has_the_smaller_rate_then_the_earlier_place() -> None:
+def test_best_trials_are_those_of_each_dataset() -> None:
+    score_mg = torch.tensor([[3.0, 1.0], [NAN, NAN], [1.0, 1.0]], dtype=torch.float64)
+    assert best_trials(score_mg, torch.tensor([[0.1, 0.2]]).expand(3, -1), "min").tolist() == [1, -1, 0]
+
+
+def test_best_trials_of_equals_has_the_smaller_rate_then_the_earlier_place() -> None:
     assert best([1.0, 1.0, 1.0], [0.3, 0.1, 0.2]) == 1
     assert best([1.0, 1.0, 2.0], [0.1, 0.1, 0.01]) == 0
 
 
 @given(trials=st.lists(st.tuples(scores, st.integers(1, 10)), min_size=1, max_size=8), data=st.data())
-def test_best_trial_does_not_depend_on_the_order(trials: list[tuple[float, int]], data: st.DataObject) -> None:
+def test_best_trials_does_not_depend_on_the_order(trials: list[tuple[float, int]], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(trials))
     chosen = []
     for each in (trials, shuffled):

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from jobs.champions.challenger import challenger_of
+from jobs.champions.challengers import best_points
 from jobs.champions.verification import verify
 from jobs.engines.settings import Schedule
 from jobs.recipe import Policy
-from jobs.training.datasets import train_dataset
+from jobs.training.datasets import TrainedDatasets, train_dataset
 from tests.samples.datasets import dataset, recipe
 
 CASES: dict[str, dict[str, Any]] = {
@@ -26,26 +26,28 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+def best(trained: TrainedDatasets) -> int:
+    return int(best_points(trained, Policy("train_mse", "min")))
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("folds", [None, [0, -1, -1], [0, 1, 2]], ids=["all rows", "a fraction", "folds"])
 def test_verification_finds_the_champion_again(case: str, folds: list[int] | None) -> None:
     data, way = dataset(folds=folds), recipe(**CASES[case])
     data = replace(data, card=replace(data.card, bias=way.settings.bias))
-    challenger = challenger_of(train_dataset(data, way), Policy("train_mse", "min"))
-    assert challenger is not None
-    differences = verify(data, challenger, way)
+    trained = train_dataset(data, way)
+    differences = verify(data, trained, best(trained), way)
     assert differences["max_weight_difference"] < 1e-4
     assert differences["max_prediction_difference"] < 1e-4
 
 
 def test_verification_tells_how_far_a_wrong_model_is() -> None:
     data, way = dataset(), recipe()
-    challenger = challenger_of(train_dataset(data, way), Policy("train_mse", "min"))
-    assert challenger is not None
-    result = challenger.trained.result
+    trained = train_dataset(data, way)
+    result = trained.result
     weight_mgp = result.weight_mgp.clone()
     weight_mgp[..., -1] += 0.5
-    wrong = replace(challenger, trained=replace(challenger.trained, result=replace(result, weight_mgp=weight_mgp)))
-    differences = verify(data, wrong, way)
+    wrong = replace(trained, result=replace(result, weight_mgp=weight_mgp))
+    differences = verify(data, wrong, best(trained), way)
     assert differences["max_weight_difference"] == pytest.approx(0.5, abs=1e-4)
     assert differences["max_prediction_difference"] == pytest.approx(0.5, abs=1e-4)

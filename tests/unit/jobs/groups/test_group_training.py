@@ -13,6 +13,7 @@ import pytest
 
 from jobs.champions.commit import commit_better
 from jobs.config.job import SelectConfig
+from jobs.groups import outcome as fleet_outcome
 from jobs.groups import scanning
 from jobs.groups.job import group_batches
 from jobs.groups.scan import partial
@@ -142,6 +143,32 @@ def test_train_fleet_is_the_same_in_blocks_of_any_size_and_a_tree_of_any_width(
         assert_same_trials(found[name]["trials"] or [], document["trials"] or [])
 
 
+@pytest.mark.parametrize("documented", [10_000, 5])
+def test_documents_of_groups_are_in_the_order_of_names_over_all_parts(
+    tmp_path: Path, documented: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_outcome, "DOCUMENTED_DATASETS", documented)
+    wide = random_groups(5, seed=1, rows=(20, 60))
+    wide = wide.set_column(1, "slope", pa.array(wide["slope"].to_numpy() * 1e6))
+    sizes = {"site": random_groups(40, rows=(20, 60)), "short site": random_groups(1, rows=(2, 3)), "no site": wide}
+    named = [
+        rows.set_column(5, "site", pa.array([f"{name}{key[4:]}" for key in rows["site"].to_pylist()]))
+        for name, rows in sizes.items()
+    ]
+    pq.write_table(pa.concat_tables(named), tmp_path / "t.parquet")
+    outcome = train_groups(job_of("t.parquet"), tmp_path, num_cpus=8)
+    assert len(outcome.parts) == 8
+    documents = list(outcome.documents())
+    names = [document["dataset"] for document in documents]
+    assert names == sorted(set(pa.concat_tables(named)["site"].to_pylist()))
+    assert {document["status"] for document in documents} == {"not committed", "failed", "no convergence"}
+    for document in documents:
+        known = document["status"] != "failed"
+        assert document["trials"] == ([] if not known else None) or (known and len(document["trials"]) == 3)
+        assert (document["trials"] is None) == (known and documented == 5)
+        assert document["best"] is None or document["best"] in (document["trials"] or [document["best"]])
+
+
 def test_fingerprints_depend_on_content_alone(table: pa.Table, tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "a.parquet")
     pq.write_table(table.take(np.arange(len(table))[::-1]), tmp_path / "b.parquet", row_group_size=64)
@@ -158,7 +185,7 @@ def fingerprints(config: Any, folder: Path) -> dict[str, str]:
         name: fingerprint
         for part in train_groups(config, folder).parts
         for groups in part.trained
-        for name, fingerprint in zip(groups.name_m.to_pylist(), groups.fingerprint_m, strict=True)
+        for name, fingerprint in zip(groups.name_m.to_pylist(), groups.column("fingerprint").to_pylist(), strict=True)
     }
 
 
@@ -171,7 +198,7 @@ def test_fleet_of_another_loss_is_not_compared_by_it(tmp_path: Path, table: pa.T
         config = job_of("sites.parquet", loss=loss)
         config = config.model_copy(update={"select": SelectConfig(metric="train_loss")})
         outcome = train_groups(config, tmp_path)
-        _, comparisons = commit_better(ledger, "farms", group_batches(ledger, config, [outcome], loss, ""), loss)
+        _, comparisons = commit_better(ledger, "farms", group_batches(config, [outcome]), loss, "")
         reasons.append({comparison[0].reason for comparison in comparisons})
     assert reasons == [
         {"there was no champion"},

@@ -9,15 +9,18 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.champions.challenger import challenger_of
+from jobs.champions.challengers import challengers_of
+from jobs.champions.documents import DatasetStatus
 from jobs.recipe import Policy
-from jobs.reports.outcome import DatasetOutcome, DatasetStatus, JobOutcome, coefficients, trial_document, trials_parquet
-from jobs.training.datasets import TrainedDataset
+from jobs.reports.outcome import DatasetOutcome, JobOutcome
+from jobs.training.datasets import TrainedDatasets
+from jobs.trials.table import trials_parquet
 from tests.samples.datasets import dataset, trained
+from tests.samples.group_tables import trials_of
 
 
-def outcome(name: str, status: DatasetStatus, of: TrainedDataset | None = None) -> DatasetOutcome:
-    found = challenger_of(of, Policy("train_mse", "min")) if of else None
+def outcome(name: str, status: DatasetStatus, of: TrainedDatasets | None = None) -> DatasetOutcome:
+    found = challengers_of(of, of.trials(), Policy("train_mse", "min"), inference_statistics=True) if of else None
     return DatasetOutcome(name, status, of, found, reason="it is so" if found is None else None)
 
 
@@ -54,7 +57,7 @@ def test_job_document_of_what_failed_says_why() -> None:
 
 def test_trial_document_predicts_by_its_coefficients() -> None:
     data = dataset()
-    document = trial_document(trained(data, rates=[0.1], epochs=100_000), 0)
+    document = trials_of(trained(data, rates=[0.1], epochs=100_000))[0]
     weights = document["coefficients"]
     assert list(weights) == ["intercept", "u", "v"]
     residual_n = weights["intercept"] + data.x_nd @ [weights["u"], weights["v"]] - data.y_n
@@ -65,7 +68,7 @@ def test_trial_document_predicts_by_its_coefficients() -> None:
 
 
 def test_trial_document_of_what_diverged_has_nulls() -> None:
-    document = trial_document(trained(rates=[50.0]), 0)
+    document = trials_of(trained(rates=[50.0]))[0]
     assert document["status"] == "diverged"
     assert document["diverged_at"] > 0
     nulls = ("epoch", "train_mse", "val_mse", "r2", "coefficients")
@@ -82,14 +85,14 @@ def test_trial_document_of_what_diverged_has_nulls() -> None:
     ],
 )
 def test_trial_document_lists_the_hyperparameters_of_its_loss(values: dict[str, Any], extra: set[str]) -> None:
-    document = trial_document(trained(epochs=5, **values), 0)
+    document = trials_of(trained(epochs=5, **values))[0]
     usual = {"learning_rate", "epoch", "status", "diverged_at", "engine", "train_mse", "val_mse", "r2", "coefficients"}
     assert document.keys() == usual | extra
 
 
 def test_trials_table_has_a_row_a_trial_with_its_curves() -> None:
     both = [trained(dataset("a")), trained(dataset("b", folds=[0, -1]))]
-    rows = pq.read_table(io.BytesIO(trials_parquet(both))).to_pylist()
+    rows = pq.read_table(io.BytesIO(trials_parquet([each.trials() for each in both]))).to_pylist()
     assert [(row["dataset"], row["learning_rate"]) for row in rows] == [
         ("a", 0.01),
         ("a", 0.1),
@@ -99,8 +102,8 @@ def test_trials_table_has_a_row_a_trial_with_its_curves() -> None:
     last = rows[-1]
     assert len(last["epochs"]) == len(last["train_curve"]) == len(last["val_curve"])
     assert last["train_curve"][last["epochs"].index(last["epoch"])] == pytest.approx(last["train_mse"])
-    assert dict(zip(last["columns"], last["coefficients"], strict=True)) == coefficients(both[1], 1)
+    assert dict(zip(last["columns"], last["coefficients"], strict=True)) == trials_of(both[1])[1]["coefficients"]
 
 
 def test_trials_table_of_equal_trials_is_equal_in_bytes() -> None:
-    assert trials_parquet([trained()]) == trials_parquet([trained()])
+    assert trials_parquet([trained().trials()]) == trials_parquet([trained().trials()])

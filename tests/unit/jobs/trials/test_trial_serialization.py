@@ -45,8 +45,8 @@ def sample(seed: int, num_columns: int = 2, num_points: int = 3, held_out: bool 
             val_curve_mge=random(1, g, e) if held_out else nothing[..., None].expand(1, g, e),
             wall_s=0.0,
         ),
-        trained=trained,
-        scored=moments_of(random(5, num_columns), random(5)) if held_out else trained,
+        train_moments=trained,
+        score_moments=moments_of(random(5, num_columns), random(5)) if held_out else trained,
     )
 
 
@@ -103,5 +103,5 @@ def test_read_trials_refuses_anything_else(data: bytes, reason: str) -> None:
 
 def test_moments_are_stored_with_all_their_columns() -> None:
     (group,) = read_trials(write_trials([sample(0)]))
-    assert isinstance(group.trained, Moments)
-    assert group.trained.scatter_mdd.shape == (1, 2, 2)
+    assert isinstance(group.train_moments, Moments)
+    assert group.train_moments.scatter_mdd.shape == (1, 2, 2)

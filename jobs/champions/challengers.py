@@ -1,0 +1,133 @@
+"""The best trials of datasets, as models that are offered to the ledger.
+
+Shapes: m datasets · g grid points · d encoded columns · p weights (d, and the bias last where there is one).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from handler.stack import Stack, Statistics
+from jobs.champions.selection import best_trials
+from jobs.engines.closed_form.inference_statistics import inverse_cross_product, residual_variance
+from jobs.engines.moments import Moments
+from jobs.recipe import Policy
+from jobs.training.datasets import TrainedDatasets
+from jobs.trials.documents import HYPER, trial_documents
+from jobs.trials.table import coefficient_columns
+
+NOT_OF_THE_BEST = ["columns", "coefficients", "epochs", "train_curve", "val_curve"]  # the stack has the weights
+
+
+@dataclass(frozen=True)
+class Challengers:
+    """The best trials of m ≥ 1 datasets that share a model card; only datasets with a finite score are here.
+
+    `trials` has a row for each, in the columns of `trial_table`; `point_m` are their places in the grid. The moments
+    are those of the rows that the models were fitted to, and of the rows that validate.
+    """
+
+    stack: Stack
+    trials: pa.Table
+    point_m: Tensor
+    score_m: Tensor
+    train_moments: Moments
+    score_moments: Moments
+
+    @property
+    def num_datasets(self) -> int:
+        return len(self.trials)
+
+    @property
+    def name_m(self) -> pa.Array:
+        """The names of the datasets."""
+        return self.column("dataset")
+
+    def column(self, name: str) -> pa.Array:
+        """Return a column of the trials."""
+        return self.trials[name].combine_chunks()
+
+    def hyperparameters(self) -> pa.Array:
+        """Return the hyperparameters of each as JSON."""
+        return self.texts(lambda values: json.dumps(values, sort_keys=True))
+
+    def texts(self, text: Callable[[dict[str, Any]], str]) -> pa.Array:
+        """Return a text of the hyperparameters of each; that of equal ones is made once."""
+        made: dict[tuple[Any, ...], str] = {}
+        texts = []
+        for values in zip(*(self.column(name).to_pylist() for name in HYPER), strict=True):
+            if values not in made:
+                made[values] = text(dict(zip(HYPER, values, strict=True)))
+            texts.append(made[values])
+        return pa.array(texts, pa.string())
+
+    def documents(self, index: pa.Array) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the names and the documents of the best trials at `index`."""
+        place_t = torch.from_numpy(index.to_numpy().astype(np.int64))
+        trials = self.trials.take(index)
+        for name, column in coefficient_columns(self.stack.card, weights(self.stack, place_t)).items():
+            trials = trials.append_column(name, column)
+        return trial_documents(trials)
+
+
+def weights(stack: Stack, index_t: Tensor) -> Tensor:
+    """Return the weights (t, p) of the models at `index_t`, the bias last."""
+    weight_td = stack.weight_md[index_t]
+    return weight_td if stack.bias_m is None else torch.cat([weight_td, stack.bias_m[index_t, None]], dim=1)
+
+
+def best_points(trained: TrainedDatasets, policy: Policy) -> Tensor:
+    """Return the grid point of the best trial of each dataset, (m,); -1 where none has a finite score."""
+    return best_trials(trained.result.metric(policy.metric), trained.hyperparameters.learning_rate_mg, policy.mode)
+
+
+def challengers_of(
+    trained: TrainedDatasets, trials: pa.Table, policy: Policy, *, inference_statistics: bool
+) -> Challengers | None:
+    """Return the best trial of each dataset that has a finite score, None if none has; `trials` are those of all."""
+    best_m = best_points(trained, policy)
+    found_m = (best_m >= 0).nonzero()[:, 0]
+    if not len(found_m):
+        return None
+    point_m = best_m[found_m]
+    moments = trained.train_moments.take(found_m)
+    row_m = found_m * trained.hyperparameters.num_points + point_m
+    rows = trials.drop_columns([name for name in NOT_OF_THE_BEST if name in trials.column_names]).take(row_m.numpy())
+    for name in ("dataset", "fingerprint"):  # each once: a dictionary would only take room
+        rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(pa.string()))
+    return Challengers(
+        stack=_stack(trained, moments, found_m, point_m, inference_statistics),
+        trials=rows,
+        point_m=point_m,
+        score_m=trained.result.metric(policy.metric)[found_m, point_m],
+        train_moments=moments,
+        score_moments=trained.score_moments.take(found_m),
+    )
+
+
+def _stack(trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m: Tensor, inference: bool) -> Stack:
+    """Return the models, and what serving knows of them."""
+    card, weight_mp = trained.card, trained.result.weight_mgp[found_m, point_m]
+    d = len(card.columns)
+
+    def found(values_mk: np.ndarray) -> Tensor:
+        return torch.from_numpy(values_mk[found_m.numpy()])
+
+    known = Statistics(
+        fill_mk=found(trained.fill_mk),
+        feature_min_mk=found(trained.feature_min_mk),
+        feature_max_mk=found(trained.feature_max_mk),
+        column_mean_md=moments.mean_md,
+        num_rows_m=moments.num_rows_m,
+        inverse_cross_product_mpp=inverse_cross_product(moments, card.bias) if inference else None,
+        residual_variance_m=residual_variance(moments, weight_mp, card.bias) if inference else None,
+    )
+    return Stack(card, weight_mp[:, :d].contiguous(), weight_mp[:, d].contiguous() if card.bias else None, known)
