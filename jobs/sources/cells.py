@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from jobs.errors import DataError
-from jobs.sources.columns import Fragment, Wanted
+from jobs.sources.columns import Wanted
 from jobs.sources.filesystems import open_filesystem, reading
 from model_store.objects.s3_settings import S3Settings
 
@@ -31,14 +31,14 @@ class Row:
     cells: Sequence[str]
 
 
-def first_bad_cell(fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings) -> DataError | None:
+def first_bad_cell(location: str, delimiter: str, wanted: Sequence[Wanted], s3: S3Settings) -> DataError | None:
     """Return the error that names the first row that is ragged, or holds text where a number is wanted."""
-    with _rows(fragment, s3) as rows:
+    with _rows(location, delimiter, s3) as rows:
         header = next(rows).cells
         numbers = [(column.name, header.index(column.name)) for column in wanted if column.kind == "number"]
         row = None
         for row in rows:
-            where = f"{fragment.location}:{row.line}"
+            where = f"{location}:{row.line}"
             if len(row.cells) != len(header):
                 reason = f"the row has {len(row.cells)} cells, and the header {len(header)}"
                 return DataError(f"{where}: {reason}: correct it, or quote cells that hold the delimiter")
@@ -46,38 +46,38 @@ def first_bad_cell(fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings)
                 if not _is_number(row.cells[at]):
                     return DataError(f"{where}: column {name!r}: {shown(row.cells[at])} {_why_not(row.cells[at])}")
     if row is None:
-        return DataError(f"{fragment.location}: the file has a header and no rows: add rows")
+        return DataError(f"{location}: the file has a header and no rows: add rows")
     return None
 
 
-def cell_at(fragment: Fragment, row: int, column: str, s3: S3Settings) -> tuple[int, str]:
+def cell_at(location: str, delimiter: str, row: int, column: str, s3: S3Settings) -> tuple[int, str]:
     """Return the line (from 1) of a row (from 0, without the header), and the text of its cell in `column`."""
-    with _rows(fragment, s3) as rows:
+    with _rows(location, delimiter, s3) as rows:
         header = next(rows).cells
         for at, found in enumerate(rows):
             if at == row:
                 return found.line, found.cells[list(header).index(column)]
-    raise DataError(f"{fragment.location}: row {row} is gone: the file changed while it was read; start again")
+    raise DataError(f"{location}: row {row} is gone: the file changed while it was read; start again")
 
 
-def unclosed_quote(fragment: Fragment, s3: S3Settings) -> DataError:
+def unclosed_quote(location: str, delimiter: str, s3: S3Settings) -> DataError:
     """Return the error that names the line at which a quote opens that nothing closes."""
     line = 1
-    with _rows(fragment, s3) as rows:
+    with _rows(location, delimiter, s3) as rows:
         for row in rows:
             line = row.line
-    return DataError(f"{fragment.location}:{line}: a quote is opened and never closed: close it, or double it")
+    return DataError(f"{location}:{line}: a quote is opened and never closed: close it, or double it")
 
 
 @contextmanager
-def _rows(fragment: Fragment, s3: S3Settings) -> Iterator[Iterator[Row]]:
-    filesystem, path = open_filesystem(fragment.location, s3)
-    with reading(fragment.location, s3), filesystem.open_input_stream(path) as stream:
+def _rows(location: str, delimiter: str, s3: S3Settings) -> Iterator[Iterator[Row]]:
+    filesystem, path = open_filesystem(location, s3)
+    with reading(location, s3), filesystem.open_input_stream(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-        yield _numbered(fragment, csv.reader(text, delimiter=fragment.delimiter or ","))
+        yield _numbered(location, csv.reader(text, delimiter=delimiter))
 
 
-def _numbered(fragment: Fragment, reader: Iterator[list[str]]) -> Iterator[Row]:
+def _numbered(location: str, reader: Iterator[list[str]]) -> Iterator[Row]:
     line = 1
     try:
         for cells in reader:
@@ -85,7 +85,7 @@ def _numbered(fragment: Fragment, reader: Iterator[list[str]]) -> Iterator[Row]:
                 yield Row(line, cells)
             line = reader.line_num + 1  # type: ignore[attr-defined]
     except csv.Error as exc:
-        raise DataError(f"{fragment.location}:{line}: the row can't be read: {exc}. Correct it") from exc
+        raise DataError(f"{location}:{line}: the row can't be read: {exc}. Correct it") from exc
 
 
 def _is_number(cell: str) -> bool:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from handler.model_card import Feature, ModelCard
 from jobs.errors import DataError
-from jobs.sources.cells import cell_at, shown
 from jobs.sources.columns import Columns
 from model_store.objects.s3_settings import S3Settings
 
@@ -30,21 +29,8 @@ def check_cells(columns: Columns, features: Sequence[Feature], target: str, s3: 
             bad.append((int(bad_n.argmax()), name))
     if bad:
         row, name = min(bad, key=lambda at: at[0])
-        place, value = cell(columns, row, name, s3)
+        place, value = columns.cell(row, name, s3)
         raise DataError(f"{place}: column {name!r}: {value} {_why(columns, row, name, target)}")
-
-
-def cell(columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
-    """Return where the cell at `row` (from 0, within these columns) stands, and what is written there, for a message.
-
-    The place is `file:line` for delimited files (the header is line 1), `file: row 17` (from 1) for parquet.
-    """
-    location, row_of_file = columns.fragment.location, columns.first_row + row
-    if columns.fragment.delimiter is None:
-        value = columns.texts[name].cells()[row] if name in columns.texts else columns.numbers[name][row].item()
-        return f"{location}: row {row_of_file + 1}", shown(value)
-    line, text = cell_at(columns.fragment, row_of_file, name, s3)
-    return f"{location}:{line}", shown(text)
 
 
 def _why(columns: Columns, row: int, name: str, target: str) -> str:

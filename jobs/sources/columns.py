@@ -1,35 +1,64 @@
-"""What is read and where: fragments of files, the columns wanted of them, and the columns as they are read."""
+"""What is read and where: formats and fragments of files, the columns wanted of them, the columns as they are read."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from jobs.errors import DataError, MissingColumnError
+from model_store.objects.s3_settings import S3Settings
 
 MAX_NAMES = 20
 
 Array = NDArray[Any]
 
 
+class Format(Protocol):
+    """A format of table files, a value that travels with its fragments; docs/extending.md shows how to add one.
+
+    Every method raises DataError where a file is not of the format, and SourceError where it can't be reached.
+    """
+
+    @property
+    def rereads_for_cell(self) -> bool:
+        """Whether `cell` reads the file again, which is too slow to be done for thousands of cells."""
+
+    def fragments(self, location: str, size_bytes: int, s3: S3Settings) -> Sequence[Fragment]:
+        """Return what tasks can read of a file by themselves, in the order of its rows."""
+
+    def column_names(self, location: str, s3: S3Settings) -> tuple[str, ...]:
+        """Return the names of the file's columns."""
+
+    def read(
+        self, fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None
+    ) -> Iterator[Columns]:
+        """Yield the rows of some fragments of one file, in blocks of bounded memory; in one where `batch_rows` is None.
+
+        Raises DataError, with file, row, column and value, where a cell is not what is wanted.
+        """
+
+    def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
+        """Return where the cell at `row` (from 0, in these columns) stands, and its content; see `Columns.cell`."""
+
+
 @dataclass(frozen=True)
 class Fragment:
     """A delimited file, or a row group of a parquet file: what one task reads by itself.
 
-    `location` is a path or an s3:// URL; `delimiter` is None for parquet. `first_row` counts the rows of the file (from
-    0) before it; `num_rows` is None where only reading tells, as with delimited files. `size_bytes` is that of the
-    file, or of the row group when uncompressed.
+    `location` is a path or an s3:// URL. `first_row` counts the rows of the file (from 0) before it; `num_rows` is None
+    where only reading tells, as with delimited files. `size_bytes` is that of the file, or of the row group when
+    uncompressed.
     """
 
     location: str
     size_bytes: int
-    delimiter: str | None = None
+    format: Format
     row_group: int = 0
     first_row: int = 0
     num_rows: int | None = None
@@ -71,6 +100,13 @@ class Columns:
     num_rows: int
     numbers: Mapping[str, Array]
     texts: Mapping[str, Text]
+
+    def cell(self, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
+        """Return where the cell at `row` (from 0, within these columns) stands, and its content, for a message.
+
+        The place is `file:line` for delimited files (the header is line 1), `file: row 17` (from 1) for parquet.
+        """
+        return self.fragment.format.cell(self, row, name, s3)
 
     def slice(self, start: int, stop: int) -> Columns:
         """Return the rows from `start` to `stop`, without a copy."""

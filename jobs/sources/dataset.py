@@ -16,7 +16,7 @@ from handler.encoding import encode
 from handler.errors import EncodingError
 from handler.model_card import Feature, ModelCard
 from jobs.errors import DataError
-from jobs.sources.checks import cell, check_cells, check_table
+from jobs.sources.checks import check_cells, check_table
 from jobs.sources.columns import Columns, Wanted
 from jobs.sources.fitting import Fit, fit, merge, summarize
 from jobs.sources.reading import read_columns
@@ -111,7 +111,7 @@ def encode_columns(
     try:
         return encode(card, raw, fitted.fill_k, out=out)
     except EncodingError as exc:
-        place, _ = cell(columns, exc.row, exc.feature, s3)
+        place, _ = columns.cell(exc.row, exc.feature, s3)
         unseen = ". The row validates: set 'unseen: reference', or another seed" if exc.feature in columns.texts else ""
         raise DataError(f"{place}: {exc}{unseen}") from exc
 

@@ -10,6 +10,7 @@ import codecs
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from jobs.errors import DataError
-from jobs.sources.cells import MISSING, TRUTHS, first_bad_cell, unclosed_quote
+from jobs.sources.cells import MISSING, TRUTHS, cell_at, first_bad_cell, shown, unclosed_quote
 from jobs.sources.columns import Array, Columns, Fragment, Wanted, check_names, to_columns
 from jobs.sources.filesystems import open_filesystem, reading
 from model_store.objects.s3_settings import S3Settings
@@ -32,11 +33,11 @@ SIGNATURES = {b"PAR1": "parquet", b"PK\x03\x04": "a zip or Excel file", b"\x1f\x
 class TextStream:
     """The bytes of a file, checked as they are read: UTF-8, no NUL, and an even number of quotes by the end."""
 
-    def __init__(self, stream: Any, fragment: Fragment) -> None:
+    def __init__(self, stream: Any, location: str) -> None:
         self.closed = False
         self.quotes_balance = True
         self._stream = stream
-        self._location = fragment.location
+        self._location = location
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._offset = 0
 
@@ -73,86 +74,99 @@ class TextStream:
             ) from exc
 
 
-def column_names(fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings) -> tuple[str, ...]:
-    """Return the names in the header. Raises DataError where it is empty, or has no column that is wanted."""
-    filesystem, path = open_filesystem(fragment.location, s3)
-    with reading(fragment.location, s3), filesystem.open_input_stream(path) as stream:
-        header = _first_line(TextStream(stream, fragment))
-    if not header:
-        raise DataError(f"{fragment.location}: the file is empty: write a header and rows")
-    names = next(csv.reader([header], delimiter=fragment.delimiter or ","))
+@dataclass(frozen=True)
+class Delimited:
+    """Csv and tsv files: a fragment is a whole file, as only reading it tells where a row ends."""
+
+    delimiter: str
+
+    rereads_for_cell = True
+
+    def fragments(self, location: str, size_bytes: int, s3: S3Settings) -> list[Fragment]:
+        return [Fragment(location, size_bytes, self)]
+
+    def column_names(self, location: str, s3: S3Settings) -> tuple[str, ...]:
+        filesystem, path = open_filesystem(location, s3)
+        with reading(location, s3), filesystem.open_input_stream(path) as stream:
+            header = _first_line(TextStream(stream, location))
+        if not header:
+            raise DataError(f"{location}: the file is empty: write a header and rows")
+        names = next(csv.reader([header], delimiter=self.delimiter))
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                raise DataError(f"{location}:1: the header names column {name!r} twice: rename one")
+        return tuple(names)
+
+    def read(
+        self, fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None
+    ) -> Iterator[Columns]:
+        [fragment] = fragments
+        names = self.column_names(fragment.location, s3)
+        _refuse_other_delimiter(fragment.location, names, wanted)
+        check_names(f"{fragment.location}:1", names, wanted)
+        row = 0
+        try:
+            for table in self._tables(fragment.location, wanted, s3, batch_rows, as_text=False):
+                yield to_columns(fragment, row, table, wanted, _floats)
+                row += table.num_rows
+        except pa.ArrowInvalid:
+            # Truths and cells of blanks are not numbers to pyarrow: once more, with every cell as text.
+            yield from self._read_text(fragment, wanted, s3, batch_rows, rows_done=row)
+
+    def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
+        location = columns.fragment.location
+        line, text = cell_at(location, self.delimiter, columns.first_row + row, name, s3)
+        return f"{location}:{line}", shown(text)
+
+    def _read_text(
+        self, fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None, rows_done: int
+    ) -> Iterator[Columns]:
+        """Yield the rows after the first `rows_done`, having converted their cells one by one."""
+        location, row = fragment.location, 0
+        try:
+            for table in self._tables(location, wanted, s3, batch_rows, as_text=True):
+                rest = table.slice(max(rows_done - row, 0))
+                if rest.num_rows:
+                    yield to_columns(fragment, row + table.num_rows - rest.num_rows, rest, wanted, _floats)
+                row += table.num_rows
+        except pa.ArrowInvalid as exc:
+            reason = " ".join(str(exc).split()).rstrip(".")
+            unknown = DataError(f"{location}: the file can't be read: {reason}. Correct it")
+            raise first_bad_cell(location, self.delimiter, wanted, s3) or unknown from exc
+
+    def _tables(
+        self, location: str, wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None, *, as_text: bool
+    ) -> Iterator[Any]:
+        """Yield the columns as pyarrow has them. Raises ArrowInvalid where a cell or a row is not as it should be."""
+        number = pa.string() if as_text else pa.float64()
+        options = {
+            "parse_options": arrow_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
+            "convert_options": arrow_csv.ConvertOptions(
+                include_columns=[column.name for column in wanted],
+                column_types={column.name: number if column.kind == "number" else pa.string() for column in wanted},
+                null_values=list(MISSING),
+                strings_can_be_null=False,
+            ),
+            "read_options": arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
+        }
+        filesystem, path = open_filesystem(location, s3)
+        with reading(location, s3), filesystem.open_input_stream(path) as stream:
+            text = TextStream(stream, location)
+            if batch_rows is None:
+                yield arrow_csv.read_csv(text, **options)
+            else:
+                yield from arrow_csv.open_csv(text, **options)
+            if not text.quotes_balance:
+                raise unclosed_quote(location, self.delimiter, s3)
+
+
+def _refuse_other_delimiter(location: str, names: Sequence[str], wanted: Sequence[Wanted]) -> None:
     for other, called in OTHER_DELIMITERS.items():
         if len(names) == 1 and other in names[0] and names[0] not in [column.name for column in wanted]:
             raise DataError(
-                f"{fragment.location}:1: the header is one column with {called} in it: "
+                f"{location}:1: the header is one column with {called} in it: "
                 f"{names[0]!r}: set 'delimiter: {json.dumps(other)}'"
             )
-    for at, name in enumerate(names):
-        if name in names[:at]:
-            raise DataError(f"{fragment.location}:1: the header names column {name!r} twice: rename one")
-    check_names(f"{fragment.location}:1", names, wanted)
-    return tuple(names)
-
-
-def read_file(
-    fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, block_bytes: int | None = None
-) -> Iterator[Columns]:
-    """Yield the rows of a file in blocks of some `block_bytes` of text; in one, where that is None.
-
-    Raises DataError, with the line and the value, where a row is ragged or a cell is not what is wanted.
-    """
-    column_names(fragment, wanted, s3)
-    row = 0
-    try:
-        for table in _tables(fragment, wanted, s3, block_bytes, as_text=False):
-            yield to_columns(fragment, row, table, wanted, _floats)
-            row += table.num_rows
-    except pa.ArrowInvalid:
-        # Truths and cells of blanks are not numbers to pyarrow: once more, with every cell as text.
-        yield from _read_text(fragment, wanted, s3, block_bytes, rows_done=row)
-
-
-def _read_text(
-    fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, block_bytes: int | None, rows_done: int
-) -> Iterator[Columns]:
-    """Yield the rows after the first `rows_done`, having converted their cells one by one."""
-    row = 0
-    try:
-        for table in _tables(fragment, wanted, s3, block_bytes, as_text=True):
-            rest = table.slice(max(rows_done - row, 0))
-            if rest.num_rows:
-                yield to_columns(fragment, row + table.num_rows - rest.num_rows, rest, wanted, _floats)
-            row += table.num_rows
-    except pa.ArrowInvalid as exc:
-        reason = " ".join(str(exc).split()).rstrip(".")
-        unknown = DataError(f"{fragment.location}: the file can't be read: {reason}. Correct it")
-        raise first_bad_cell(fragment, wanted, s3) or unknown from exc
-
-
-def _tables(
-    fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, block_bytes: int | None, *, as_text: bool
-) -> Iterator[Any]:
-    """Yield the columns as pyarrow has them. Raises ArrowInvalid where a cell or a row is not as it should be."""
-    number = pa.string() if as_text else pa.float64()
-    options = {
-        "parse_options": arrow_csv.ParseOptions(delimiter=fragment.delimiter, newlines_in_values=True),
-        "convert_options": arrow_csv.ConvertOptions(
-            include_columns=[column.name for column in wanted],
-            column_types={column.name: number if column.kind == "number" else pa.string() for column in wanted},
-            null_values=list(MISSING),
-            strings_can_be_null=False,
-        ),
-        "read_options": arrow_csv.ReadOptions(block_size=block_bytes or BLOCK_BYTES),
-    }
-    filesystem, path = open_filesystem(fragment.location, s3)
-    with reading(fragment.location, s3), filesystem.open_input_stream(path) as stream:
-        text = TextStream(stream, fragment)
-        if block_bytes is None:
-            yield arrow_csv.read_csv(text, **options)
-        else:
-            yield from arrow_csv.open_csv(text, **options)
-        if not text.quotes_balance:
-            raise unclosed_quote(fragment, s3)
 
 
 def _floats(column: Any) -> Array:

@@ -8,67 +8,48 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 from pyarrow import fs
 
 from jobs.errors import DataError
-from jobs.sources.columns import Fragment
+from jobs.sources.columns import Format, Fragment
 from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
-from jobs.sources.parquet import row_groups
+from jobs.sources.formats import format_of
+from jobs.sources.lake_tables import refuse_lake_tables
 from model_store.objects.s3_settings import S3Settings
 
-Format = Literal["auto", "csv", "tsv", "parquet"]
-
-SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"}
-DELIMITERS = {"csv": ",", "tsv": "\t"}
 MAGIC = re.compile(r"[*?[]")
+ANY = re.compile(".*", re.DOTALL)
 FOOTERS_AT_ONCE = 16
 
 
 def find_fragments(
-    sources: Sequence[str], *, file_format: Format, delimiter: str | None, folder: Path, s3: S3Settings
+    sources: Sequence[str], *, file_format: str, delimiter: str | None, folder: Path, s3: S3Settings
 ) -> tuple[Fragment, ...]:
     """Return the fragments of all files that `sources` name, by path and position in the file.
 
     A source is a file, a folder (all files below it, but for those whose names begin with `.` or `_`), or a pattern
     with `*`, `?`, `[…]` and `**`. `folder` is that of the configuration file.
-    Raises DataError where there is no file, a file is named twice, or its format is not known.
+    Raises DataError where there is no file, a file is named twice, its format is not known, or it lies in a table of
+    Delta Lake, Iceberg or Hudi and is not named itself.
     """
     files = sorted((file for source in sources for file in _files(source, folder, s3)), key=lambda file: file[0])
     for (before, _), (location, _) in itertools.pairwise(files):
         if before == location:
             raise DataError(f"{location}: 'source' names the file twice: name it once")
-    formats = [file_format if file_format != "auto" else _format_of(location) for location, _ in files]
-    parquet = [location for (location, _), found in zip(files, formats, strict=True) if found == "parquet"]
+    formats = [format_of(location, file_format, delimiter) for location, _ in files]
+
+    def divided(file: tuple[str, int], found: Format) -> Sequence[Fragment]:
+        return found.fragments(*file, s3)
+
+    if len(files) == 1:
+        return tuple(divided(files[0], formats[0]))
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
-        footers = dict(zip(parquet, pool.map(lambda location: row_groups(location, s3), parquet), strict=True))
-    return tuple(
-        fragment
-        for (location, size_bytes), found in zip(files, formats, strict=True)
-        for fragment in (
-            _row_groups(location, footers[location])
-            if found == "parquet"
-            else [Fragment(location, size_bytes, delimiter or DELIMITERS[found])]
-        )
-    )
-
-
-def _row_groups(location: str, footer: Sequence[tuple[int, int]]) -> Iterable[Fragment]:
-    first_row = 0
-    for row_group, (num_rows, size_bytes) in enumerate(footer):
-        yield Fragment(location, size_bytes, row_group=row_group, first_row=first_row, num_rows=num_rows)
-        first_row += num_rows
-
-
-def _format_of(location: str) -> str:
-    suffix = PurePosixPath(location).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"{location}: the name does not tell the format: set 'format' to csv, tsv or parquet")
-    return SUFFIXES[suffix]
+        return tuple(itertools.chain.from_iterable(pool.map(divided, files, formats)))
 
 
 def _files(source: str, folder: Path, s3: S3Settings) -> list[tuple[str, int]]:
@@ -99,17 +80,21 @@ def _matching(filesystem: Any, root: str, path: str) -> list[tuple[str, int]]:
         return []
     folder = root + path[: magic.start()].rpartition("/")[0]
     matches = re.compile(re.escape(root.removeprefix("./")) + _pattern(path.removeprefix("./")))
-    files = _below(filesystem, folder.rstrip("/") or ("/" if folder else "."))
-    return [file for file in files if matches.fullmatch(file[0].removeprefix("./"))]
+    return _below(filesystem, folder.rstrip("/") or ("/" if folder else "."), matches)
 
 
-def _below(filesystem: Any, root: str) -> list[tuple[str, int]]:
-    selector = fs.FileSelector(root, recursive=True, allow_not_found=True)
-    return [
+def _below(filesystem: Any, root: str, matches: re.Pattern[str] = ANY) -> list[tuple[str, int]]:
+    """Return path and size of the files below a folder that are not hidden, and match. Raises DataError for a table."""
+    listed = filesystem.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+    files = [
         (info.path, info.size)
-        for info in filesystem.get_file_info(selector)
-        if info.type == fs.FileType.File and not _hidden(info.path.removeprefix(root))
+        for info in listed
+        if info.type == fs.FileType.File
+        and not _hidden(info.path.removeprefix(root))
+        and matches.fullmatch(info.path.removeprefix("./"))
     ]
+    refuse_lake_tables(filesystem, root, [info.path for info in listed], [path for path, _ in files])
+    return files
 
 
 def _hidden(path: str) -> bool:

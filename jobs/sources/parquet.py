@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from jobs.errors import DataError
+from jobs.sources.cells import shown
 from jobs.sources.columns import Array, Columns, Fragment, Wanted, check_names, to_columns
 from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
 from model_store.objects.s3_settings import S3Settings
@@ -21,53 +23,43 @@ BUFFER_BYTES = 1 << 20
 AT_ONCE_BYTES = 1 << 28
 
 
-def row_groups(location: str, s3: S3Settings) -> tuple[tuple[int, int], ...]:
-    """Return the number of rows and the uncompressed size of each row group. Raises DataError if it is not parquet."""
-    with _opened(location, s3) as file:
-        groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
-        return tuple((group.num_rows, group.total_byte_size) for group in groups)
+@dataclass(frozen=True)
+class Parquet:
+    """Parquet files: a fragment is a row group, of which only the columns that are wanted are read."""
 
+    rereads_for_cell = False
 
-def column_names(location: str, s3: S3Settings) -> tuple[str, ...]:
-    """Return the names of the file's columns."""
-    with _opened(location, s3) as file:
-        return tuple(file.schema_arrow.names)
+    def fragments(self, location: str, size_bytes: int, s3: S3Settings) -> list[Fragment]:
+        found, first_row = [], 0
+        with _opened(location, s3) as file:
+            for at in range(file.metadata.num_row_groups):
+                group = file.metadata.row_group(at)
+                found.append(Fragment(location, group.total_byte_size, self, at, first_row, group.num_rows))
+                first_row += group.num_rows
+        return found
 
+    def column_names(self, location: str, s3: S3Settings) -> tuple[str, ...]:
+        with _opened(location, s3) as file:
+            return tuple(file.schema_arrow.names)
 
-def column_ranges(location: str, name: str, s3: S3Settings) -> tuple[tuple[Any, Any] | None, ...]:
-    """Return the lowest and highest value of a column in each row group; None where text or numbers are not noted."""
-    with _opened(location, s3) as file:
-        names = [file.metadata.schema.column(at).path for at in range(file.metadata.num_columns)]
-        at = names.index(name) if name in names else None
-        groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
-        return tuple(None if at is None else _range(group.column(at).statistics) for group in groups)
+    def read(
+        self, fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None
+    ) -> Iterator[Columns]:
+        location = fragments[0].location
+        with _opened(location, s3, max(fragment.size_bytes for fragment in fragments)) as file:
+            schema = file.schema_arrow
+            check_names(location, schema.names, wanted)
+            for column in wanted:
+                _check_type(location, column, schema.field(column.name).type)
+            for fragment in fragments:
+                first_row = fragment.first_row
+                for batch in _batches(file, fragment, [column.name for column in wanted], batch_rows):
+                    yield to_columns(fragment, first_row, batch, wanted, _numbers)
+                    first_row += batch.num_rows
 
-
-def _range(statistics: Any) -> tuple[Any, Any] | None:
-    if statistics is None or not statistics.has_min_max or isinstance(statistics.min, bool):
-        return None
-    known = isinstance(statistics.min, str | int)
-    return (statistics.min, statistics.max) if known else None
-
-
-def read_row_groups(
-    fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None = None
-) -> Iterator[Columns]:
-    """Yield the rows of some row groups of one file, in batches of at most `batch_rows`, or in one if that is None.
-
-    Only the columns that are wanted are read. Raises DataError where one is missing or of another kind.
-    """
-    location = fragments[0].location
-    with _opened(location, s3, max(fragment.size_bytes for fragment in fragments)) as file:
-        schema = file.schema_arrow
-        check_names(location, schema.names, wanted)
-        for column in wanted:
-            _check_type(location, column, schema.field(column.name).type)
-        for fragment in fragments:
-            first_row = fragment.first_row
-            for batch in _batches(file, fragment, [column.name for column in wanted], batch_rows):
-                yield to_columns(fragment, first_row, batch, wanted, _numbers)
-                first_row += batch.num_rows
+    def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
+        value = columns.texts[name].cells()[row] if name in columns.texts else columns.numbers[name][row].item()
+        return f"{columns.fragment.location}: row {columns.first_row + row + 1}", shown(value)
 
 
 def _batches(file: Any, fragment: Fragment, names: Sequence[str], batch_rows: int | None) -> Iterator[Any]:

@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import TypeVar
 
 from jobs.errors import MissingColumnError
-from jobs.sources import delimited, parquet
 from jobs.sources.columns import Columns, Fragment, Wanted
 from model_store.objects.s3_settings import S3Settings
 
@@ -85,11 +84,7 @@ def _read(
     for location, group in groupby(fragments, key=lambda fragment: fragment.location):
         of_file = list(group)
         try:
-            if of_file[0].delimiter is None:
-                yield from parquet.read_row_groups(of_file, wanted, s3, batch_rows)
-            else:
-                block_bytes = None if batch_rows is None else delimited.BLOCK_BYTES
-                yield from delimited.read_file(of_file[0], wanted, s3, block_bytes)
+            yield from of_file[0].format.read(of_file, wanted, s3, batch_rows)
         except MissingColumnError as exc:
             if location == fragments[0].location:
                 raise

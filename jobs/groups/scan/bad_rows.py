@@ -67,7 +67,7 @@ def _reason(columns: Columns, layout: Layout, row: int, s3: S3Settings, *, place
     for name in layout.group_by:
         if columns.texts[name].code_n[row] < 0:
             return f"{at}: the key column {name!r} is empty: fill it, or remove the row"
-    if not placed and columns.fragment.delimiter is not None:
+    if not placed and columns.fragment.format.rereads_for_cell:
         return f"{at}: a cell is empty, infinite, or outside the domain of its transform"
     one = columns.slice(row, row + 1)
     try:

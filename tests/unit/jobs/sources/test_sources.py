@@ -17,6 +17,7 @@ from handler.model_card import Feature
 from jobs.config import DatasetConfig
 from jobs.sources.columns import Fragment, Wanted
 from jobs.sources.dataset import Dataset, read_dataset
+from jobs.sources.delimited import Delimited
 from jobs.sources.fragments import find_fragments
 from jobs.sources.job_datasets import resolve_source
 from jobs.sources.reading import read_columns
@@ -260,7 +261,7 @@ def test_sources_csv_gives_back_every_float(
     path = tmp_path_factory.mktemp("floats") / "t.csv"
     texts = [data.draw(st.sampled_from([repr(value), f"{value:.17g}", f'"{value!r}"'])) for value in values]
     path.write_text("\n".join(["v,w", *(f"{text},0" for text in texts)]))
-    (columns,) = read_columns([Fragment(str(path), 0, ",")], [Wanted("v")], S3)
+    (columns,) = read_columns([Fragment(str(path), 0, Delimited(","))], [Wanted("v")], S3)
     assert columns.numbers["v"].tolist() == values
 
 
@@ -270,5 +271,5 @@ def test_sources_csv_gives_back_every_text(cells: list[str], tmp_path_factory: p
     path = tmp_path_factory.mktemp("texts") / "t.csv"
     quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
     path.write_text("\n".join(["v,w", *(f"{cell},0" for cell in quoted)]), encoding="utf-8")
-    (columns,) = read_columns([Fragment(str(path), 0, ",")], [Wanted("v", "text")], S3)
+    (columns,) = read_columns([Fragment(str(path), 0, Delimited(","))], [Wanted("v", "text")], S3)
     assert columns.texts["v"].cells().tolist() == [cell or None for cell in cells]

@@ -201,7 +201,7 @@ def test_sources_bad_categories_are_named(levels: list[Any], expected: str, tmp_
         ("none.csv", "none.csv: no such file, and no folder with files (looked in "),
         ("*.csv", "*.csv: no file matches the pattern"),
         ("empty", "empty: no such file, and no folder with files"),
-        ("data.txt", "data.txt: the name does not tell the format: set 'format' to csv, tsv or parquet"),
+        ("data.txt", "data.txt: the name does not tell the format: set 'format', or end it in one of .csv .tsv"),
         (["data.txt", "d*.txt"], "data.txt: 'source' names the file twice: name it once"),
     ],
 )

@@ -17,7 +17,6 @@ from jobs.sources import delimited as delimited_files
 from jobs.sources import parquet as parquet_files
 from jobs.sources.columns import Columns, Wanted
 from jobs.sources.fragments import find_fragments
-from jobs.sources.pruning import prune
 from jobs.sources.reading import iterate, prefetched, read_columns
 from model_store.objects.s3_settings import S3Settings
 
@@ -122,34 +121,6 @@ def test_streaming_holds_a_few_blocks_whatever_the_size_of_the_file(
         rows += part.num_rows
     assert rows == num_rows
     assert highest < size / 3
-
-
-@pytest.mark.parametrize(
-    ("column", "values", "row_groups"),
-    [
-        ("number", ["5"], [0]),
-        ("number", ["12", "31"], [1, 3]),
-        ("number", ["x", "99"], []),
-        ("text", ["t15"], [1]),
-        ("text", ["t99", ""], []),
-        ("real", ["5"], [0, 1, 2, 3]),
-        ("none", ["5"], [0, 1, 2, 3]),
-    ],
-)
-def test_prune_leaves_row_groups_that_may_hold_a_value(
-    column: str, values: list[str], row_groups: list[int], tmp_path: Path
-) -> None:
-    rows = range(10, 50)
-    columns = {"number": [row - 10 for row in rows], "text": [f"t{row - 10:02}" for row in rows], "real": [0.5] * 40}
-    pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=10)
-    fragments = find_fragments(["t.parquet"], file_format="auto", delimiter=None, folder=tmp_path, s3=S3)
-    assert [fragment.row_group for fragment in prune(fragments, column, values, S3)] == row_groups
-
-
-def test_prune_keeps_delimited_files(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
-    fragments = find_fragments(["t.csv"], file_format="auto", delimiter=None, folder=tmp_path, s3=S3)
-    assert prune(fragments, "x", ["9"], S3) == fragments
 
 
 def test_prefetched_gives_every_item_in_order() -> None:

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from jobs.errors import DataError
 from jobs.sources.columns import Columns, Fragment, Text
+from jobs.sources.delimited import Delimited
 from jobs.sources.row_keys import row_keys
 from jobs.sources.validation_split import TRAINS, draw, fold_of_dataset, fold_of_rows
 
 
 def columns(values: dict[str, np.ndarray], codes: np.ndarray | None = None) -> Columns:
     texts = {} if codes is None else {"t": Text(codes.astype(np.int32), np.array(["a", "b"], dtype=object))}
-    return Columns(Fragment("t.csv", 0, ","), 0, len(next(iter(values.values()))), values, texts)
+    return Columns(Fragment("t.csv", 0, Delimited(",")), 0, len(next(iter(values.values()))), values, texts)
 
 
 def keys(num_rows: int = 20_000, seed: int = 0) -> np.ndarray:
@@ -49,7 +50,7 @@ def test_validation_keys_go_by_the_text_not_by_its_code() -> None:
     values = {"x": np.zeros(4)}
     one = row_keys(columns(values, np.array([0, 1, -1, 0])), ["x", "t"])
     swapped = Columns(
-        Fragment("t.csv", 0, ","),
+        Fragment("t.csv", 0, Delimited(",")),
         0,
         4,
         values,

@@ -1,0 +1,32 @@
+"""The formats that a source may have, by the endings of file names: a new one is a class and a line here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from jobs.errors import DataError
+from jobs.sources.columns import Format
+from jobs.sources.delimited import Delimited
+from jobs.sources.parquet import Parquet
+
+FORMATS: dict[str, Format] = {
+    ".csv": Delimited(","),
+    ".tsv": Delimited("\t"),
+    ".tab": Delimited("\t"),
+    ".parquet": Parquet(),
+    ".pq": Parquet(),
+}
+
+
+def format_of(location: str, name: str = "auto", delimiter: str | None = None) -> Format:
+    """Return the format of this name (an ending without its point), or the one that the file's name tells.
+
+    `delimiter` is that of delimited files, if not their format's own. Raises DataError where neither tells it.
+    """
+    ending = PurePosixPath(location).suffix.lower() if name == "auto" else f".{name}"
+    if ending not in FORMATS:
+        endings = " ".join(FORMATS)
+        raise DataError(f"{location}: the name does not tell the format: set 'format', or end it in one of {endings}")
+    found = FORMATS[ending]
+    return replace(found, delimiter=delimiter) if delimiter and isinstance(found, Delimited) else found
