@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobs.errors import UsageError
-from jobs.prediction.rows import DATASET, ROWS_PER_REQUEST, instance_of, instances_of, joined, read_table
+from jobs.prediction.rows import DATASET, ROWS_PER_REQUEST, instance_of, instances_of, joined, open_rows
 
 if TYPE_CHECKING:
     from handler.fleet import Fleet
@@ -46,8 +46,8 @@ class Models(Protocol):
     def prepare(self, datasets: Sequence[str] | None) -> None:
         """Make ready for requests about these datasets, or about the only one."""
 
-    def features(self) -> list[str]:
-        """Return the names of the features that requests may hold."""
+    def features(self) -> dict[str, str]:
+        """Return the features that requests may hold, each with its kind; `categorical` if it is so in some model."""
 
     def ask(self, request: Json) -> Json:
         """Return the answer to a request."""
@@ -76,8 +76,8 @@ class StoredModels:
         assert self._fleet is not None  # noqa: S101 - prepare() comes first
         return self._fleet
 
-    def features(self) -> list[str]:
-        return sorted({name for stack in self.fleet.stacks for name in stack.card.feature_names})
+    def features(self) -> dict[str, str]:
+        return _kinds((feature.name, feature.kind) for stack in self.fleet.stacks for feature in stack.card.features)
 
     def ask(self, request: Json) -> Json:
         """Return what an endpoint that serves this version answers. Raises UsageError for what it would refuse."""
@@ -102,12 +102,17 @@ class EndpointModels:
     def prepare(self, datasets: Sequence[str] | None) -> None:
         """Do nothing: the endpoint is ready."""
 
-    def features(self) -> list[str]:
-        description = self._endpoint.describe(self._collection, self._version)
-        return sorted({feature["name"] for model in description["models"] for feature in model["features"]})
+    def features(self) -> dict[str, str]:
+        models = self._endpoint.describe(self._collection, self._version)["models"]
+        return _kinds((feature["name"], feature["kind"]) for model in models for feature in model["features"])
 
     def ask(self, request: Json) -> Json:
         return self._endpoint.predict(self._collection, request, self._version)
+
+
+def _kinds(features: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the kind of each feature, by name; of two kinds the first in the alphabet, which is `categorical`."""
+    return dict(sorted(set(features), reverse=True))
 
 
 def predict_values(models: Models, question: PredictionOptions, settings: Sequence[str]) -> Json:
@@ -122,13 +127,14 @@ def predict_file(models: Models, question: PredictionOptions, path: Path, progre
 
     A column `dataset` says of which dataset a row is, unless the question does.
     """
-    table = read_table(path)
-    with_dataset = question.dataset is None and DATASET in table.column_names
-    named = [str(name) for name in table[DATASET].unique().to_pylist()] if with_dataset else None
+    file = open_rows(path)
+    with_dataset = question.dataset is None and DATASET in file.names
+    named = file.datasets() if with_dataset else None
     models.prepare(named if question.dataset is None else [question.dataset])
+    parts = file.read(models.features(), with_dataset=with_dataset)
     answers = []
-    with progress.counting("requests", -(-len(table) // ROWS_PER_REQUEST)) as advance:
-        for instances in instances_of(table, models.features(), with_dataset=with_dataset):
+    with progress.counting("requests", sum(-(-part.num_rows // ROWS_PER_REQUEST) for part in parts)) as advance:
+        for instances in instances_of(parts):
             answers.append(models.ask(question.request(instances)))
             advance(f"{len(instances)} rows")
     return joined(answers)

@@ -1,16 +1,23 @@
-"""What `gridline predict` is given, as instances of requests; and the answers to several requests as one."""
+"""What `gridline predict` is given, as instances of requests; and the answers to several requests as one.
+
+Shapes: n rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from handler.wording import listed
 from jobs.errors import DataError, UsageError
+from model_store.objects.s3_settings import S3Settings
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+if TYPE_CHECKING:  # they import pyarrow, which `--set` does not need
+    from jobs.sources.columns import Array, Columns, Fragment
 
 Json = dict[str, Any]
 
@@ -31,31 +38,75 @@ def instance_of(settings: Sequence[str]) -> Json:
     return instance
 
 
-def read_table(path: Path) -> pa.Table:
-    """Return the rows of a csv, tsv or parquet file. Raises DataError, with the file and the reason."""
-    import pyarrow as pa
-    from pyarrow import csv, parquet
+@dataclass(frozen=True)
+class RowFile:
+    """A file of rows, read as training reads its sources: the same names, types and marks of a missing value."""
 
-    try:
-        if path.suffix == ".parquet":
-            return parquet.read_table(path)
-        delimiter = "\t" if path.suffix == ".tsv" else ","
-        return csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter))
-    except (OSError, pa.ArrowException) as exc:
-        raise DataError(f"{path} can't be read: {' '.join(str(exc).split())}; give a csv, tsv or parquet file") from exc
+    fragments: Sequence[Fragment]
+    names: tuple[str, ...]
+
+    def datasets(self) -> list[str]:
+        """Return the names in the column `dataset`. Raises DataError where a cell of it is empty."""
+        found: dict[str, None] = {}
+        for part in self._read({DATASET: "text"}):
+            text = part.texts[DATASET]
+            if (empty_n := text.code_n < 0).any():
+                place, _ = part.cell(int(empty_n.argmax()), DATASET, S3Settings())
+                raise DataError(f"{place}: column {DATASET!r} is empty: name the dataset of every row")
+            found |= dict.fromkeys(text.cells().tolist())
+        return list(found)
+
+    def read(self, features: Mapping[str, str], *, with_dataset: bool) -> list[Columns]:
+        """Return the rows; `features` are names with their kinds, and columns of other names are left out.
+
+        Raises DataError if no column is a feature, there is no row, or a cell is not of the feature's kind.
+        """
+        location = self.fragments[0].location
+        kinds = {name: features[name] for name in self.names if name in features}
+        if not kinds:
+            raise DataError(f"{location} has columns {listed(self.names)}, and the features are {listed([*features])}")
+        parts = list(self._read(kinds | ({DATASET: "text"} if with_dataset else {})))
+        if not any(part.num_rows for part in parts):
+            raise DataError(f"{location}: the file has no rows: add rows")
+        return parts
+
+    def _read(self, kinds: Mapping[str, str]) -> Iterator[Columns]:
+        from jobs.sources.columns import Wanted
+        from jobs.sources.reading import read_columns
+
+        wanted = [Wanted(name, "number" if kind == "numeric" else "text") for name, kind in kinds.items()]
+        return read_columns(self.fragments, wanted, S3Settings())
 
 
-def instances_of(table: pa.Table, features: Sequence[str], *, with_dataset: bool) -> Iterator[list[Json]]:
-    """Yield the rows as instances, some at a time; columns that are no feature are left out.
+def open_rows(path: Path) -> RowFile:
+    """Return a file of rows, of a format that its name tells. Raises DataError, with the file and the reason."""
+    from jobs.sources.formats import format_of
 
-    Raises DataError if no column is a feature.
-    """
-    wanted = [*features, DATASET] if with_dataset else list(features)
-    columns = [name for name in table.column_names if name in wanted]
-    if not columns:
-        raise DataError(f"the file has columns {listed(table.column_names)}, and the features are {listed(features)}")
-    for batch in table.select(columns).to_batches(max_chunksize=ROWS_PER_REQUEST):
-        yield batch.to_pylist()
+    if not path.is_file():
+        raise DataError(f"{path}: no such file: check --input")
+    found = format_of(str(path))
+    fragments = found.fragments(str(path), path.stat().st_size, S3Settings())
+    return RowFile(fragments, found.column_names(str(path), S3Settings()))
+
+
+def instances_of(parts: Sequence[Columns]) -> Iterator[list[Json]]:
+    """Yield the rows as instances, at most `ROWS_PER_REQUEST` at a time; a missing value is None."""
+    for part in parts:
+        columns = {name: _or_none(value_n) for name, value_n in part.numbers.items()}
+        columns |= {name: text.cells() for name, text in part.texts.items()}
+        for start in range(0, part.num_rows, ROWS_PER_REQUEST):
+            rows = zip(*(cell_n[start : start + ROWS_PER_REQUEST].tolist() for cell_n in columns.values()), strict=True)
+            yield [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _or_none(value_n: Array) -> Array:
+    """Return numbers as they are; as objects, with None for NaN, where some are missing."""
+    missing_n = np.isnan(value_n)
+    if not missing_n.any():
+        return value_n
+    cell_n = value_n.astype(object)
+    cell_n[missing_n] = None
+    return cell_n
 
 
 def joined(answers: Sequence[Json]) -> Json:

@@ -2,6 +2,6 @@
 
 In: the sources of a dataset and how to read them.
 Out: a `Dataset`, checked and encoded, or its fragments.
-Imported by: jobs/cli, jobs/run.py, jobs/reports, jobs/plan.py, jobs/groups, jobs/champions, jobs/training,
-jobs/groups/scan.
+Imported by: jobs/cli, jobs/prediction, jobs/run.py, jobs/reports, jobs/plan.py, jobs/groups, jobs/champions,
+jobs/training, jobs/groups/scan.
 """

@@ -95,7 +95,7 @@ def test_predict_reads_a_file_with_a_column_of_datasets(run: Callable[..., Done]
         (["stores", "--dataset", "west", "--set", "area=3"], "dataset 'west' is not in version 1"),
         (["stores", "--dataset", "north", "--set", "aera=3"], "feature 'aera' is not known"),
         (["nothing", "--dataset", "north", "--set", "area=3"], "collection 'nothing' is not in"),
-        (["stores", "--input", "nowhere.csv"], "nowhere.csv can't be read"),
+        (["stores", "--input", "nowhere.csv"], "nowhere.csv: no such file"),
     ],
 )
 def test_predict_refuses_in_one_line_with_exit_code_2(
