@@ -13,6 +13,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from model_store.objects.opening import OPENERS
+
 REFUSED = "refused"
 
 SECTION = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -58,7 +60,7 @@ def _location(value: Any) -> str:
     if re.match(r"[^/]*://[^/]*@", text):
         raise refused("holds credentials: leave them to the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)")
     scheme = re.match(r"([^/]*)://", text)
-    if scheme and scheme[1] not in ("s3", "file"):
+    if scheme and scheme[1] not in OPENERS:
         raise refused("is of an unknown kind: write s3://BUCKET/PATH, or a path")
     return text
 

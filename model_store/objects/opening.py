@@ -1,10 +1,11 @@
-"""From an address to the object store behind it."""
+"""From an address to the object store behind it, by the scheme: a new store is a class and a line here."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from model_store.errors import InvalidNameError
 from model_store.objects.protocol import ObjectStore
@@ -18,16 +19,29 @@ def open_objects(uri: str, settings: S3Settings | None = None) -> ObjectStore:
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:
-        from model_store.objects.folder import FolderObjects
-
-        return FolderObjects(Path(uri).expanduser())
-    if scheme == "file":
-        from model_store.objects.folder import FolderObjects
-
-        return FolderObjects(Path(unquote(urlsplit(uri).path)))
-    bucket, _, prefix = rest.partition("/")
-    if scheme != "s3" or not bucket:
+        return _folder(str(Path(uri).expanduser()), settings)
+    if scheme not in OPENERS:
         raise InvalidNameError(f"store '{uri}' is not an address: give s3://bucket/prefix or the path of a folder")
+    return OPENERS[scheme](rest, settings)
+
+
+def _folder(rest: str, settings: S3Settings | None) -> ObjectStore:
+    from model_store.objects.folder import FolderObjects
+
+    return FolderObjects(Path(rest))
+
+
+def _s3(rest: str, settings: S3Settings | None) -> ObjectStore:
     from model_store.objects.s3 import S3Objects
 
+    bucket, _, prefix = rest.partition("/")
+    if not bucket:
+        raise InvalidNameError("store 's3://' names no bucket: give s3://bucket/prefix")
     return S3Objects(bucket, prefix.strip("/"), settings or S3Settings.from_environment(os.environ))
+
+
+# What follows `://`, and the settings of S3 where the caller has them, to the store.
+OPENERS: dict[str, Callable[[str, S3Settings | None], ObjectStore]] = {
+    "file": lambda rest, settings: _folder("/" + unquote(rest.partition("/")[2]), settings),
+    "s3": _s3,
+}

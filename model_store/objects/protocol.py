@@ -1,7 +1,7 @@
 """A store of immutable objects: the few verbs over bytes that the ledger needs, on a folder or on S3.
 
 A key is a path relative to the store's URI, with `/` between its parts. Every implementation passes the contract suite
-in `tests/integration/test_store_contract.py`.
+in `tests/integration/test_store_contract.py`; docs/extending.md shows how to add one.
 """
 
 from __future__ import annotations

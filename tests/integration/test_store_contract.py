@@ -18,10 +18,13 @@ from tests.servers.fault_proxy import at_random, fault_proxy
 from tests.servers.stores import Place, S3Server
 
 
-@pytest.fixture(params=["folder", "moto", pytest.param("ceph", marks=pytest.mark.s3), "moto that fails"])
+@pytest.fixture(params=["folder", "memory", "moto", pytest.param("ceph", marks=pytest.mark.s3), "moto that fails"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
     if request.param == "folder":
         yield Place(str(tmp_path / "store")).open()
+        return
+    if request.param == "memory":
+        yield Place(f"memory://{tmp_path}").open()
         return
     server: S3Server = request.getfixturevalue(f"{request.param.split()[0]}_server")
     bucket = server.new_bucket()

@@ -17,12 +17,15 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from model_store.objects.opening import open_objects
+from model_store.objects.opening import OPENERS, open_objects
 from model_store.objects.protocol import ObjectStore
 from model_store.objects.retry import RetryPolicy
 from model_store.objects.s3_settings import S3Settings
 from tests.servers import ceph
 from tests.servers.fault_proxy import FaultProxy, Faults, fault_proxy
+from tests.servers.memory_objects import MemoryObjects
+
+OPENERS["memory"] = lambda rest, settings: MemoryObjects(rest)
 
 ROOT = Path(__file__).parents[2]
 ACCESS_KEY_ID = "gridline-tests"
