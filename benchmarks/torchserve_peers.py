@@ -109,4 +109,4 @@ def register(server: TorchServe, archive: Path) -> None:
     settings = server.settings
     (settings.model_store / archive.name).write_bytes(archive.read_bytes())
     with Management(settings.management_url, KeyFile(settings.key_file)) as management:
-        management.register(archive.name, workers=1)
+        management.load(archive.name, workers=1)

@@ -62,6 +62,13 @@ if TYPE_CHECKING:
     from jobs.config import JobConfig, load_config
     from jobs.errors import ClusterError, ConfigError, DataError, JobError, MissingColumnError, SourceError, UsageError
     from model_store import open_ledger
+    from model_store.deployment.errors import (
+        DeploymentError,
+        KeyRefusedError,
+        PredictionRefusedError,
+        ServerError,
+        ServerRefusedError,
+    )
     from model_store.errors import (
         ContendedError,
         CorruptObjectError,
@@ -79,13 +86,6 @@ if TYPE_CHECKING:
         UnknownDatasetError,
         UnknownStoreError,
         UnknownVersionError,
-    )
-    from model_store.torchserve.errors import (
-        DeploymentError,
-        KeyRefusedError,
-        PredictionRefusedError,
-        ServerError,
-        ServerRefusedError,
     )
 
 __all__ = [
@@ -134,7 +134,7 @@ MODULES = (
     "handler.errors",
     "jobs.errors",
     "model_store.errors",
-    "model_store.torchserve.errors",
+    "model_store.deployment.errors",
     "model_store",
     "jobs.config",
     "jobs.api",

@@ -12,7 +12,7 @@ from jobs.cli.output import console, emit_json
 from jobs.cli.serving_options import TokenFileOption, WorkersOption, key_file
 
 if TYPE_CHECKING:
-    from model_store.torchserve.deployment import Deployment
+    from model_store.deployment.rollout import Deployment
 
 ManagementOption = Annotated[str, typer.Option("--management", metavar="URL", help="TorchServe's management address.")]
 ModelStoreOption = Annotated[
@@ -42,15 +42,15 @@ def deploy(
     """Make a version the one that a running TorchServe serves, without losing a request; --version N rolls back."""
     from jobs.errors import UsageError
     from model_store import open_ledger
-    from model_store.torchserve import following
-    from model_store.torchserve.deployment import Target
+    from model_store.deployment import following
+    from model_store.deployment.rollout import Target
     from model_store.torchserve.management import Management
 
     if follow and version is not None:
         raise UsageError("--follow deploys the newest version: leave --version out")
     ledger = open_ledger(store)
-    with Management(management, key_file(token_file)) as client:
-        target = Target(client, _model_store(model_store, token_file), workers, keep)
+    with Management(management, key_file(token_file), _model_store(model_store, token_file)) as client:
+        target = Target(client, workers, keep)
         if follow:
             following.follow(ledger, collection, target, lambda done: _print_deployment(done, json))
         else:
@@ -65,11 +65,11 @@ def undeploy(
     json: JsonOption = False,
 ) -> None:
     """Remove every version of a collection from a running TorchServe."""
-    from model_store.torchserve import deployment
+    from model_store.deployment import rollout
     from model_store.torchserve.management import Management
 
-    with Management(management, key_file(token_file)) as client:
-        removed = deployment.undeploy(deployment.Target(client, _model_store(model_store, token_file)), collection)
+    with Management(management, key_file(token_file), _model_store(model_store, token_file)) as client:
+        removed = rollout.undeploy(rollout.Target(client), collection)
     if json:
         emit_json({"collection": collection, "removed": [int(version) for version in removed]})
     else:

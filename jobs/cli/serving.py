@@ -89,7 +89,7 @@ def _serve(collection: str, store: str | None, version: int | None, settings: Se
     """Serve until TorchServe ends by itself, which it should not, or KeyboardInterrupt ends it."""
     from model_store import open_ledger
     from model_store.archives.stored import archive_of
-    from model_store.torchserve.errors import ServerError
+    from model_store.deployment.errors import ServerError
     from model_store.torchserve.serving import serving
 
     ledger = open_ledger(store)

@@ -1,4 +1,4 @@
-"""Start TorchServe, speak to its ports, and put a version on a running server.
+"""Start TorchServe, and speak to its ports.
 
 In: an archive and the addresses of a server.
 Out: a served version.

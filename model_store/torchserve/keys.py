@@ -10,7 +10,7 @@ from typing import Literal
 
 import httpx
 
-from model_store.torchserve.errors import ServerError
+from model_store.deployment.errors import ServerError
 
 KeyKind = Literal["inference", "management"]
 

@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import TracebackType
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from model_store.torchserve.errors import KeyRefusedError, ServerError, ServerRefusedError
-from model_store.torchserve.keys import BearerKey, KeyFile, is_key_refusal
+from model_store.archives.archive import Archive
+from model_store.deployment.errors import ServerError, ServerRefusedError
+from model_store.deployment.server import RegisteredVersion, Worker
+from model_store.torchserve.client import Client
+from model_store.torchserve.keys import KeyFile
 
 TIMEOUT_S = 180.0  # registering waits for the workers
-CONNECT_TIMEOUT_S = 5.0
 READY = "READY"
 
 
-@dataclass(frozen=True)
-class Worker:
-    """A worker process of a version."""
+class Management(Client):
+    """A client of the management API at `url`, and a `Server` to deploy on.
 
-    id: str
-    pid: int
-    is_ready: bool
+    `model_store` is the folder that TorchServe loads archives from, where this process can write to it.
+    """
 
-
-@dataclass(frozen=True)
-class RegisteredVersion:
-    """A version of a model that TorchServe has registered."""
-
-    version: str
-    file_name: str
-    min_workers: int
-    workers: tuple[Worker, ...]
-    num_pending: int
-
-    @property
-    def num_ready(self) -> int:
-        return sum(worker.is_ready for worker in self.workers)
-
-
-class Management:
-    """A client of the management API at `url`; a context manager. Raises ServerError and its kinds."""
-
-    def __init__(self, url: str, key_file: KeyFile | None = None) -> None:
-        self.url = url.rstrip("/")
-        auth = None if key_file is None else BearerKey(key_file, "management")
-        timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        self._client = httpx.Client(base_url=self.url, auth=auth, timeout=timeout, trust_env=False)
-
-    def __enter__(self) -> Management:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.close()
+    def __init__(self, url: str, key_file: KeyFile | None = None, model_store: Path | None = None) -> None:
+        super().__init__(url, "management", key_file, TIMEOUT_S)
+        self._model_store = model_store
 
     def versions(self, model: str) -> tuple[RegisteredVersion, ...]:
         """Return the registered versions of a model; none if it is not registered."""
@@ -86,7 +57,30 @@ class Management:
         found: Mapping[str, Any] = self._call("GET", f"/models/{model}/{version}", customized="true")[0]
         return found
 
-    def register(self, file_name: str, workers: int, batch_size: int = 1, max_batch_delay_ms: int = 0) -> None:
+    def example(self, model: str, version: str) -> Mapping[str, Any] | None:
+        """Return the example of the handler's description, or None where it describes no model of gridline."""
+        described = self.describe_through_worker(model, version).get("customizedMetadata")
+        return described.get("example") if isinstance(described, dict) else None
+
+    def register(self, archive: Archive, workers: int) -> None:
+        """Copy an archive into the model store and load it; it is not the default yet. A failure leaves no file."""
+        if self._model_store is None:
+            raise ServerError(f"the folder that TorchServe at {self.url} loads archives from is not known")
+        path = self._model_store / archive.file_name
+        try:
+            self._model_store.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
+            shutil.copyfile(archive.path, partial)
+            partial.replace(path)
+        except OSError as exc:
+            raise ServerError(f"{path} can't be written: {exc.strerror}; check --model-store") from exc
+        try:
+            self.load(archive.file_name, workers)
+        except ServerError:
+            self._delete(archive.file_name)
+            raise
+
+    def load(self, file_name: str, workers: int, batch_size: int = 1, max_batch_delay_ms: int = 0) -> None:
         """Register an archive of the model store, and wait until its workers are up; it is not the default yet.
 
         With a batch of more than one, a worker waits up to `max_batch_delay_ms` for others to answer at once.
@@ -103,21 +97,21 @@ class Management:
         self._call("PUT", f"/models/{model}/{version}", min_worker=workers, max_worker=workers, synchronous="true")
 
     def unregister(self, model: str, version: str) -> None:
-        """Remove a version; its workers end."""
+        """Remove a version, and its archive from the model store; its workers end."""
+        file_name = self.describe(model, version).file_name
         self._call("DELETE", f"/models/{model}/{version}")
+        self._delete(file_name)
+
+    def _delete(self, file_name: str) -> None:
+        """Remove an archive from the model store; a name that is a path is none of ours."""
+        if self._model_store is not None and Path(file_name).name == file_name:
+            try:
+                (self._model_store / file_name).unlink(missing_ok=True)
+            except OSError as exc:
+                raise ServerError(f"{file_name} can't be removed from the model store: {exc.strerror}") from exc
 
     def _call(self, method: str, path: str, **parameters: str | int) -> Any:
-        try:
-            response = self._client.request(method, path, params=parameters or None)
-        except httpx.HTTPError as exc:
-            raise ServerError(
-                f"TorchServe can't be reached at {self.url}: {type(exc).__name__} {exc}; is it running there?"
-            ) from exc
-        if is_key_refusal(response):
-            raise KeyRefusedError(
-                f"TorchServe at {self.url} refused the management key: set --token-file to its key_file.json",
-                response.status_code,
-            )
+        response = self._send(method, path, params=parameters or None)
         if response.is_error:
             raise ServerRefusedError(
                 f"TorchServe at {self.url} refused {method} {path}: {response.status_code} {_words(response)}",

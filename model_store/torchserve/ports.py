@@ -9,12 +9,16 @@ from dataclasses import asdict
 
 from model_store.torchserve.process import Ports
 
-FIRST, LAST = 10_000, 32_767  # below the range that Linux takes the ports of outgoing connections from
+FIRST, LAST = 10_000, 32_767
 ATTEMPTS = 1000
 
 
 def with_free(ports: Ports) -> Ports:
-    """Return the ports with each 0 replaced by a port that is free now; all of them differ."""
+    """Return the ports with each 0 replaced by a port that is free now; all of them differ.
+
+    TorchServe wants its ports before it starts, seconds later. So they are drawn from below the range of which Linux
+    gives ports to outgoing connections: one that binding to 0 gives might be taken by then.
+    """
     wanted = asdict(ports)
     with ExitStack() as sockets:
         for name, port in wanted.items():

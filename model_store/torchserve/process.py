@@ -18,7 +18,7 @@ from pathlib import Path
 from string import Template
 from types import TracebackType
 
-from model_store.torchserve.errors import ServerError
+from model_store.deployment.errors import ServerError
 
 KEY_FILE = "key_file.json"
 LOG_FILE = "torchserve.log"

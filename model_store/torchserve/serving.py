@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from model_store.archives.archive import Archive
-from model_store.torchserve.errors import ServerError, ServerRefusedError
+from model_store.deployment.errors import ServerError, ServerRefusedError
 from model_store.torchserve.keys import KeyFile
 from model_store.torchserve.management import Management
 from model_store.torchserve.process import ServerSettings, TorchServe, start

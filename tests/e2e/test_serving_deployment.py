@@ -20,10 +20,10 @@ from model_store import open_ledger
 from model_store.archives.archive import Archive
 from model_store.archives.gathering import gather
 from model_store.archives.stored import archive_of
+from model_store.deployment.errors import DeploymentError, KeyRefusedError, ServerError
+from model_store.deployment.following import deploy_version, follow
+from model_store.deployment.rollout import Deployment, Target, deploy, undeploy
 from model_store.ledger.ledger import Ledger
-from model_store.torchserve.deployment import Deployment, Target, deploy, undeploy
-from model_store.torchserve.errors import DeploymentError, KeyRefusedError, ServerError
-from model_store.torchserve.following import deploy_version, follow
 from model_store.torchserve.management import Management
 from tests.samples.fleets import commit_models, sample_stores
 from tests.servers.load import Load
@@ -50,7 +50,7 @@ def ledger(tmp_path: Path) -> Ledger:
 def target(served_stores: ServedStores) -> Iterator[Target]:
     """The server of the session, from which the model is removed after the test."""
     with served_stores.management() as management:
-        made = Target(management, served_stores.server.settings.model_store, drain_s=0.5)
+        made = Target(management, drain_s=0.5)
         yield made
         undeploy(made, MODEL)
 
@@ -67,7 +67,7 @@ def rollout(ledger: Ledger, target: Target, number: int) -> Deployment:
 
 def ready_pids(target: Target) -> set[int]:
     """Return the process ids of the workers that are ready."""
-    return {worker.pid for worker in target.management.describe(MODEL, "1").workers if worker.is_ready}
+    return {worker.pid for worker in target.server.describe(MODEL, "1").workers if worker.is_ready}
 
 
 def broken(archive: Archive, folder: Path) -> Archive:
@@ -97,10 +97,12 @@ def test_deploy_rolls_forward_and_back_and_keeps_the_last_versions(
     assert load.versions() == [1, 2]
     done = rollout(ledger, target, 3)
     assert done.removed == ("1",)
-    registered = {one.version: one.num_ready for one in target.management.versions(MODEL)}
+    registered = {one.version: one.num_ready for one in target.server.versions(MODEL)}
     assert registered.pop("3") == 1
     assert list(registered.values()) == [0]
-    archives = [path.name for path in target.model_store.iterdir() if path.name.startswith(MODEL)]
+    archives = [
+        path.name for path in served_stores.server.settings.model_store.iterdir() if path.name.startswith(MODEL)
+    ]
     assert len(archives) == 2
 
 
@@ -108,7 +110,7 @@ def test_an_archive_that_cannot_load_leaves_the_old_version_serving(
     served_stores: ServedStores, ledger: Ledger, target: Target, tmp_path: Path
 ) -> None:
     rollout(ledger, target, 1)
-    before = sorted(path.name for path in target.model_store.iterdir())
+    before = sorted(path.name for path in served_stores.server.settings.model_store.iterdir())
     version = ledger.version(MODEL, 2)
     expected = example(gather(version, ["bare"]).fleet)
     archive = broken(archive_of(ledger, version, tmp_path / "archives"), tmp_path)
@@ -119,15 +121,15 @@ def test_an_archive_that_cannot_load_leaves_the_old_version_serving(
         deploy(target, archive, expected)
     assert load.failures() == []
     assert load.versions() == [1]
-    assert [one.version for one in target.management.versions(MODEL)] == ["1"]
-    assert sorted(path.name for path in target.model_store.iterdir()) == before
+    assert [one.version for one in target.server.versions(MODEL)] == ["1"]
+    assert sorted(path.name for path in served_stores.server.settings.model_store.iterdir()) == before
 
 
 def test_a_killed_worker_loses_at_most_what_it_had_in_its_hands(
     served_stores: ServedStores, ledger: Ledger, target: Target
 ) -> None:
     rollout(ledger, replace(target, workers=2), 1)
-    workers = target.management.describe(MODEL, "1").workers
+    workers = target.server.describe(MODEL, "1").workers
     with Load(served_stores.server.settings, f"/predictions/{MODEL}", BODY, SHORT_RATE) as load:
         until(lambda: len(load.outcomes) > 10)
         killed_at = time.monotonic()
@@ -184,18 +186,18 @@ def test_the_verbs_deploy_and_undeploy(
     assert predicted(served_stores)[0] == 3
     assert run("deploy", MODEL, "--store", ledger.uri, "--version", "3")["changed"] is False
     assert run("undeploy", MODEL) == {"collection": MODEL, "removed": [3]}
-    assert target.management.versions(MODEL) == ()
+    assert target.server.versions(MODEL) == ()
 
 
 def test_deploy_says_that_nothing_listens(ledger: Ledger, tmp_path: Path) -> None:
     with Management("http://127.0.0.1:9") as management, pytest.raises(ServerError, match="can't be reached"):
-        rollout(ledger, Target(management, tmp_path), 1)
+        rollout(ledger, Target(management), 1)
 
 
 def test_deploy_without_the_key_is_refused(served_stores: ServedStores, ledger: Ledger, tmp_path: Path) -> None:
     url = served_stores.server.settings.management_url
     with Management(url) as management, pytest.raises(KeyRefusedError, match="set --token-file"):
-        rollout(ledger, Target(management, tmp_path), 1)
+        rollout(ledger, Target(management), 1)
 
 
 @pytest.mark.soak
@@ -213,7 +215,7 @@ def test_200_requests_a_second_through_deploy_rollback_kill_and_a_broken_archive
         with pytest.raises(DeploymentError):
             deploy(two, archive, example(gather(ledger.version(MODEL, 3), ["bare"]).fleet))
         assert load.failures() == []
-        killed = target.management.describe(MODEL, "1").workers[0].pid
+        killed = target.server.describe(MODEL, "1").workers[0].pid
         os.kill(killed, signal.SIGKILL)
         until(lambda: len(ready_pids(target) - {killed}) == 2, timeout_s=60)
         until(lambda: time.monotonic() > until_s, timeout_s=FULL_SECONDS + 60)

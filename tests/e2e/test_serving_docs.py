@@ -15,8 +15,8 @@ from grpc_tools import protoc
 
 from handler.model_card import Feature, ModelCard
 from model_store import open_ledger
-from model_store.torchserve.deployment import Target, undeploy
-from model_store.torchserve.following import deploy_version
+from model_store.deployment.following import deploy_version
+from model_store.deployment.rollout import Target, undeploy
 from tests.samples.fleets import commit_models, fitted
 from tests.servers.torchserve import ServedStores
 
@@ -40,7 +40,7 @@ def folder(served_stores: ServedStores, tmp_path_factory: pytest.TempPathFactory
     ledger = open_ledger(str(made / "store"))
     version = commit_models(ledger, "plants", {"plant_richness": fitted(ModelCard("y", (Feature("area"),)), 5)})
     with served_stores.management() as management:
-        target = Target(management, settings.model_store)
+        target = Target(management)
         deploy_version(ledger, version, target)
         yield made
         undeploy(target, "plants")

@@ -14,7 +14,7 @@ from handler.answering import answer
 from handler.payload import Request
 from model_store import open_ledger
 from model_store.archives.stored import archive_of
-from model_store.torchserve.deployment import Target, undeploy
+from model_store.deployment.rollout import Target, undeploy
 from tests.samples.fleets import commit_models, sample_stores
 from tests.servers.torchserve import ServedStores, until
 
@@ -101,7 +101,7 @@ def test_a_wrong_request_does_not_fail_the_others_of_its_batch(served_stores: Se
     store = served_stores.server.settings.model_store
     (store / archive.file_name).write_bytes(archive.path.read_bytes())
     with served_stores.management() as management:
-        management.register(archive.file_name, 1, batch_size=8, max_batch_delay_ms=200)
+        management.load(archive.file_name, 1, batch_size=8, max_batch_delay_ms=200)
         bodies = [json.dumps(body).encode() for body in [*BODIES[:3], *BODIES[4:]]]
         expected = [answer(served_stores.fleet, [Request(body)])[0] for body in bodies]
 
@@ -115,7 +115,7 @@ def test_a_wrong_request_does_not_fail_the_others_of_its_batch(served_stores: Se
                 assert [response.status_code for response in responses] == [one.status for one in expected]
                 predictions = [response.json().get("predictions") for response in responses]
                 assert predictions == [json.loads(one.body).get("predictions") for one in expected]
-        undeploy(Target(management, store), "batched")
+        undeploy(Target(management), "batched")
 
 
 def test_metrics_of_the_handler_reach_prometheus(served_stores: ServedStores) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model_store.torchserve.errors import KeyRefusedError
+from model_store.deployment.errors import KeyRefusedError
 from model_store.torchserve.inference import Inference
 from model_store.torchserve.keys import KeyFile
 from model_store.torchserve.management import Management
@@ -150,7 +150,7 @@ def test_keys_expire_and_are_read_anew_after_a_restart(tmp_path: Path) -> None:
 
 def answers(management: Management) -> bool:
     """Return whether the server takes the key."""
-    from model_store.torchserve.errors import ServerError
+    from model_store.deployment.errors import ServerError
 
     try:
         management.versions("stores")

@@ -39,7 +39,7 @@ class ServedStores:
     def management(self) -> Management:
         """Return a client of its management API."""
         settings = self.server.settings
-        return Management(settings.management_url, KeyFile(settings.key_file))
+        return Management(settings.management_url, KeyFile(settings.key_file), settings.model_store)
 
     def post(self, content: bytes, content_type: str = "application/json", path: str = "") -> httpx.Response:
         """Send a body to the endpoint of the collection."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model_store.torchserve.errors import ServerError
+from model_store.deployment.errors import ServerError
 from model_store.torchserve.keys import BearerKey, KeyFile
 
 

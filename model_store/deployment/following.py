@@ -1,4 +1,4 @@
-"""Deploying each new version of a collection as it is committed: for a process beside TorchServe."""
+"""Deploying each new version of a collection as it is committed: for a process beside the server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from handler.description import example
 from model_store.archives.gathering import gather
 from model_store.archives.stored import archive_of
+from model_store.deployment.errors import ServerError
+from model_store.deployment.rollout import Deployment, Target, deploy, serves
 from model_store.errors import StoreError
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
-from model_store.torchserve.deployment import Deployment, Target, deploy, serves
-from model_store.torchserve.errors import ServerError
 
 POLL_S = 5.0
 LONGEST_PAUSE_S = 300.0
@@ -35,7 +35,7 @@ def follow(
 ) -> None:
     """Deploy the newest version whenever it is not the one that serves, until interrupted.
 
-    A failure is logged and tried again, later each time: a TorchServe that restarts, or a store that can't be reached
+    A failure is logged and tried again, later each time: a server that restarts, or a store that can't be reached
     for a while, heals by itself.
     """
     num_failures = 0

@@ -6,13 +6,13 @@ from handler.errors import GridlineError
 
 
 class ServerError(GridlineError):
-    """TorchServe can't be started, reached, or used as it should be."""
+    """A server can't be started, reached, or used as it should be."""
 
     exit_code = 4
 
 
 class ServerRefusedError(ServerError):
-    """TorchServe answered no. `status` is the HTTP status."""
+    """The server answered no. `status` is the HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class ServerRefusedError(ServerError):
 
 
 class KeyRefusedError(ServerRefusedError):
-    """TorchServe did not take the key: it is missing, wrong, expired, or of the other port."""
+    """The server did not take the key: it is missing, wrong, expired, or of the other port."""
 
 
 class DeploymentError(ServerError):

@@ -1,0 +1,6 @@
+"""Put a version on a running server, whichever it is, and follow a collection.
+
+In: an archive or a ledger, and a `Server`.
+Out: the version that the server answers with.
+Imported by: jobs/cli, model_store/torchserve.
+"""
