@@ -30,7 +30,6 @@ class Management(Client):
         self._model_store = model_store
 
     def versions(self, model: str) -> tuple[RegisteredVersion, ...]:
-        """Return the registered versions of a model; none if it is not registered."""
         try:
             found = self._call("GET", f"/models/{model}/all")
         except ServerRefusedError as exc:
@@ -40,7 +39,6 @@ class Management(Client):
         return tuple(_version(entry) for entry in found)
 
     def default_version(self, model: str) -> str | None:
-        """Return the version that a request without one gets, or None if the model is not registered."""
         try:
             return str(self._call("GET", f"/models/{model}")[0]["modelVersion"])
         except ServerRefusedError as exc:
@@ -49,7 +47,6 @@ class Management(Client):
             raise
 
     def describe(self, model: str, version: str) -> RegisteredVersion:
-        """Return one registered version."""
         return _version(self._call("GET", f"/models/{model}/{version}")[0])
 
     def describe_through_worker(self, model: str, version: str) -> Mapping[str, Any]:
@@ -89,11 +86,9 @@ class Management(Client):
         self._call("POST", "/models", url=file_name, initial_workers=workers, synchronous="true", **batch)
 
     def set_default(self, model: str, version: str) -> None:
-        """Make requests without a version go to this one."""
         self._call("PUT", f"/models/{model}/{version}/set-default")
 
     def scale(self, model: str, version: str, workers: int) -> None:
-        """Set the number of workers of a version, and wait until they are up; what a stopped worker holds is lost."""
         self._call("PUT", f"/models/{model}/{version}", min_worker=workers, max_worker=workers, synchronous="true")
 
     def unregister(self, model: str, version: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 
+from model_store.deployment.errors import ServerError
 from model_store.torchserve.process import Ports
 
 FIRST, LAST = 10_000, 32_767
@@ -28,13 +29,9 @@ def with_free(ports: Ports) -> Ports:
 
 
 def _bind(free: socket.socket) -> int:
-    """Bind a socket to a free port, and return it. Raises OSError if none is found."""
-    for _ in range(ATTEMPTS - 1):
-        try:
+    """Bind a socket to a free port, and return it. Raises ServerError if none is found."""
+    for _ in range(ATTEMPTS):
+        with suppress(OSError):
             free.bind(("127.0.0.1", random.randint(FIRST, LAST)))  # noqa: S311
-        except OSError:
-            continue
-        break
-    else:
-        free.bind(("127.0.0.1", 0))
-    return int(free.getsockname()[1])
+            return int(free.getsockname()[1])
+    raise ServerError(f"no port between {FIRST} and {LAST} is free: end some program, or give the ports")
