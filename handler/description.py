@@ -1,4 +1,7 @@
-"""What a collection is: version, datasets, features, metrics, and from what and when each model was trained."""
+"""Describe a collection: version, datasets, features, metrics, and when and from which data each model was trained.
+
+Shapes: d encoded columns.
+"""
 
 from __future__ import annotations
 

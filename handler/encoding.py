@@ -146,7 +146,7 @@ def _why_not_finite(feature: Feature, value: float) -> str:
     return "is missing (NaN): give a number, or train with `missing: mean`"
 
 
-def _write_levels(feature: Feature, values: NDArray[np.generic], start: int, x_nl: NDArray[Any]) -> None:
+def _write_levels(feature: Feature, values: NDArray[np.generic], start: int, x_nd: NDArray[Any]) -> None:
     """Write a one in the column of each row's level; the reference, where there is one, has none."""
     position_n = np.fromiter(map(feature.level_position.get, values.tolist(), repeat(-1)), np.intp, len(values))
     for row in np.flatnonzero(position_n < 0):
@@ -154,10 +154,10 @@ def _write_levels(feature: Feature, values: NDArray[np.generic], start: int, x_n
             raise _error(feature, start + int(row), values[row], "is not a level: give a string")
         if feature.unseen == "error":
             raise _error(feature, start + int(row), values[row], _why_unseen(feature))
-    column_n = position_n - (len(feature.levels) - x_nl.shape[1])
+    column_n = position_n - (len(feature.levels) - x_nd.shape[1])
     rows = np.flatnonzero(column_n >= 0)
-    x_nl[:] = 0.0
-    x_nl[rows, column_n[rows]] = 1.0
+    x_nd[:] = 0.0
+    x_nd[rows, column_n[rows]] = 1.0
 
 
 def _why_unseen(feature: Feature) -> str:

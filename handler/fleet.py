@@ -1,6 +1,6 @@
 """A collection as it is served: stacks by model card, an index of the datasets, and what is known of each.
 
-Shapes: n datasets, sorted by name.
+Shapes: n rows of the index, one for each dataset, sorted by name.
 """
 
 from __future__ import annotations

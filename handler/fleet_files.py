@@ -102,7 +102,7 @@ def _stack(path: Path) -> Stack:
 def _tensors_of_index(fleet: Fleet) -> dict[str, Tensor]:
     return {
         **_tensors_of_text(fleet.index.names, "names"),
-        "slots": torch.from_numpy(fleet.index.slot_s),
+        "slots": torch.from_numpy(fleet.index.slots),
         "stack": torch.from_numpy(fleet.stack_n),
         "row": torch.from_numpy(fleet.row_n),
     }

@@ -1,6 +1,6 @@
 """The instances of a request, as rows or as named columns, and how a model card turns them into arrays.
 
-Shapes: n instances · k raw features.
+Shapes: n rows of a request (instances) · k raw features.
 """
 
 from __future__ import annotations

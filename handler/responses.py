@@ -1,6 +1,6 @@
 """The JSON of an answer, in the protocol that the request spoke.
 
-Shapes: n instances of a piece · d encoded columns · k raw features.
+Shapes: n rows of a piece · d encoded columns · k raw features.
 """
 
 from __future__ import annotations

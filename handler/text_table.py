@@ -1,6 +1,6 @@
 """Many strings in few arrays, readable from a memory-mapped file, and an index that finds one in constant time.
 
-Shapes: n strings · s slots of the hash table, a power of two with at least half of them empty.
+Shapes: n rows of the table, one string each.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class TextTable:
 
 @dataclass(frozen=True)
 class NameIndex:
-    """A hash table over a TextTable, with linear probing: `slot_s` holds the position of a string, or -1.
+    """A hash table over a TextTable, with linear probing: `slots` holds the position of a string, or -1.
 
     A million names of 20 bytes take 44 MB, most of it in files that all workers map together.
     """
 
     names: TextTable
-    slot_s: NDArray[np.int32]
+    slots: NDArray[np.int32]
 
     @classmethod
     def of(cls, names: Sequence[str]) -> NameIndex:
@@ -66,9 +66,9 @@ class NameIndex:
     def find(self, name: str) -> int:
         """Return the position of `name`, or -1 if it is not there; the time does not depend on how many there are."""
         raw = name.encode(errors="surrogatepass")
-        mask = len(self.slot_s) - 1
+        mask = len(self.slots) - 1
         slot = _hash(raw) & mask
-        while (position := int(self.slot_s[slot])) != EMPTY:
+        while (position := int(self.slots[slot])) != EMPTY:
             if self.names.raw(position) == raw:
                 return position
             slot = (slot + 1) & mask
@@ -81,13 +81,13 @@ def _hash(raw: bytes) -> int:
 
 def _place(slot_n: NDArray[np.int64], num_slots: int) -> NDArray[np.int32]:
     """Return the table after linear probing: each round places the first that wants a slot, and moves the others on."""
-    slot_s = np.full(num_slots, EMPTY, np.int32)
+    slots = np.full(num_slots, EMPTY, np.int32)
     waiting = np.arange(len(slot_n))
     while len(waiting):
-        free = slot_s[slot_n[waiting]] == EMPTY
+        free = slots[slot_n[waiting]] == EMPTY
         wanted, first = np.unique(slot_n[waiting[free]], return_index=True)
         placed = waiting[free][first]
-        slot_s[wanted] = placed
+        slots[wanted] = placed
         waiting = np.setdiff1d(waiting, placed, assume_unique=True)
         slot_n[waiting] = (slot_n[waiting] + 1) % num_slots
-    return slot_s
+    return slots

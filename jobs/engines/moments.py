@@ -3,8 +3,9 @@
 Sums are kept around the mean, in float64, so that neither a large offset nor a large n costs digits; they can be
 merged, and one part taken from the whole. Everything has a leading axis of m datasets.
 
-Shapes: m datasets · n rows · c rows of a chunk · d encoded columns · r ≥ d + 2: the columns, the target, ones, and
-zeros up to a width that multiplies fast · p = d + 1 weights with a bias (the bias is last), else d.
+Shapes: m datasets · n rows · c rows of a chunk · d encoded columns · q = d + 1 columns of z without the ones ·
+w ≥ d + 2 columns of a product: x, y, ones, and zeros up to a width that multiplies fast · g grid points · t trials ·
+p weights (the d columns, and the bias last if there is one).
 Source of the merge: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances
 (1979).
 """
@@ -94,16 +95,16 @@ def moments_of(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None) -> Momen
     if n == 0:
         return empty_moments(1, d)
     rows = _Rows(x_nd, y_n, rows_n)
-    shift_r = rows.write(0, rows.buffer(min(n, SHIFT_ROWS))).mean(0)
-    shift_r[d + 1] = 0.0
+    shift_w = rows.write(0, rows.buffer(min(n, SHIFT_ROWS))).mean(0)
+    shift_w[d + 1] = 0.0
 
     def product(start: int) -> Tensor:
-        return _product(rows, shift_r, start, min(start + STRETCH_ROWS, n))
+        return _product(rows, shift_w, start, min(start + STRETCH_ROWS, n))
 
     starts = range(0, n, STRETCH_ROWS)
     products = side_by_side(product, starts, min(torch.get_num_threads(), len(starts)), "moments")
-    product_rr = torch.stack(products).sum(0) if len(products) > 1 else products[0]
-    return _around_mean(n, shift_r[: d + 1], product_rr[d + 1, : d + 1], product_rr[: d + 1, : d + 1])
+    product_ww = torch.stack(products).sum(0) if len(products) > 1 else products[0]
+    return _around_mean(n, shift_w[: d + 1], product_ww[d + 1, : d + 1], product_ww[: d + 1, : d + 1])
 
 
 def _padded(width: int) -> int:
@@ -121,31 +122,31 @@ class _Rows:
         """Return room for so many rows, in the order of x in memory, with a one in each; what pads it stays zero."""
         d = self.x_nd.shape[1]
         if self.x_nd.stride(0) == 1 < d:
-            z_cr = torch.zeros(d + 2, num_rows, dtype=torch.float64).T
+            z_cw = torch.zeros(d + 2, num_rows, dtype=torch.float64).T
         else:
-            z_cr = torch.zeros(num_rows, _padded(d + 2), dtype=torch.float64)
-        z_cr[:, d + 1] = 1.0
-        return z_cr
+            z_cw = torch.zeros(num_rows, _padded(d + 2), dtype=torch.float64)
+        z_cw[:, d + 1] = 1.0
+        return z_cw
 
-    def write(self, start: int, z_cr: Tensor) -> Tensor:
-        """Write the rows from `start` on, with their target, over `z_cr`; return it."""
-        where, d = slice(start, start + len(z_cr)), self.x_nd.shape[1]
+    def write(self, start: int, z_cw: Tensor) -> Tensor:
+        """Write the rows from `start` on, with their target, over `z_cw`; return it."""
+        where, d = slice(start, start + len(z_cw)), self.x_nd.shape[1]
         rows = where if self.rows_n is None else self.rows_n[where]
-        z_cr[:, :d] = self.x_nd[rows]
-        z_cr[:, d] = self.y_n[rows]
-        return z_cr
+        z_cw[:, :d] = self.x_nd[rows]
+        z_cw[:, d] = self.y_n[rows]
+        return z_cw
 
 
-def _product(rows: _Rows, shift_r: Tensor, start: int, stop: int) -> Tensor:
+def _product(rows: _Rows, shift_w: Tensor, start: int, stop: int) -> Tensor:
     """Return zᵀz of z = [x y 1] around the shift, of the rows from `start` to `stop`: the ones have the sums."""
-    r = len(shift_r)
-    product_rr = torch.zeros(r, r, dtype=torch.float64)
-    buffer_cr = rows.buffer(min(stop - start, CHUNK_ROWS))
+    w = len(shift_w)
+    product_ww = torch.zeros(w, w, dtype=torch.float64)
+    buffer_cw = rows.buffer(min(stop - start, CHUNK_ROWS))
     for begin in range(start, stop, CHUNK_ROWS):
-        z_cr = rows.write(begin, buffer_cr[: min(CHUNK_ROWS, stop - begin)])
-        z_cr -= shift_r
-        product_rr.addmm_(z_cr.T, z_cr)
-    return product_rr
+        z_cw = rows.write(begin, buffer_cw[: min(CHUNK_ROWS, stop - begin)])
+        z_cw -= shift_w
+        product_ww.addmm_(z_cw.T, z_cw)
+    return product_ww
 
 
 def _around_mean(n: int, shift_q: Tensor, sum_q: Tensor, product_qq: Tensor) -> Moments:
@@ -237,11 +238,11 @@ def mse(moments: Moments, weight_mgp: Tensor, bias: bool) -> Tensor:
     """
     d = moments.num_columns
     shape = (moments.num_datasets, *[1] * (weight_mgp.ndim - 2))
-    flat_mkd = weight_mgp[..., :d].reshape(moments.num_datasets, -1, d)
-    quadratic_mk = (torch.bmm(flat_mkd, moments.scatter_mdd) * flat_mkd).sum(-1)
-    linear_mk = torch.bmm(flat_mkd, moments.cross_md[:, :, None])[..., 0]
-    centred = (quadratic_mk - 2 * linear_mk).reshape(weight_mgp.shape[:-1]) + moments.y_scatter_m.reshape(shape)
-    at_mean = torch.bmm(flat_mkd, moments.mean_md[:, :, None])[..., 0].reshape(weight_mgp.shape[:-1])
+    flat_mtd = weight_mgp[..., :d].reshape(moments.num_datasets, -1, d)
+    quadratic_mt = (torch.bmm(flat_mtd, moments.scatter_mdd) * flat_mtd).sum(-1)
+    linear_mt = torch.bmm(flat_mtd, moments.cross_md[:, :, None])[..., 0]
+    centred = (quadratic_mt - 2 * linear_mt).reshape(weight_mgp.shape[:-1]) + moments.y_scatter_m.reshape(shape)
+    at_mean = torch.bmm(flat_mtd, moments.mean_md[:, :, None])[..., 0].reshape(weight_mgp.shape[:-1])
     if bias:
         at_mean = at_mean + weight_mgp[..., d]
     offset = moments.y_mean_m.reshape(shape) - at_mean

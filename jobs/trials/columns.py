@@ -3,7 +3,7 @@
 A column's name ends with its shape, as everywhere: `weight_mgp` has datasets along its first axis, grid points along
 the second. The functions here go by that.
 
-Shapes: m datasets · g grid points · e evaluated epochs · d encoded columns · p weights · b bytes of a key.
+Shapes: m datasets · g grid points · e evaluated epochs · d encoded columns · p weights · z bytes of a key.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from jobs.engines.trials import BlockResult, EngineName
 from jobs.trials.keys import KEY_BYTES
 
 Axis = Literal["m", "g"]
+KEY_COLUMN = "key_mgb"  # the name in stored objects
 RESULT = tuple(field.name for field in fields(BlockResult) if field.name not in ("engine", "wall_s"))
 GRID = tuple(field.name for field in fields(Hyperparameters))
 MOMENTS = tuple(field.name for field in fields(Moments))
@@ -28,12 +29,12 @@ MOMENTS = tuple(field.name for field in fields(Moments))
 
 @dataclass(frozen=True)
 class KeyedTrials:
-    """The trials of m datasets over grids of one shape; `key_mgb` are their keys, uint8.
+    """The trials of m datasets over grids of one shape; `key_mgz` are their keys, uint8.
 
     The moments are those of the rows that the kept weights were fitted to, and of the rows that validate.
     """
 
-    key_mgb: Tensor
+    key_mgz: Tensor
     hyperparameters: Hyperparameters
     result: BlockResult
     train_moments: Moments
@@ -42,8 +43,8 @@ class KeyedTrials:
     @property
     def keys(self) -> list[tuple[bytes, ...]]:
         """The keys of each dataset's trials, in the order of its grid."""
-        data = self.key_mgb.contiguous().numpy().tobytes()
-        num_datasets, num_points = self.key_mgb.shape[:2]
+        data = self.key_mgz.contiguous().numpy().tobytes()
+        num_datasets, num_points = self.key_mgz.shape[:2]
         flat = [data[at : at + KEY_BYTES] for at in range(0, len(data), KEY_BYTES)]
         return [tuple(flat[row * num_points : (row + 1) * num_points]) for row in range(num_datasets)]
 
@@ -59,7 +60,7 @@ class KeyedTrials:
 
 
 def keys_tensor(keys: Sequence[bytes]) -> Tensor:
-    """Return the keys of one dataset's trials as a column, (1, g, b) uint8."""
+    """Return the keys of one dataset's trials as a column, (1, g, z) uint8."""
     return torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).reshape(1, len(keys), KEY_BYTES)
 
 
@@ -76,7 +77,7 @@ def join(axis: Axis, parts: Sequence[KeyedTrials]) -> KeyedTrials:
 
 def columns_of(trials: KeyedTrials) -> dict[str, Tensor]:
     """Return everything by name: `key_mgb`, `grid.momentum_g`, `result.weight_mgp`, `trained.mean_md`, …"""
-    columns = {"key_mgb": trials.key_mgb}
+    columns = {KEY_COLUMN: trials.key_mgz}
     for prefix, names, values in (
         ("grid", GRID, trials.hyperparameters),
         ("result", RESULT, trials.result),
@@ -95,7 +96,7 @@ def from_columns(engine: EngineName, columns: Mapping[str, Tensor]) -> KeyedTria
 
     make_result: Callable[..., BlockResult] = BlockResult  # its fields are columns, but for these two
     return KeyedTrials(
-        key_mgb=columns["key_mgb"],
+        key_mgz=columns[KEY_COLUMN],
         hyperparameters=Hyperparameters(**of("grid", GRID)),
         result=make_result(engine=engine, wall_s=0.0, **of("result", RESULT)),
         train_moments=Moments(**of("trained", MOMENTS)),

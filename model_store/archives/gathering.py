@@ -1,6 +1,6 @@
 """The models of a version, gathered from its checkpoints into the few matrices that serving reads.
 
-Shapes: m models of a stack · k raw features · d encoded columns.
+Shapes: n rows of the champion table · m models of a stack · d encoded columns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The champion of a dataset: its row in the champion table, and its model."""
+"""The champion of a dataset: its row in the champion table, and its model.
+
+Shapes: d encoded columns.
+"""
 
 from __future__ import annotations
 

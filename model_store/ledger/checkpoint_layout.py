@@ -1,4 +1,7 @@
-"""What a checkpoint has to look like: read for torch or, without importing it, for a look at one model."""
+"""What a checkpoint has to look like: read for torch or, without importing it, for a look at one model.
+
+Shapes: m models · d encoded columns.
+"""
 
 from __future__ import annotations
 

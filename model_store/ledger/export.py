@@ -1,4 +1,7 @@
-"""Export: a folder that needs no gridline, only safetensors and torch."""
+"""Export models to a folder that needs only safetensors and torch, not gridline.
+
+Shapes: m models · d encoded columns.
+"""
 
 from __future__ import annotations
 

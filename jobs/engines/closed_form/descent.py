@@ -1,6 +1,7 @@
 """Full-batch gradient descent on squared error as quadratics: m datasets at a common start, evaluated at any epoch.
 
-Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and the bias last where there is one).
+Shapes: m datasets · g grid points · e evaluated epochs · t trials (all datasets, all grid points) ·
+p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """When a trial diverges: the epoch at which the loop's own loss, in float32, becomes infinite.
 
-Shapes: m datasets · g grid points.
+Shapes: m datasets · g grid points · p weights.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 It is expanded about a point that the trials come near to, where it is computed in full: what is added to that is small
 where a curve ends, so no digits are lost there. The second moments are kept around the mean, as they are summed.
 
-Shapes: m datasets · g grid points · e evaluated epochs · p directions, as many as there are weights.
+Shapes: m datasets · g grid points · e evaluated epochs · t trials of a dataset (all grid points, all epochs) ·
+d encoded columns · p weights, also in the eigenbasis.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class Quadratic:
     def at(self, displacement_mgep: Tensor) -> Tensor:
         """Return the loss at displacements in the eigenbasis of the descent, (m, g, e)."""
         m, g, e, p = displacement_mgep.shape
-        distance_mkp = displacement_mgep.reshape(m, g * e, p) - self.about_mp[:, None, :]
-        slope_mkp = torch.baddbmm(self.gradient_mp[:, None, :], distance_mkp, self.half_mpp)
-        risen_mk = slope_mkp.mul_(distance_mkp).sum(-1)
-        return risen_mk.add_(self.loss_m[:, None]).clamp_(min=0.0).reshape(m, g, e)
+        distance_mtp = displacement_mgep.reshape(m, g * e, p) - self.about_mp[:, None, :]
+        slope_mtp = torch.baddbmm(self.gradient_mp[:, None, :], distance_mtp, self.half_mpp)
+        risen_mt = slope_mtp.mul_(distance_mtp).sum(-1)
+        return risen_mt.add_(self.loss_m[:, None]).clamp_(min=0.0).reshape(m, g, e)
 
 
 def reached(descent: Descent, epochs: int) -> Tensor:

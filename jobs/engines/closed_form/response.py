@@ -5,7 +5,7 @@ Along an eigenvector with eigenvalue λ, and a gradient of 1 at the start, the w
 that the data do not determine simply does not move. With momentum the same displacement is a linear recurrence in
 (displacement, velocity), which is doubled log2(k) times.
 
-Shapes: t trials · e numbers of steps · p directions.
+Shapes: t trials · e evaluated epochs, as numbers of steps · p weights in the eigenbasis.
 Source: Goh, Why Momentum Really Works (2017); torch.optim.SGD for the order of momentum, nesterov and weight decay.
 """
 

@@ -28,12 +28,12 @@ def test_find_does_not_take_half_a_surrogate_pair_for_a_name() -> None:
 
 def test_half_of_the_slots_stay_empty() -> None:
     index = NameIndex.of([f"store-{i}" for i in range(1000)])
-    assert (index.slot_s >= 0).sum() == 1000
-    assert len(index.slot_s) >= 2000
+    assert (index.slots >= 0).sum() == 1000
+    assert len(index.slots) >= 2000
 
 
 def test_a_million_names_take_less_than_100_megabytes() -> None:
     index = NameIndex.of([f"store-{i:08d}-of-the-north" for i in range(100_000)])
-    size_bytes = index.slot_s.nbytes + index.names.utf8.nbytes + index.names.end_n.nbytes
+    size_bytes = index.slots.nbytes + index.names.utf8.nbytes + index.names.end_n.nbytes
     assert size_bytes * 10 <= 100e6
-    assert index.slot_s.dtype == np.int32
+    assert index.slots.dtype == np.int32

@@ -25,7 +25,7 @@ def sample(seed: int, num_columns: int = 2, num_points: int = 3, held_out: bool 
     nothing = torch.full((1, g), torch.nan, dtype=torch.float64)
     trained = moments_of(random(9, num_columns), random(9))
     return KeyedTrials(
-        key_mgb=torch.randint(0, 256, (1, g, 32), generator=generator, dtype=torch.uint8),
+        key_mgz=torch.randint(0, 256, (1, g, 32), generator=generator, dtype=torch.uint8),
         hyperparameters=Hyperparameters(
             random(1, g), torch.zeros(g), torch.zeros(g, dtype=torch.bool), torch.zeros(g), torch.ones(g), torch.ones(g)
         ),
@@ -66,7 +66,7 @@ def test_read_trials_returns_what_was_written(held_out: bool) -> None:
 
 def test_datasets_of_one_shape_are_one_group() -> None:
     groups = read_trials(write_trials([sample(0), sample(1, num_columns=3), sample(2)]))
-    assert sorted(len(group.key_mgb) for group in groups) == [1, 2]
+    assert sorted(len(group.key_mgz) for group in groups) == [1, 2]
 
 
 def test_equal_trials_give_equal_bytes_in_whatever_order() -> None:
