@@ -13,7 +13,7 @@ from handler.scoring import ServedStack
 from handler.stack import Stack, Statistics
 from handler.text_table import NameIndex, TextTable
 from model_store.archives.archive import Archive, write_archive
-from model_store.archives.gathering import GatheredFleet
+from model_store.archives.version_fleet import VersionFleet
 
 
 def sample_archive(num_datasets: int, folder: Path, num_features: int = 1) -> Archive:
@@ -42,4 +42,4 @@ def sample_archive(num_datasets: int, folder: Path, num_features: int = 1) -> Ar
         {"run_id": TextColumn(np.zeros(m, np.int32), TextTable.of(["run"]))},
     )
     fleet = Fleet("fleet", 1, index, np.zeros(m, np.int32), row_n, (ServedStack.of(stack),), facts)
-    return write_archive(GatheredFleet(fleet, (stack,)), folder)
+    return write_archive(VersionFleet(fleet, (stack,)), folder)

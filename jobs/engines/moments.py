@@ -19,7 +19,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from jobs.engines.threads import side_by_side
+from jobs.engines.threads import map_in_threads
 
 SHIFT_ROWS = 256  # whose mean the sums are taken around
 CHUNK_ROWS = 4096  # a chunk of 32 float64 columns just leaves the second-level cache; fewer cost more Python
@@ -102,7 +102,7 @@ def moments_of(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None) -> Momen
         return _product(rows, shift_w, start, min(start + STRETCH_ROWS, n))
 
     starts = range(0, n, STRETCH_ROWS)
-    products = side_by_side(product, starts, min(torch.get_num_threads(), len(starts)), "moments")
+    products = map_in_threads(product, starts, min(torch.get_num_threads(), len(starts)), "moments")
     product_ww = torch.stack(products).sum(0) if len(products) > 1 else products[0]
     return _around_mean(n, shift_w[: d + 1], product_ww[d + 1, : d + 1], product_ww[: d + 1, : d + 1])
 

@@ -40,7 +40,7 @@ def workers(number: int, name: str) -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def side_by_side(function: Callable[[T], R], values: Iterable[T], number: int, name: str) -> list[R]:
+def map_in_threads(function: Callable[[T], R], values: Iterable[T], number: int, name: str) -> list[R]:
     """Return the function's value for each, in order, computed by a number of threads."""
     if number <= 1:
         return [function(value) for value in values]
@@ -48,7 +48,7 @@ def side_by_side(function: Callable[[T], R], values: Iterable[T], number: int, n
         return list(pool.map(function, values))
 
 
-def ahead_of(function: Callable[[T], R], values: Iterable[T], number: int, depth: int, name: str) -> Iterator[R]:
+def map_ahead(function: Callable[[T], R], values: Iterable[T], number: int, depth: int, name: str) -> Iterator[R]:
     """Yield the function's value for each, in order; up to `depth` are made ahead, by a number of threads.
 
     A caller that would wait computes an unstarted item itself; with no threads, items are computed on demand.

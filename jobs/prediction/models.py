@@ -62,14 +62,14 @@ class StoredModels:
 
     def prepare(self, datasets: Sequence[str] | None) -> None:
         """Read the models of these datasets. Raises UsageError if none is named, and there are several."""
-        from model_store.archives.gathering import gather
+        from model_store.archives.version_fleet import fleet_of_version
 
         if datasets is None and self._version.num_datasets > 1:
             raise UsageError(
                 f"collection '{self._version.collection}' has {self._version.num_datasets} datasets: set --dataset to "
                 f"one of 'gridline models list {self._version.collection}'"
             )
-        self._fleet = gather(self._version, datasets).fleet
+        self._fleet = fleet_of_version(self._version, datasets).fleet
 
     @property
     def fleet(self) -> Fleet:

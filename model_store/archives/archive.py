@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from model_store.archives.gathering import GatheredFleet
+from model_store.archives.version_fleet import VersionFleet
 from model_store.errors import CorruptObjectError
 
 EXT = "mar"
@@ -51,7 +51,7 @@ class Archive:
         return f"{self.collection}-{self.version}-{self.sha256[:12]}.{EXT}"
 
 
-def write_archive(gathered: GatheredFleet, folder: Path) -> Archive:
+def write_archive(gathered: VersionFleet, folder: Path) -> Archive:
     """Write the archive of a gathered fleet into `folder`, and return it."""
     from handler.fleet_files import write
 

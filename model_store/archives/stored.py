@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from model_store.archives.archive import EXT, Archive, check_archive, code_digest, write_archive
-from model_store.archives.gathering import gather
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.errors import CorruptObjectError, MissingObjectError, StoreRefusedError
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
@@ -41,7 +41,7 @@ def archive_of(ledger: Ledger, version: Version, folder: Path) -> Archive:
             return _written_again(version, folder, ref)
         check_archive(archive.path)
         return archive
-    archive = write_archive(gather(version), folder)
+    archive = write_archive(fleet_of_version(version), folder)
     try:
         ref = ledger.put_blob(archive.path.read_bytes(), EXT)
         ledger.run(ARCHIVES_RUN).create(name, _record(ref))
@@ -70,7 +70,7 @@ def export_archive(ledger: Ledger, collection: str, version: int | None, out: Pa
 
 
 def _written_again(version: Version, folder: Path, ref: BlobRef) -> Archive:
-    archive = write_archive(gather(version), folder)
+    archive = write_archive(fleet_of_version(version), folder)
     if archive.sha256 != ref.sha256:
         raise CorruptObjectError(
             f"the archive of version {version.number} of '{version.collection}'",

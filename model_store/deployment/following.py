@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from handler.description import example
-from model_store.archives.gathering import gather
 from model_store.archives.stored import archive_of
 from model_store.deployment.errors import ServerError
 from model_store.deployment.rollout import Deployment, Target, deploy, serves
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.errors import StoreError
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def deploy_version(ledger: Ledger, version: Version, target: Target) -> Deployment:
     """Deploy a version of the store. Raises StoreError, and DeploymentError with the old version serving as before."""
     first = version.table(["dataset"])["dataset"][0].as_py()
-    expected = example(gather(version, [first]).fleet)
+    expected = example(fleet_of_version(version, [first]).fleet)
     with tempfile.TemporaryDirectory(prefix="gridline-deploy-") as folder:
         return deploy(target, archive_of(ledger, version, Path(folder)), expected)
 

@@ -13,8 +13,8 @@ import pytest
 
 from handler.fleet import Fleet
 from model_store import open_ledger
-from model_store.archives.gathering import gather
 from model_store.archives.stored import archive_of
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.ledger.ledger import Ledger
 from model_store.torchserve.keys import BearerKey, KeyFile
 from model_store.torchserve.management import Management
@@ -59,7 +59,7 @@ def stores_ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
 @pytest.fixture(scope="session")
 def stores_fleet(stores_ledger: Ledger) -> Fleet:
     """The fleet of the collection `stores`, in memory."""
-    return gather(stores_ledger.version(COLLECTION)).fleet
+    return fleet_of_version(stores_ledger.version(COLLECTION)).fleet
 
 
 @pytest.fixture(scope="session")

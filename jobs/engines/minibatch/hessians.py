@@ -20,7 +20,7 @@ from torch import Tensor
 
 from jobs.engines.minibatch.batches import EpochPlan, Samples, plan_epoch
 from jobs.engines.minibatch.loading import PIECE_ROWS, Piece, loads_of, pieces_of
-from jobs.engines.threads import ahead_of
+from jobs.engines.threads import map_ahead
 
 MOST_COLUMNS = 48  # of z; a product of more takes longer than the two of a step do
 ROWS_A_COLUMN = 2  # of a batch, at least: below, H is hardly smaller than z
@@ -75,7 +75,7 @@ class HessianLoader:
         def load(item: tuple[Sequence[Piece], _Room]) -> list[Summed]:
             return self._load(plan, *item)
 
-        for summed in ahead_of(load, zip(loads, cycle(rooms), strict=False), threads, depth, "hessians"):
+        for summed in map_ahead(load, zip(loads, cycle(rooms), strict=False), threads, depth, "hessians"):
             yield from summed
 
     def _room(self) -> _Room:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from jobs.engines.minibatch.batches import EpochPlan, Samples, plan_epoch
 from jobs.engines.minibatch.slots import PinnedSlot, PlainSlot, Slot
-from jobs.engines.threads import ahead_of
+from jobs.engines.threads import map_ahead
 
 T = TypeVar("T")
 
@@ -161,7 +161,7 @@ class Loader:
         def load(item: tuple[Sequence[Piece], Slot]) -> _Load:
             return self._load(order_n, *item)
 
-        return ahead_of(load, zip(loads, cycle(slots), strict=False), min(depth, 1), depth, "loader")
+        return map_ahead(load, zip(loads, cycle(slots), strict=False), min(depth, 1), depth, "loader")
 
     def _load(self, order_n: Tensor | None, group: Sequence[Piece], slot: Slot) -> _Load:
         begin, end = group[0].begin, group[-1].end

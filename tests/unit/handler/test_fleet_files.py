@@ -11,7 +11,7 @@ from handler.errors import ArchiveFormatError
 from handler.fleet import Fleet
 from handler.fleet_files import INDEX, read, write
 from handler.payload import Request
-from model_store.archives.gathering import GatheredFleet, gather
+from model_store.archives.version_fleet import VersionFleet, fleet_of_version
 from model_store.ledger.ledger import Ledger
 from tests.servers.torchserve import COLLECTION
 
@@ -19,11 +19,11 @@ REQUEST = Request(b'{"instances": [{"dataset": "north", "area": 3}, {"dataset": 
 
 
 @pytest.fixture
-def gathered(stores_ledger: Ledger) -> GatheredFleet:
-    return gather(stores_ledger.version(COLLECTION))
+def gathered(stores_ledger: Ledger) -> VersionFleet:
+    return fleet_of_version(stores_ledger.version(COLLECTION))
 
 
-def test_a_fleet_answers_the_same_after_writing_and_reading(gathered: GatheredFleet, tmp_path: Path) -> None:
+def test_a_fleet_answers_the_same_after_writing_and_reading(gathered: VersionFleet, tmp_path: Path) -> None:
     write(gathered.fleet, gathered.stacks, tmp_path)
     again = read(tmp_path)
     assert answer(again, [REQUEST]) == answer(gathered.fleet, [REQUEST])
@@ -36,13 +36,13 @@ def test_equal_fleets_give_equal_bytes(stores_ledger: Ledger, tmp_path: Path) ->
     for number in (1, 2):
         folder = tmp_path / str(number)
         folder.mkdir()
-        gathered = gather(stores_ledger.version(COLLECTION))
+        gathered = fleet_of_version(stores_ledger.version(COLLECTION))
         names = write(gathered.fleet, gathered.stacks, folder)
         written.append({name: (folder / name).read_bytes() for name in names})
     assert written[0] == written[1]
 
 
-def test_reading_maps_the_weights_instead_of_copying_them(tmp_path: Path, gathered: GatheredFleet) -> None:
+def test_reading_maps_the_weights_instead_of_copying_them(tmp_path: Path, gathered: VersionFleet) -> None:
     write(gathered.fleet, gathered.stacks, tmp_path)
     fleet = read(tmp_path)
     address = fleet.stacks[0].weight_md.__array_interface__["data"][0]
@@ -56,14 +56,14 @@ def test_reading_maps_the_weights_instead_of_copying_them(tmp_path: Path, gather
 
 
 @pytest.mark.parametrize("name", [INDEX, "facts.safetensors", "stack-1.safetensors"])
-def test_reading_names_a_missing_file(gathered: GatheredFleet, tmp_path: Path, name: str) -> None:
+def test_reading_names_a_missing_file(gathered: VersionFleet, tmp_path: Path, name: str) -> None:
     write(gathered.fleet, gathered.stacks, tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(ArchiveFormatError, match="is not complete"):
         read(tmp_path)
 
 
-def test_reading_refuses_a_truncated_file(gathered: GatheredFleet, tmp_path: Path) -> None:
+def test_reading_refuses_a_truncated_file(gathered: VersionFleet, tmp_path: Path) -> None:
     write(gathered.fleet, gathered.stacks, tmp_path)
     path = tmp_path / "stack-0.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
@@ -71,7 +71,7 @@ def test_reading_refuses_a_truncated_file(gathered: GatheredFleet, tmp_path: Pat
         read(tmp_path)
 
 
-def test_reading_refuses_a_newer_format(gathered: GatheredFleet, tmp_path: Path) -> None:
+def test_reading_refuses_a_newer_format(gathered: VersionFleet, tmp_path: Path) -> None:
     write(gathered.fleet, gathered.stacks, tmp_path)
     path = tmp_path / INDEX
     data = path.read_bytes().replace(b'\\"format\\": 1', b'\\"format\\": 9')
@@ -80,7 +80,7 @@ def test_reading_refuses_a_newer_format(gathered: GatheredFleet, tmp_path: Path)
         read(tmp_path)
 
 
-def test_facts_leave_out_what_is_not_known(gathered: GatheredFleet) -> None:
+def test_facts_leave_out_what_is_not_known(gathered: VersionFleet) -> None:
     facts = gathered.fleet.facts.row(0)
     assert facts["r2"] == 0.9
     assert "val_mse" not in facts

@@ -10,7 +10,7 @@ import pytest
 from handler.fleet_files import write
 from handler.linear_handler import LinearHandler
 from handler.worker_metrics import WorkerMetrics
-from model_store.archives.gathering import gather
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.ledger.ledger import Ledger
 from tests.servers.torchserve import COLLECTION
 
@@ -40,7 +40,7 @@ class FakeContext:
 
 @pytest.fixture
 def folder(stores_ledger: Ledger, tmp_path: Path) -> Path:
-    gathered = gather(stores_ledger.version(COLLECTION))
+    gathered = fleet_of_version(stores_ledger.version(COLLECTION))
     (tmp_path / "model").mkdir()
     write(gathered.fleet, gathered.stacks, tmp_path / "model")
     return tmp_path

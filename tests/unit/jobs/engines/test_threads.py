@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.engines.threads import ahead_of
+from jobs.engines.threads import map_ahead
 
 
 @pytest.mark.parametrize(("number", "depth"), [(0, 0), (1, 1), (1, 3), (3, 2), (2, 8)])
-def test_ahead_of_yields_every_value_in_order(number: int, depth: int) -> None:
-    assert list(ahead_of(lambda value: value * 2, range(50), number, depth, "test")) == [2 * v for v in range(50)]
+def test_map_ahead_yields_every_value_in_order(number: int, depth: int) -> None:
+    assert list(map_ahead(lambda value: value * 2, range(50), number, depth, "test")) == [2 * v for v in range(50)]
 
 
-def test_ahead_of_takes_no_more_values_than_its_depth() -> None:
+def test_map_ahead_takes_no_more_values_than_its_depth() -> None:
     taken: list[int] = []
 
     def values() -> Iterator[int]:
@@ -23,14 +23,14 @@ def test_ahead_of_takes_no_more_values_than_its_depth() -> None:
             taken.append(value)
             yield value
 
-    results = ahead_of(str, values(), 1, 4, "test")
+    results = map_ahead(str, values(), 1, 4, "test")
     assert next(results) == "0"
     assert taken == [0, 1, 2, 3, 4]
     assert next(results) == "1"
     assert len(taken) == 6
 
 
-def test_ahead_of_works_itself_while_a_thread_is_busy() -> None:
+def test_map_ahead_works_itself_while_a_thread_is_busy() -> None:
     begun, others_made, makers = threading.Event(), threading.Event(), {}
 
     def values() -> Iterator[int]:
@@ -47,14 +47,14 @@ def test_ahead_of_works_itself_while_a_thread_is_busy() -> None:
             others_made.set()
         return value
 
-    assert list(ahead_of(make, values(), 1, 3, "test")) == [0, 1, 2, 3]
+    assert list(map_ahead(make, values(), 1, 3, "test")) == [0, 1, 2, 3]
     assert makers[0] is not threading.main_thread()
     assert all(makers[value] is threading.main_thread() for value in (1, 2, 3))
 
 
 @pytest.mark.parametrize("number", [0, 2])
-def test_ahead_of_raises_what_was_raised(number: int) -> None:
-    results = ahead_of(lambda value: 1 // (2 - value), range(5), number, 3, "test")
+def test_map_ahead_raises_what_was_raised(number: int) -> None:
+    results = map_ahead(lambda value: 1 // (2 - value), range(5), number, 3, "test")
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)

@@ -11,8 +11,8 @@ import pytest
 from handler.fleet_files import read
 from model_store import open_ledger
 from model_store.archives.archive import MANIFEST, Archive, check_archive, handler_files, write_archive
-from model_store.archives.gathering import gather
 from model_store.archives.stored import archive_of, export_archive
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.errors import CorruptObjectError
 from model_store.ledger.ledger import Ledger
 from tests.samples.fleets import commit_models, sample_stores
@@ -28,7 +28,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def written(ledger: Ledger, folder: Path) -> Archive:
     folder.mkdir()
-    return write_archive(gather(ledger.version(COLLECTION)), folder)
+    return write_archive(fleet_of_version(ledger.version(COLLECTION)), folder)
 
 
 def rewritten(archive: Archive, path: Path, changes: dict[str, bytes | None]) -> Path:
@@ -50,8 +50,8 @@ def test_equal_content_gives_equal_bytes_in_another_process_too(ledger: Ledger, 
     program = (
         "from pathlib import Path; from model_store import open_ledger; "
         "from model_store.archives.archive import write_archive; "
-        "from model_store.archives.gathering import gather; import sys; "
-        "write_archive(gather(open_ledger(sys.argv[1]).version('stores')), Path(sys.argv[2]))"
+        "from model_store.archives.version_fleet import fleet_of_version; import sys; "
+        "write_archive(fleet_of_version(open_ledger(sys.argv[1]).version('stores')), Path(sys.argv[2]))"
     )
     theirs = tmp_path / "theirs"
     theirs.mkdir()

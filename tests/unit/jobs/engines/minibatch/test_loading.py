@@ -17,7 +17,7 @@ from jobs.engines.minibatch.loading import Fetching, Loader, worth_keeping
 from jobs.engines.minibatch.ranks import SingleProcess
 from jobs.engines.moments import Scaling, moments_of
 from jobs.engines.settings import TrainingSettings
-from jobs.engines.threads import num_threads, side_by_side
+from jobs.engines.threads import map_in_threads, num_threads
 from tests.oracles import grid
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
@@ -88,7 +88,7 @@ def test_copy_is_kept_where_it_is_read_often_and_small() -> None:
 def test_threads_are_as_before_even_after_an_error() -> None:
     before = torch.get_num_threads()
     with pytest.raises(ZeroDivisionError):
-        side_by_side(lambda value: 1 // value, [1, 0], 2, "test")
+        map_in_threads(lambda value: 1 // value, [1, 0], 2, "test")
     with num_threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before

@@ -10,7 +10,7 @@ from handler.answering import answer
 from handler.payload import Request
 from handler.stack import Stack
 from model_store import open_ledger
-from model_store.archives.gathering import gather
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.errors import CorruptObjectError, UnknownDatasetError
 from model_store.ledger.champion_table import rows_to_table
 from model_store.ledger.checkpoints import write_checkpoint
@@ -21,7 +21,7 @@ from tests.servers.torchserve import COLLECTION
 
 
 def test_gather_groups_models_by_card_and_keeps_each_its_own(stores_ledger: Ledger) -> None:
-    gathered = gather(stores_ledger.version(COLLECTION))
+    gathered = fleet_of_version(stores_ledger.version(COLLECTION))
     fleet = gathered.fleet
     assert len(gathered.stacks) == 3
     for name, stack in sample_stores().items():
@@ -33,7 +33,9 @@ def test_gather_groups_models_by_card_and_keeps_each_its_own(stores_ledger: Ledg
 def test_gather_of_one_dataset_answers_as_the_whole_does(stores_ledger: Ledger) -> None:
     request = Request(b'{"dataset": "south", "instances": [[3, 1]], "interval": 0.9}')
     version = stores_ledger.version(COLLECTION)
-    assert answer(gather(version, ["south"]).fleet, [request]) == answer(gather(version).fleet, [request])
+    assert answer(fleet_of_version(version, ["south"]).fleet, [request]) == answer(
+        fleet_of_version(version).fleet, [request]
+    )
 
 
 def test_gather_takes_rows_of_a_shared_checkpoint(tmp_path: Path) -> None:
@@ -47,7 +49,7 @@ def test_gather_takes_rows_of_a_shared_checkpoint(tmp_path: Path) -> None:
     ]
     version = ledger.transact("shared", lambda head: Draft(rows_to_table(rows)))
     assert version is not None
-    [joined] = gather(version).stacks
+    [joined] = fleet_of_version(version).stacks
     assert joined.weight_md.tolist() == [[4, 5], [0, 1]]
     assert joined.statistics is None
 
@@ -60,7 +62,7 @@ def test_gather_marks_the_statistics_that_only_some_models_have(tmp_path: Path) 
         "mixed",
         {"a": with_statistics, "b": Stack(DEEP, with_statistics.weight_md, with_statistics.bias_m)},
     )
-    fleet = gather(version).fleet
+    fleet = fleet_of_version(version).fleet
     asked = b'{"dataset": "%s", "instances": [[3, 1]], "interval": 0.9}'
     assert answer(fleet, [Request(asked % b"a")])[0].status == 200
     refused = answer(fleet, [Request(asked % b"b")])[0]
@@ -76,14 +78,14 @@ def test_gather_refuses_a_row_that_the_checkpoint_does_not_have(tmp_path: Path) 
     version = ledger.transact("wrong", lambda head: Draft(rows_to_table([row])))
     assert version is not None
     with pytest.raises(CorruptObjectError, match="row 1 was asked of it, and it has 1"):
-        gather(version)
+        fleet_of_version(version)
 
 
 def test_gather_of_an_unknown_dataset_is_refused(stores_ledger: Ledger) -> None:
     with pytest.raises(UnknownDatasetError, match="'west'"):
-        gather(stores_ledger.version(COLLECTION), ["west"])
+        fleet_of_version(stores_ledger.version(COLLECTION), ["west"])
 
 
 def test_gather_counts_rows_in_int32(stores_ledger: Ledger) -> None:
-    fleet = gather(stores_ledger.version(COLLECTION)).fleet
+    fleet = fleet_of_version(stores_ledger.version(COLLECTION)).fleet
     assert fleet.row_n.dtype == fleet.stack_n.dtype == np.int32

@@ -34,14 +34,14 @@ Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
-class GatheredFleet:
+class VersionFleet:
     """A fleet, and the stacks that its files are written from."""
 
     fleet: Fleet
     stacks: tuple[Stack, ...]
 
 
-def gather(version: Version, datasets: Sequence[str] | None = None) -> GatheredFleet:
+def fleet_of_version(version: Version, datasets: Sequence[str] | None = None) -> VersionFleet:
     """Return the fleet of a version, or of some of its datasets; every blob is verified.
 
     Raises UnknownDatasetError, MissingObjectError, and CorruptObjectError for a blob that is not what the version says.
@@ -63,7 +63,7 @@ def gather(version: Version, datasets: Sequence[str] | None = None) -> GatheredF
     served = tuple(ServedStack.of(stack) for stack in stacks)
     index = NameIndex.of(table["dataset"].to_pylist())
     fleet = Fleet(version.collection, version.number, index, stack_n, served_row_n, served, _facts(table))
-    return GatheredFleet(fleet, tuple(stacks))
+    return VersionFleet(fleet, tuple(stacks))
 
 
 def _rows(version: Version, datasets: Sequence[str] | None) -> pa.Table:
