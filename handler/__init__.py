@@ -1,4 +1,4 @@
-"""What runs inside TorchServe, and the one encoder of rows that training uses too.
+"""The code that runs in TorchServe, and the only encoder of rows, which training uses too.
 
 In: the bytes of requests, and the files of an archive.
 Out: predictions; encoded rows; model cards.

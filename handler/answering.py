@@ -1,6 +1,6 @@
-"""From requests to answers: parse, place, encode, score and respond, each request on its own merits.
+"""Turn requests into answers: parse, find the models, encode, score and respond.
 
-One wrong request fails alone; the rows of all others that share a stack are encoded and scored together.
+A wrong request fails alone. The rows of all other requests that need the same stack are encoded and scored together.
 Shapes: n rows of a stack, over all requests · d encoded columns · k raw features.
 """
 
@@ -26,7 +26,7 @@ OK = 200
 
 @dataclass(frozen=True)
 class Answer:
-    """The status and the JSON body for one request, and what the metrics count of it."""
+    """The status and the JSON body for one request, and its numbers for the metrics."""
 
     status: int
     body: bytes
@@ -37,7 +37,7 @@ class Answer:
 
 def answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
     """Return one answer for each request, in their order."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by its result
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is found in the result, and refused
         return _answer(fleet, requests)
 
 
@@ -76,7 +76,7 @@ def _refusal(error: HandlerError) -> Answer:
 def _score_all(
     fleet: Fleet, pieces: Sequence[Piece], queries: dict[int, Query]
 ) -> tuple[dict[int, list[Scored]], dict[int, HandlerError]]:
-    """Return the scores of each request, and the requests that were found wrong on the way, with the reason."""
+    """Return the scores of each request, and the error of each wrong request."""
     scored: dict[int, list[Scored]] = {number: [] for number in queries}
     refused: dict[int, HandlerError] = {}
     for stack in sorted({piece.stack for piece in pieces}):
@@ -93,7 +93,7 @@ def _score_all(
 
 
 class PieceError(Exception):
-    """The piece of one request is wrong; the others of its stack have not been scored yet."""
+    """The piece of one request is wrong; the other pieces of its stack have no scores yet."""
 
     def __init__(self, request: int, error: HandlerError) -> None:
         super().__init__(str(error))
@@ -102,7 +102,7 @@ class PieceError(Exception):
 
 
 def _score(stack: ServedStack, pieces: Sequence[Piece]) -> list[Scored]:
-    """Return the scores of these pieces. Raises PieceError for the first that can't be encoded, or overflows."""
+    """Return the scores of these pieces. Raises PieceError for the first piece that can't be encoded, or overflows."""
     columns, models = _joined(pieces)
     fill = None if stack.statistics is None or not stack.card.fills else stack.statistics.fill_mk[models]
     try:
@@ -123,7 +123,7 @@ def _score(stack: ServedStack, pieces: Sequence[Piece]) -> list[Scored]:
 
 
 def _joined(pieces: Sequence[Piece]) -> tuple[Columns, Models]:
-    """Return the columns of all pieces as one, and the model of each row."""
+    """Return the concatenated columns of all pieces, and the model of each row."""
     if len(pieces) == 1:
         return pieces[0].columns, pieces[0].models
     columns = {name: np.concatenate([piece.columns[name] for piece in pieces]) for name in pieces[0].columns}
@@ -132,7 +132,7 @@ def _joined(pieces: Sequence[Piece]) -> tuple[Columns, Models]:
 
 
 def _piece_error(pieces: Sequence[Piece], error: EncodingError) -> PieceError:
-    """Return the error with the instance of the request that it is about."""
+    """Return the error with the request and the instance that caused it."""
     row = error.row
     for piece in pieces:
         if row < len(piece.positions):

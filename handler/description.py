@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 def describe(fleet: Fleet) -> Json:
-    """Return the description of a collection: the first datasets, and in full where there is only one."""
+    """Return the description of a collection with its first datasets; if it has one dataset, with that in full."""
     num_shown = min(fleet.num_datasets, DATASETS_SHOWN)
     shown = [fleet.index.names[position] for position in range(num_shown)]
     return {
@@ -62,20 +62,22 @@ def example(fleet: Fleet) -> Json:
 
 
 def _middle(stack: ServedStack, row: int) -> Json:
-    """Return an instance: the middle of each trained range, or 1 where none is known; the first level of a category."""
+    """Return an instance: the middle of each trained range, or 1 without a range; the first level of a category."""
     values: Json = {}
     for k, feature in enumerate(stack.card.features):
         if feature.kind == "categorical":
             values[feature.name] = feature.levels[0]
             continue
-        known = stack.statistics
-        middle = math.nan if known is None else float(known.feature_min_mk[row, k] + known.feature_max_mk[row, k]) / 2
+        ranges = stack.statistics
+        middle = (
+            math.nan if ranges is None else float(ranges.feature_min_mk[row, k] + ranges.feature_max_mk[row, k]) / 2
+        )
         values[feature.name] = middle if math.isfinite(middle) else 1.0
     return values
 
 
 def _training(fleet: Fleet, position: int) -> Json:
-    """Return what training reported; counts as whole numbers, and the grid point as an object."""
+    """Return the training facts of a dataset; counts as whole numbers, and the grid point as an object."""
     facts = dict(fleet.facts.row(position))
     counts = {name: int(float(str(facts[name]))) for name in COUNTS if name in facts}
     point = {POINT: json.loads(str(facts[POINT]))} if POINT in facts else {}
@@ -87,5 +89,5 @@ def _model(card: ModelCard) -> Json:
 
 
 def _feature(feature: Feature) -> Json:
-    """Return a feature as a caller sees it; values are given in raw units, the transform is applied here."""
+    """Return a feature for callers: they give values in raw units, and the handler applies the transform."""
     return {name: value for name, value in asdict(feature).items() if value not in (None, ())} | {"units": "raw"}

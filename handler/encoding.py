@@ -1,4 +1,4 @@
-"""The one encoder of rows, for training and serving: raw columns and a model card in, the matrix of a model out.
+"""The only encoder of rows, for training and serving: it turns raw columns into a matrix, as a model card says.
 
 Shapes: n rows · k raw features · d encoded columns.
 """
@@ -18,15 +18,13 @@ from .model_card import Feature, ModelCard, Transform
 
 Floats = NDArray[np.float64]
 
-ROWS_PER_BLOCK = (
-    8192  # a block of the result stays in the cache while its columns are written: 3x faster than whole columns
-)
+CHUNK_ROWS = 8192  # a chunk of the result stays in the cache: 3x faster than writing whole columns
 VALUE_LENGTH = 60
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A transform, the bound of its domain, and whether the bound belongs to it."""
+    """A transform, the lower bound of its domain, and whether the bound is in the domain."""
 
     function: Callable[..., Floats]
     lower: float
@@ -52,15 +50,15 @@ def encode(
 ) -> NDArray[Any]:
     """Return `x_nd`, float64 of shape (n, d): the columns encoded as the model card says.
 
-    It is `out` where that is given: an array of this shape, in any order and precision of floats.
+    With `out`, an array of this shape with any memory order and float type, the result is written there and returned.
 
     `columns` holds, for each feature of the card, n values in raw units: an array of numbers for a numeric feature
-    (NaN where one is missing), of `str` (dtype object or str) for a categorical one. Other columns are not looked at.
-    `fill_k`, of shape (k,) or (n, k), holds the value that stands for a missing one where the feature's rule is
-    `mean`, and NaN elsewhere.
-    Raises EncodingError, with the feature, the row and the value, for a value that is missing and has none to stand
-    for it, infinite, not a number, outside the domain of the feature's transform, or a level that training did not
-    see where the card says that this is an error.
+    (NaN for a missing value), of `str` (dtype object or str) for a categorical one. Other columns are ignored.
+    `fill_k`, of shape (k,) or (n, k), has the value that replaces a missing one for each feature with the rule
+    `mean`, and NaN for the others.
+    Raises EncodingError, with the feature, the row and the value, for a missing value that can't be filled, a value
+    that is infinite, not a number, or outside the domain of the feature's transform, and for a level that training
+    did not see if the card says that this is an error.
     """
     names = card.feature_names
     absent = next((name for name in names if name not in columns), None)
@@ -70,24 +68,24 @@ def encode(
     arrays = [columns[name] for name in names]
     num_rows = len(arrays[0]) if arrays else 0
     x_nd: NDArray[Any] = np.empty((num_rows, card.num_columns)) if out is None else out
-    if num_rows <= ROWS_PER_BLOCK:
-        _encode_block(card, arrays, fill_k, 0, x_nd)
+    if num_rows <= CHUNK_ROWS:
+        _encode_chunk(card, arrays, fill_k, 0, x_nd)
         return x_nd
-    for start in range(0, num_rows, ROWS_PER_BLOCK):
-        block = slice(start, start + ROWS_PER_BLOCK)
-        fill = fill_k[block] if fill_k is not None and fill_k.ndim == 2 else fill_k
-        _encode_block(card, [array[block] for array in arrays], fill, start, x_nd[block])
+    for start in range(0, num_rows, CHUNK_ROWS):
+        chunk = slice(start, start + CHUNK_ROWS)
+        fill = fill_k[chunk] if fill_k is not None and fill_k.ndim == 2 else fill_k
+        _encode_chunk(card, [array[chunk] for array in arrays], fill, start, x_nd[chunk])
     return x_nd
 
 
-def _encode_block(
+def _encode_chunk(
     card: ModelCard,
     arrays: Sequence[NDArray[np.generic]],
     fill: Floats | None,
     start: int,
     x_nd: NDArray[Any],
 ) -> None:
-    """Write the encoded columns into `x_nd`; `start` is the row of the whole at which the block begins."""
+    """Write the encoded columns of a chunk into `x_nd`; `start` is the number of the chunk's first row."""
     column = 0
     for k, (feature, values) in enumerate(zip(card.features, arrays, strict=True)):
         if feature.kind == "numeric":
@@ -101,9 +99,9 @@ def _encode_block(
 
 
 def _encode_numbers(feature: Feature, values: NDArray[np.generic], fill_n: Floats | None, start: int) -> NDArray[Any]:
-    """Return the transformed values of a numeric feature; `fill_n` for missing ones, one or one a row.
+    """Return the transformed values of a numeric feature; `fill_n` (one value, or one a row) replaces missing values.
 
-    Without a transform they are in the precision that they have; a transform is computed in float64.
+    A transform is computed in float64; without a transform the precision stays.
     """
     raw_n = _numbers(feature, values, start)
     finite = np.isfinite(raw_n)
@@ -128,7 +126,7 @@ def _encode_numbers(feature: Feature, values: NDArray[np.generic], fill_n: Float
 
 
 def _numbers(feature: Feature, values: NDArray[Any], start: int) -> NDArray[Any]:
-    """Return the values as numbers. Raises EncodingError where the array is of another kind."""
+    """Return the values as numbers. Raises EncodingError for a value of another type."""
     if values.dtype.kind in "fiub":
         return values
     numeric = (int, float, np.integer, np.floating)
@@ -147,7 +145,7 @@ def _why_not_finite(feature: Feature, value: float) -> str:
 
 
 def _write_levels(feature: Feature, values: NDArray[np.generic], start: int, x_nd: NDArray[Any]) -> None:
-    """Write a one in the column of each row's level; the reference, where there is one, has none."""
+    """Write a one into the column of each row's level; the reference level, if there is one, has no column."""
     position_n = np.fromiter(map(feature.level_position.get, values.tolist(), repeat(-1)), np.intp, len(values))
     for row in np.flatnonzero(position_n < 0):
         if not isinstance(values[row], str):

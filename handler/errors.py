@@ -24,7 +24,7 @@ class GridlineError(Exception):
 
 
 class HandlerError(GridlineError, ValueError):
-    """What a caller of the endpoint, or of the encoder, did wrong; its message is safe to show to a caller."""
+    """An error of a caller of the endpoint, or of the encoder; its message may be shown to a caller."""
 
     exit_code = 2
     status = BAD_REQUEST
@@ -36,7 +36,7 @@ class ModelCardError(HandlerError):
 
 
 class ArchiveFormatError(HandlerError):
-    """Files of an archive that are missing, of a newer format, or do not fit together."""
+    """Files of an archive that are missing, of a newer format, or inconsistent."""
 
     exit_code = 4
 
@@ -44,7 +44,7 @@ class ArchiveFormatError(HandlerError):
 class EncodingError(HandlerError):
     """A value that can't be encoded.
 
-    `row` counts from 0 within what was given to the encoder; `feature` is the name of the column.
+    `row` is the number of the row in the encoder's input, from 0; `feature` is the name of the column.
     """
 
     reason = "value"
@@ -57,7 +57,7 @@ class EncodingError(HandlerError):
 
 
 class PayloadError(HandlerError):
-    """A request that can't be answered; the message names what is wrong and what to send."""
+    """A request that can't be answered; the message names the error and the remedy."""
 
 
 class NotServedError(HandlerError):

@@ -1,4 +1,4 @@
-"""A collection as it is served: stacks by model card, an index of the datasets, and what is known of each.
+"""A fleet: the stacks of a version by model card, an index of the datasets, and the training facts of each.
 
 Shapes: n rows of the index, one for each dataset, sorted by name.
 """
@@ -23,7 +23,7 @@ Facts = Mapping[str, object]
 
 @dataclass(frozen=True)
 class TextColumn:
-    """A column of texts, each distinct one stored once; `code_n` is its position in `texts`, or -1 for none."""
+    """A column of texts that stores each distinct text once; `code_n` is the position in `texts`, or -1 for none."""
 
     code_n: NDArray[np.int32]
     texts: TextTable
@@ -31,13 +31,13 @@ class TextColumn:
 
 @dataclass(frozen=True)
 class FactTable:
-    """What training reported of each dataset: columns of numbers (NaN for none) and of texts."""
+    """The training facts of each dataset: columns of numbers (NaN for none) and of texts."""
 
     numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     texts: Mapping[str, TextColumn] = field(default_factory=dict)
 
     def row(self, position: int) -> Facts:
-        """Return what is known of one dataset; what is not known is left out."""
+        """Return the facts of one dataset, without those that it lacks."""
         numbers = {name: float(column[position]) for name, column in self.numbers.items()}
         texts = {name: (column, int(column.code_n[position])) for name, column in self.texts.items()}
         return {name: number for name, number in numbers.items() if not math.isnan(number)} | {
@@ -47,7 +47,7 @@ class FactTable:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the model of a dataset is: the stack, and the row in it."""
+    """The position of a model: the stack, and the row in the stack."""
 
     stack: int
     row: int
@@ -55,7 +55,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Fleet:
-    """The models of one version of a collection; `stack_n` and `row_n` say where the model of each dataset is."""
+    """The models of one version of a collection; `stack_n` and `row_n` are the place of each dataset's model."""
 
     collection: str
     version: int
@@ -67,12 +67,12 @@ class Fleet:
 
     @cached_property
     def num_datasets(self) -> int:
-        """How many datasets there are."""
+        """The number of datasets."""
         return len(self.index)
 
     @cached_property
     def first(self) -> str:
-        """The name of the first dataset; of the only one, often."""
+        """The name of the first dataset, which is often the only one."""
         return self.index.names[0]
 
     def position(self, dataset: str, where: str = "") -> int:
@@ -86,7 +86,7 @@ class Fleet:
         return position
 
     def place(self, position: int) -> Place:
-        """Return where the model of the dataset at this position is."""
+        """Return the place of the model of the dataset at this position."""
         return Place(int(self.stack_n[position]), int(self.row_n[position]))
 
     def only(self) -> str:

@@ -1,10 +1,10 @@
-"""The files of a fleet: safetensors, opened by memory-mapping, so that all workers of a machine share the pages.
+"""The files of a fleet: safetensors, which workers memory-map, so that all workers of a machine share the pages.
 
     index.safetensors       the names and their hash table; for each dataset its stack and row
     stack-<i>.safetensors   the models that share a model card, and their statistics
-    facts.safetensors       what training reported of each dataset
+    facts.safetensors       the training facts of each dataset
 
-Each file has one entry of metadata, `gridline`: JSON. (Several would be written in an order that varies.)
+Each file has one entry of metadata, `gridline`, with JSON: the order of several entries would vary.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def stack_file(number: int) -> str:
 
 
 def write(fleet: Fleet, stacks: tuple[Stack, ...], folder: Path) -> tuple[str, ...]:
-    """Write the fleet, whose models are those of `stacks`, into `folder`; return the names of the files."""
+    """Write the fleet with the models of `stacks` into `folder`; return the names of the files."""
     for number, stack in enumerate(stacks):
         _save(_tensors_of(stack), {"card": stack.card.to_json()}, folder / stack_file(number))
     _save(_tensors_of_index(fleet), {"collection": fleet.collection, "version": fleet.version}, folder / INDEX)
@@ -83,7 +83,7 @@ def _load(path: Path) -> tuple[dict[str, Tensor], Header]:
 
 
 def _touch(tensor: Tensor) -> None:
-    """Read a byte of each page of a mapped tensor, in order: later no request waits for a page to be mapped."""
+    """Read a byte of each page of a mapped tensor: the pages are then mapped before the first request."""
     tensor.flatten().view(torch.uint8)[::PAGE_BYTES].sum()
 
 

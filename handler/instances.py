@@ -1,4 +1,4 @@
-"""The instances of a request, as rows or as named columns, and how a model card turns them into arrays.
+"""The instances of a request, as rows or as named columns, and their conversion to arrays by a model card.
 
 Shapes: n rows of a request (instances) · k raw features.
 """
@@ -24,7 +24,7 @@ Values = Sequence[object]
 
 @dataclass(frozen=True)
 class Rows:
-    """Instances as JSON gives them: each a list in feature order, or an object of named values."""
+    """Instances from JSON: each is a list in feature order, or an object of named values."""
 
     values: list[object]
 
@@ -32,7 +32,7 @@ class Rows:
         return len(self.values)
 
     def datasets(self) -> list[object] | None:
-        """Return what each instance says its dataset is, None where it says nothing; None if no instance does."""
+        """Return the dataset that each instance names, None for one that names none; None if no instance names one."""
         if not isinstance(self.values[0], dict):
             return None
         named = [value.get(DATASET) if isinstance(value, dict) else None for value in self.values]
@@ -43,7 +43,7 @@ class Rows:
         return Rows([self.values[position] for position in positions])
 
     def raw_columns(self, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> list[Values]:
-        """Return the k columns as they stand, None where a value is absent. Raises PayloadError as columns_of says."""
+        """Return the k columns unconverted, None for an absent value. Raises PayloadError, see `columns_of`."""
         kinds = set(map(type, self.values))
         if kinds == {list}:
             return _columns_of_lists(self.values, card, positions)  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Table:
-    """Instances as columns: of these names, or, where `names` is None, in feature order."""
+    """Instances as columns with these names, or in feature order if `names` is None."""
 
     names: tuple[str, ...] | None
     columns: tuple[Values, ...]
@@ -78,14 +78,14 @@ class Table:
         return Table(self.names, tuple([column[row] for row in rows] for column in self.columns), len(rows))
 
     def raw_columns(self, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> list[Values]:
-        """Return the k columns as they stand. Raises PayloadError if the names or their number do not fit the card."""
+        """Return the k columns unconverted. Raises PayloadError if the names or their number do not fit the card."""
         if self.names is None:
             if len(self.columns) != len(card.features):
                 names = listed(card.feature_names)
                 raise PayloadError(f"the instances have {len(self.columns)} values each: give {names}, in this order")
             return list(self.columns)
-        known = {*card.feature_names, DATASET} if skip_dataset else {*card.feature_names}
-        unknown = [name for name in self.names if name not in known]
+        allowed = {*card.feature_names, DATASET} if skip_dataset else {*card.feature_names}
+        unknown = [name for name in self.names if name not in allowed]
         if unknown:
             raise PayloadError(
                 f"feature {shown(unknown[0])} is not known: the features are {listed(card.feature_names)}"
@@ -99,11 +99,11 @@ Instances = Rows | Table
 
 
 def columns_of(instances: Instances, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> Columns:
-    """Return one array for each feature of the card: float64 with NaN where a value is missing, or `str` objects.
+    """Return one array for each feature of the card: float64 with NaN for a missing value, or `str` objects.
 
-    `positions` are those of the instances in the request, for the messages; with `skip_dataset` the name `dataset` is
-    not a feature. Raises PayloadError, with instance and feature, for a value of the wrong type, one that is missing
-    where the card has no rule for it, an unknown name, or a wrong number of values.
+    `positions` are the numbers of the instances in the request, for messages; with `skip_dataset` the name `dataset` is
+    not a feature. Raises PayloadError, with instance and feature, for a value of the wrong type, a missing value that
+    the card does not fill, an unknown name, or a wrong number of values.
     """
     raw = instances.raw_columns(card, positions, skip_dataset)
     return {
@@ -134,9 +134,9 @@ def _columns_of_objects(
         columns = [[row.get(name) for row in rows] for name in names]
         complete = False
     if not complete:
-        known = {*names, DATASET} if skip_dataset else {*names}
+        allowed = {*names, DATASET} if skip_dataset else {*names}
         unknown = next(
-            ((at, name) for at, row in zip(positions, rows, strict=True) for name in row if name not in known), None
+            ((at, name) for at, row in zip(positions, rows, strict=True) for name in row if name not in allowed), None
         )
         if unknown:
             what = f"instance {unknown[0]}: feature {shown(unknown[1])} is not known"
@@ -145,12 +145,12 @@ def _columns_of_objects(
 
 
 def _numbers(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
-    """Return the column as float64. Raises PayloadError for what is neither a number nor a string that is one."""
+    """Return the column as float64. Raises PayloadError for a value that is neither a number nor a string of one."""
     if set(map(type, column)) <= {float, int}:
         try:
             return np.array(column, np.float64)
         except OverflowError:
-            pass  # an integer beyond float64: the loop below says which
+            pass  # an integer beyond float64: the loop below names it
     return np.array(
         [_number(feature, value, position) for value, position in zip(column, positions, strict=True)], np.float64
     )
@@ -173,7 +173,7 @@ def _number(feature: Feature, value: object, position: int) -> float:
 
 
 def _words(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
-    """Return the column as `str` objects; an integer counts as its digits. Raises PayloadError for other values."""
+    """Return the column as `str` objects; an integer becomes its digits. Raises PayloadError for other values."""
     words = np.empty(len(column), dtype=object)
     words[:] = (
         column

@@ -1,7 +1,7 @@
-"""The TorchServe service of an archive: bytes from TorchServe to requests, answers to its responses.
+"""The TorchServe service of an archive: it turns TorchServe's data into requests, and answers into responses.
 
-TorchServe wants exactly one class in this module, and reads `initialize` and `handle` off it. It is archived upstream;
-the comments name what there has to be coped with.
+TorchServe requires exactly one class in this module, and calls its `initialize` and `handle`. It is archived upstream;
+the comments name the properties of TorchServe that this code works around.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ TORCHSERVE = "0.12.0"  # the last release: upstream is archived
 
 
 class LinearHandler:
-    """Serves a fleet. It does not inherit BaseHandler, which would add 0.1 s and a model class to load with pickle."""
+    """Serve a fleet. It does not inherit BaseHandler, which takes 0.1 s and loads a model class with pickle."""
 
     def __init__(self) -> None:
         self.fleet: Fleet | None = None
         self.metrics: WorkerMetrics | None = None
 
     def initialize(self, context: Any) -> None:
-        """Open the archive that TorchServe unpacked; the weights stay in files that all workers map together."""
+        """Open the archive that TorchServe has unpacked; all workers memory-map the same files of weights."""
         torch.set_num_threads(1)
-        logging.getLogger().setLevel(os.environ.get(QUIET, "INFO"))  # two lines a request, unless it says WARNING
+        logging.getLogger().setLevel(os.environ.get(QUIET, "INFO"))  # INFO prints two lines for each request
         self.fleet = fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER)
         self.metrics = WorkerMetrics(context.model_name)
         self.metrics.start()
@@ -51,7 +51,7 @@ class LinearHandler:
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Return one body for each request, in their order, and set the status of each.
 
-        A status other than 200 has to be set request by request: an exception would fail the whole batch.
+        A status other than 200 is set for each request: an exception would fail the whole batch.
         """
         assert self.fleet is not None  # noqa: S101 - TorchServe initialises first
         assert self.metrics is not None  # noqa: S101
@@ -66,14 +66,14 @@ class LinearHandler:
 
 
 def _read_in_large_pieces() -> None:
-    """Replace TorchServe's reader of the socket, in the release that this was written for, by one that buffers."""
+    """In the supported release of TorchServe, replace its reader of the socket by one with a buffer."""
     release, protocol = sys.modules.get("ts"), sys.modules.get("ts.protocol.otf_message_handler")
     if protocol is not None and getattr(release, "__version__", None) == TORCHSERVE:
         vars(protocol)["_retrieve_buffer"] = buffered_reader()
 
 
 def _answers(fleet: Fleet, data: Sequence[Mapping[str, Any]], context: Any) -> list[Answer]:
-    """Return the answers to the requests of a batch, of which some may ask for a description."""
+    """Return the answers to the requests of a batch; some may ask for a description."""
     headers = [context.get_all_request_header(index) for index in range(len(data))]
     asks = [_asks_for_description(row, said) for row, said in zip(data, headers, strict=True)]
     predictions = iter(
@@ -88,7 +88,7 @@ def _answers(fleet: Fleet, data: Sequence[Mapping[str, Any]], context: Any) -> l
 def _asks_for_description(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:
     """Return whether this is a GET of the model, on the management port (`customized=true`) or the inference port.
 
-    TorchServe does not hand on the method; but only a GET has neither a body nor a type of it.
+    TorchServe does not give the method to handlers, but only a GET has neither a body nor a content type.
     """
     if not row:
         return headers.get("describe") == "True"
@@ -100,16 +100,16 @@ def _asks_for_description(row: Mapping[str, Any], headers: Mapping[str, Any]) ->
 
 def _description(fleet: Fleet, dataset: str | None) -> Answer:
     try:
-        found = describe(fleet) if dataset is None else describe_dataset(fleet, dataset)
+        description = describe(fleet) if dataset is None else describe_dataset(fleet, dataset)
     except HandlerError as exc:
         return Answer(exc.status, error_body(exc), reason=exc.reason)
-    return Answer(200, to_json(found))
+    return Answer(200, to_json(description))
 
 
 def _request(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
-    """Return the request: the body is under `body`, and in a form or over gRPC under `data` or `body`."""
+    """Return the request: the body is in `body`; in a form or over gRPC it is in `data` or `body`."""
     body = row.get("body", row.get("data", b""))
-    part = headers.get("body")  # what TorchServe says of the parameter `body`
+    part = headers.get("body")  # TorchServe's description of the parameter `body`
     content_type = part.get("content-type", "") if isinstance(part, dict) else ""
     return Request(body, content_type.lower(), _path_dataset(headers), headers.get("explain") == "True")
 

@@ -1,7 +1,6 @@
-"""The model card: what turns a raw row into the d numbers that a weight vector expects.
+"""The model card: the rules that turn a raw row into the d numbers for a weight vector.
 
-It is the same for every model of a stack, and travels with each checkpoint and archive, so that training and
-serving can't disagree.
+All models of a stack share it. Each checkpoint and archive contains it, so training and serving use the same rules.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ Unseen = Literal["error", "reference"]
 class Feature:
     """A raw column and the rule that encodes it.
 
-    `levels` are the values of a categorical feature in sorted order; the first is the reference, which encodes to
-    zeros, when the model has a bias. `unseen` says what a level that training did not see does: it is an error, or it
-    counts as the reference. `missing` says what an absent or NaN value of a numeric feature does: it is an error, or
-    the mean of the training rows (raw units) takes its place.
+    `levels` are the values of a categorical feature in sorted order. If the model has a bias, the first level is the
+    reference and is encoded as zeros. `unseen`: a level that training did not see is an error, or counts as the
+    reference. `missing`: an absent or NaN value of a numeric feature is an error, or is replaced by the mean of the
+    training rows (raw units).
     """
 
     name: str
@@ -40,12 +39,12 @@ class Feature:
     unseen: Unseen = "error"
 
     def encoded_levels(self, has_reference: bool) -> tuple[str, ...]:
-        """Return the levels that have a column of their own."""
+        """Return the levels that have a column."""
         return self.levels[1:] if has_reference else self.levels
 
     @cached_property
     def level_position(self) -> Mapping[str, int]:
-        """The position of each level in `levels`: a look-up in constant time."""
+        """The position of each level in `levels`, for lookups in constant time."""
         return {level: position for position, level in enumerate(self.levels)}
 
     def num_columns(self, has_reference: bool) -> int:
@@ -63,12 +62,12 @@ class ModelCard:
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
-        """The k raw columns, in the order in which a row given as a list holds them."""
+        """The k raw columns, in the order of a row that is given as a list."""
         return tuple(feature.name for feature in self.features)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The d encoded columns: a numeric feature's own name, `name=level` for each level of a categorical one."""
+        """The d encoded columns: the name of a numeric feature, `name=level` for each level of a categorical one."""
         return tuple(
             column
             for feature in self.features
@@ -91,7 +90,7 @@ class ModelCard:
 
     @cached_property
     def fills(self) -> bool:
-        """Whether a missing value of some feature is filled."""
+        """Whether some feature fills missing values."""
         return any(feature.missing == "mean" for feature in self.features)
 
     def to_json(self) -> str:

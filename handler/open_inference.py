@@ -19,7 +19,7 @@ KEYS = frozenset({"name", "shape", "datatype", "data", "parameters"})
 
 
 def table_of(inputs: object) -> Table:
-    """Return the columns of these tensors: one of shape [n] or [n, 1] for each feature, or one `instances` of [n, k].
+    """Return the columns of these tensors: one tensor [n] or [n, 1] for each feature, or one `instances` [n, k].
 
     Raises PayloadError for a tensor that is not valid, or tensors of different lengths.
     """
@@ -55,7 +55,7 @@ def _name(tensor: dict[str, object]) -> str:
 
 
 def _shape(tensor: dict[str, object], name: str) -> tuple[int, int]:
-    """Return (n, columns). Raises PayloadError for a shape of another rank, or a datatype that holds no numbers."""
+    """Return (n, columns). Raises PayloadError for a shape of another rank, or a datatype without numbers."""
     datatype = tensor.get("datatype")
     if not isinstance(datatype, str) or datatype not in NUMBERS:
         raise PayloadError(f"tensor {shown(name)}: 'datatype' is not one of {sorted(NUMBERS)}")

@@ -1,6 +1,6 @@
-"""What a request asks for: JSON (`instances`, or the Open Inference protocol's `inputs`) or CSV in, a Query out.
+"""Parse a request: JSON (`instances`, or `inputs` of the Open Inference protocol) or CSV becomes a Query.
 
-Nothing here knows of a server or of a model card; `handler/instances.py` turns the instances into columns.
+This module needs neither a server nor a model card; `handler/instances.py` turns the instances into columns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INPUTS_KEYS = frozenset({"inputs", "outputs", "id", "parameters"})
 
 @dataclass(frozen=True)
 class Request:
-    """What a server received: the body as bytes, text, or JSON that it decoded itself, and what its address said."""
+    """A received request: the body as bytes, text, or JSON that the server has decoded; the dataset of its address."""
 
     body: object
     content_type: str = "application/json"
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Query:
-    """What a request asks for. `dataset` is one for all instances, one for each, or None where the instances say it."""
+    """A parsed request. `dataset` is one for all instances, one for each, or None if the instances name it."""
 
     instances: Instances
     protocol: Protocol = "instances"
@@ -49,7 +49,7 @@ class Query:
 
 
 def parse(request: Request) -> Query:
-    """Return what the request asks for. Raises PayloadError if it is not a request that gridline can read."""
+    """Return the parsed request. Raises PayloadError if gridline can't read it."""
     if isinstance(request.body, (bytes, bytearray, str)):
         if not request.body.strip():
             raise PayloadError('the request is empty: send {"instances": [[…], …]} or [{"feature": value, …}, …] in it')
@@ -64,7 +64,7 @@ def parse(request: Request) -> Query:
 
 
 def _checked(query: Query) -> Query:
-    """Return the query. Raises PayloadError unless it has instances, not too many, and a dataset for each."""
+    """Return the query. Raises PayloadError for no instances, too many, or a wrong number of datasets."""
     num_rows = len(query.instances)
     if num_rows == 0:
         raise PayloadError("the request has no instances: send at least one")
@@ -76,7 +76,7 @@ def _checked(query: Query) -> Query:
 
 
 def _json(body: bytes | bytearray | str) -> object:
-    """Return the JSON value of `body`. Raises PayloadError if it is none, is nested too deep, or repeats a key."""
+    """Return the JSON value of `body`. Raises PayloadError for invalid JSON, deep nesting, or a repeated key."""
     try:
         return DECODER.decode(body if isinstance(body, str) else body.decode("utf-8-sig"))
     except RecursionError as exc:
@@ -88,7 +88,7 @@ def _json(body: bytes | bytearray | str) -> object:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the object that these pairs make. Raises PayloadError if a key occurs twice."""
+    """Return the object with these pairs. Raises PayloadError if a key occurs twice."""
     value = dict(pairs)
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
@@ -144,10 +144,10 @@ def _parameters(document: Mapping[str, object]) -> Mapping[str, object]:
     return parameters
 
 
-def _refuse_unknown(document: Mapping[str, object], known: frozenset[str]) -> None:
-    if not document.keys() <= known:
-        unknown = [key for key in document if key not in known]
-        raise PayloadError(f"key {shown(unknown[0])} is not known: the keys are {sorted(known)}")
+def _refuse_unknown(document: Mapping[str, object], allowed: frozenset[str]) -> None:
+    if not document.keys() <= allowed:
+        unknown = [key for key in document if key not in allowed]
+        raise PayloadError(f"key {shown(unknown[0])} is not known: the keys are {sorted(allowed)}")
 
 
 def _dataset(value: object) -> str | tuple[str, ...] | None:
@@ -181,7 +181,7 @@ def _identifier(value: object) -> str | None:
 
 
 def _table_of_csv(text: str) -> Table:
-    """Return the columns of a CSV text; a first line in which no cell is a number is a header."""
+    """Return the columns of a CSV text; a first line without any number is a header."""
     try:
         lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
     except csv.Error as exc:

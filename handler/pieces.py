@@ -1,4 +1,4 @@
-"""The pieces of a request: its instances by the stack that answers them, as columns."""
+"""Split a request into pieces: the instances that the same stack answers, as columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .wording import kind
 
 @dataclass(frozen=True)
 class Piece:
-    """Instances of one request, by their positions in it, that one stack answers; `models` are theirs, or the one."""
+    """Instances of one request that one stack answers, with their positions; `models` is one for each, or one."""
 
     request: int
     stack: int
@@ -28,7 +28,7 @@ class Piece:
 
 
 def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
-    """Return the pieces of a request; together they hold each of its instances once.
+    """Return the pieces of a request; each instance is in exactly one.
 
     Raises NotServedError and PayloadError.
     """
@@ -58,16 +58,16 @@ def _columns(fleet: Fleet, query: Query, instances: Instances, place: Place, pos
 
 
 def _places(fleet: Fleet, names: Sequence[str]) -> list[Place]:
-    """Return the place of each dataset, each distinct one looked up once."""
-    found: dict[str, Place] = {}
+    """Return the place of each dataset; each distinct name is looked up once."""
+    places: dict[str, Place] = {}
     for position, name in enumerate(names):
-        if name not in found:
-            found[name] = fleet.place(fleet.position(name, f"instance {position}: "))
-    return [found[name] for name in names]
+        if name not in places:
+            places[name] = fleet.place(fleet.position(name, f"instance {position}: "))
+    return [places[name] for name in names]
 
 
 def _names(fleet: Fleet, query: Query) -> str | Sequence[str]:
-    """Return the dataset of all instances, or that of each. Raises PayloadError where an instance names none."""
+    """Return one dataset for all instances, or one for each. Raises PayloadError if an instance names none."""
     if query.dataset is not None:
         return query.dataset
     if fleet.num_datasets == 1 and DATASET in fleet.stacks[0].card.feature_names:

@@ -1,4 +1,4 @@
-"""The JSON of an answer, in the protocol that the request spoke.
+"""The JSON of an answer, in the protocol of the request.
 
 Shapes: n rows of a piece · d encoded columns · k raw features.
 """
@@ -28,7 +28,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 @dataclass(frozen=True)
 class Scored:
-    """A piece with its encoded rows, raw values, predictions, and which raw values lie outside the trained range."""
+    """A piece with its encoded rows, raw values and predictions; `outside_nk`: values outside the trained range."""
 
     piece: Piece
     x_nd: Floats
@@ -38,9 +38,9 @@ class Scored:
 
 
 def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
-    """Return the body for a query whose pieces were scored.
+    """Return the body for a query with its scored pieces.
 
-    Raises PayloadError for an interval or an explanation that the model has no statistics for, or that overflows.
+    Raises PayloadError for an interval or an explanation if the model has no statistics for it, or if it overflows.
     """
     answer: Json = {
         "predictions": _in_order(query, scored, (part.prediction_n.tolist() for part in scored)),
@@ -61,12 +61,12 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
 
 
 def error_body(error: HandlerError) -> bytes:
-    """Return the body of a refusal, in the shape of TorchServe's own errors."""
+    """Return the body of an error, with the keys of TorchServe's own errors."""
     return to_json({"code": error.status, "type": type(error).__name__, "message": str(error)})
 
 
 def to_json(value: Json) -> bytes:
-    """Return the value as JSON in UTF-8; half a surrogate pair, which UTF-8 can't hold, as JSON's escape."""
+    """Return the value as JSON in UTF-8; half a surrogate pair, invalid in UTF-8, becomes a JSON escape."""
     return ENCODER.encode(value).encode(errors="backslashreplace")
 
 
@@ -82,7 +82,7 @@ def _in_order(query: Query, scored: Sequence[Scored], values: Iterable[list[Any]
 
 
 def _dataset(scored: Sequence[Scored]) -> str | list[str]:
-    """Return the dataset, or one for each instance where there are several."""
+    """Return the dataset, or one for each instance if there are several."""
     if len(scored) == 1 and len(set(scored[0].piece.datasets)) == 1:
         return scored[0].piece.datasets[0]
     named = {at: name for part in scored for at, name in zip(part.piece.positions, part.piece.datasets, strict=True)}
@@ -90,27 +90,27 @@ def _dataset(scored: Sequence[Scored]) -> str | list[str]:
 
 
 def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: float) -> Json:
-    found = [
+    intervals = [
         scoring.intervals(fleet.stacks[part.piece.stack], part.piece.models, part.x_nd, part.prediction_n, level)
         for part in scored
     ]
-    for part, bounds in zip(scored, found, strict=True):
-        known = np.isfinite(bounds.prediction_n2).all(axis=1)
-        if not known.all():
-            row = int(np.argmin(known))
+    for part, bounds in zip(scored, intervals, strict=True):
+        finite = np.isfinite(bounds.prediction_n2).all(axis=1)
+        if not finite.all():
+            row = int(np.argmin(finite))
             raise PayloadError(
                 f"instance {part.piece.positions[row]}: dataset {shown(part.piece.datasets[row])} has no statistics "
                 "for an interval: it has no more rows than weights, or was trained without; leave 'interval' out"
             )
     return {
         "level": level,
-        "confidence": _in_order(query, scored, (bounds.confidence_n2.tolist() for bounds in found)),
-        "prediction": _in_order(query, scored, (bounds.prediction_n2.tolist() for bounds in found)),
+        "confidence": _in_order(query, scored, (bounds.confidence_n2.tolist() for bounds in intervals)),
+        "prediction": _in_order(query, scored, (bounds.prediction_n2.tolist() for bounds in intervals)),
     }
 
 
 def _extrapolations(fleet: Fleet, part: Scored) -> list[list[Json]]:
-    """Return, for each instance, the features that lie outside the trained range; an empty list where none does."""
+    """Return, for each instance, the features outside the trained range; an empty list if there are none."""
     stack = fleet.stacks[part.piece.stack]
     return [
         [_extrapolation(stack, part, row, int(k)) for k in np.flatnonzero(outside_k)] if outside_k.any() else []
@@ -119,7 +119,7 @@ def _extrapolations(fleet: Fleet, part: Scored) -> list[list[Json]]:
 
 
 def _extrapolation(stack: ServedStack, part: Scored, row: int, k: int) -> Json:
-    assert stack.statistics is not None  # noqa: S101 - a value is outside a range only where there is one
+    assert stack.statistics is not None  # noqa: S101 - only a model with statistics has ranges
     model = part.piece.models if isinstance(part.piece.models, int) else part.piece.models[row]
     return {
         "feature": stack.card.features[k].name,
@@ -130,7 +130,7 @@ def _extrapolation(stack: ServedStack, part: Scored, row: int, k: int) -> Json:
 
 
 def _explanations(fleet: Fleet, part: Scored) -> list[Json]:
-    """Return, for each instance, the prediction of the mean training row and what each feature adds to it."""
+    """Return, for each instance, the prediction of the mean training row and the contribution of each feature."""
     stack = fleet.stacks[part.piece.stack]
     explained = scoring.explain(stack, part.piece.models, part.x_nd, part.prediction_n)
     if explained is None:
@@ -144,7 +144,7 @@ def _explanations(fleet: Fleet, part: Scored) -> list[Json]:
 
 
 def _by_feature(stack: ServedStack, contribution_nd: Floats) -> Floats:
-    """Return the contributions of the columns added up by feature, of shape (n, k)."""
+    """Return the contributions of the columns summed by feature, of shape (n, k)."""
     widths = [feature.num_columns(stack.card.bias) for feature in stack.card.features]
     ends = np.cumsum(widths)
     return np.column_stack(
@@ -153,7 +153,7 @@ def _by_feature(stack: ServedStack, contribution_nd: Floats) -> Floats:
 
 
 def _as_outputs(query: Query, answer: Mapping[str, Any]) -> Json:
-    """Return the answer as the Open Inference protocol has it: numbers as tensors, the rest as parameters."""
+    """Return the answer in the Open Inference protocol: numbers as tensors, the rest as parameters."""
     num_rows = len(answer["predictions"])
     outputs = [_tensor("predictions", [num_rows], answer["predictions"])]
     for name in ("confidence", "prediction"):

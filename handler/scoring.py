@@ -1,9 +1,9 @@
-"""What models say about encoded rows: predictions, intervals, extrapolations, explanations. Pure arrays in and out.
+"""Score encoded rows: predictions, intervals, extrapolations, explanations. Input and output are arrays.
 
 Shapes: n rows · m models · d encoded columns · k raw features · p weights of a model (d, and one more with a bias).
-`models` are the model of each row, so that rows of different models are answered by one gather and one product; or the
-one model of all rows, as a number, which NumPy broadcasts. A sum that overflows is the caller's to see: `np.errstate`
-is set once around all of them.
+`models` is an array with the model of each row, so that one gather and one product score rows of different models; or
+a number, the model of all rows, which NumPy broadcasts. The caller checks the results for overflow, and sets
+`np.errstate` once around all calls.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ServedStatistics:
 
 @dataclass(frozen=True)
 class ServedStack:
-    """A stack as arrays that share memory with its tensors: NumPy's calls cost less than PyTorch's on single rows."""
+    """A stack as arrays that share memory with its tensors: for single rows NumPy is faster than PyTorch."""
 
     card: ModelCard
     weight_md: Floats
@@ -48,17 +48,17 @@ class ServedStack:
     def of(cls, stack: Stack) -> ServedStack:
         """Return the stack for serving; nothing is copied."""
         bias_m = None if stack.bias_m is None else stack.bias_m.numpy()
-        known = stack.statistics
-        if known is None:
+        stored = stack.statistics
+        if stored is None:
             return cls(stack.card, stack.weight_md.numpy(), bias_m, None)
-        arrays: dict[str, Any] = {name: None if each is None else each.numpy() for name, each in vars(known).items()}
+        arrays: dict[str, Any] = {name: None if each is None else each.numpy() for name, each in vars(stored).items()}
         statistics = ServedStatistics(**arrays)
         return cls(stack.card, stack.weight_md.numpy(), bias_m, statistics)
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Lower and upper bounds: of the mean of the target at a row, and of a new observation there."""
+    """Lower and upper bounds for the mean of the target at a row, and for a new observation there."""
 
     confidence_n2: Floats
     prediction_n2: Floats
@@ -66,22 +66,22 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Explanations:
-    """`contribution_nd` = w·(x − x̄) for each encoded column; with `baseline_n` they add up to the prediction."""
+    """`contribution_nd` = w·(x − x̄) for each encoded column; with `baseline_n` their sum is the prediction."""
 
     baseline_n: Floats
     contribution_nd: Floats
 
 
 def predict(stack: ServedStack, models: Models, x_nd: Floats) -> Floats:
-    """Return the predictions, of shape (n,); not finite where a sum overflows."""
+    """Return the predictions, of shape (n,); not finite if a sum overflows."""
     prediction_n: Floats = np.vecdot(x_nd, stack.weight_md[models])
     return prediction_n if stack.bias_m is None else prediction_n + stack.bias_m[models]
 
 
 def outside_range(stack: ServedStack, models: Models, raw_nk: Floats) -> NDArray[np.bool_]:
-    """Return, of shape (n, k), which raw values lie outside the range that the model was trained on.
+    """Return, of shape (n, k), whether each raw value is outside the range of the training rows.
 
-    `raw_nk` is NaN for what has no range: a categorical feature, a missing value. All False without statistics.
+    `raw_nk` is NaN for a categorical feature and for a missing value. All False without statistics.
     """
     if stack.statistics is None:
         return np.zeros(raw_nk.shape, dtype=np.bool_)
@@ -90,28 +90,29 @@ def outside_range(stack: ServedStack, models: Models, raw_nk: Floats) -> NDArray
 
 
 def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Floats, level: float) -> Intervals:
-    """Return the confidence and prediction intervals at `level`; NaN where a model has no degrees of freedom, or no
-    statistics to tell.
+    """Return the confidence and prediction intervals at `level`.
+
+    They are NaN for a model without degrees of freedom or without statistics.
 
     With C = ([X 1]ᵀ[X 1])⁻¹ and residual variance s², the half-widths are t·s·√(x̃ᵀCx̃) and t·s·√(1 + x̃ᵀCx̃).
     Source: Seber & Lee, Linear Regression Analysis, 5.3.
     """
-    known = stack.statistics
-    if known is None or known.inverse_cross_product_mpp is None or known.residual_variance_m is None:
+    stored = stack.statistics
+    if stored is None or stored.inverse_cross_product_mpp is None or stored.residual_variance_m is None:
         nothing = np.full((len(x_nd), 2), np.nan)
         return Intervals(nothing, nothing)
     x_np = x_nd if stack.bias_m is None else np.column_stack([x_nd, np.ones(len(x_nd))])
-    product_np = np.matmul(x_np[:, None, :], known.inverse_cross_product_mpp[models])[:, 0, :]
+    product_np = np.matmul(x_np[:, None, :], stored.inverse_cross_product_mpp[models])[:, 0, :]
     leverage_n = np.maximum(np.vecdot(product_np, x_np), 0.0)
-    quantile_n = _quantiles(known.num_rows_m[models] - x_np.shape[1], level)
-    scale_n = quantile_n * np.sqrt(known.residual_variance_m[models])
+    quantile_n = _quantiles(stored.num_rows_m[models] - x_np.shape[1], level)
+    scale_n = quantile_n * np.sqrt(stored.residual_variance_m[models])
     return Intervals(
         _around(prediction_n, scale_n * np.sqrt(leverage_n)), _around(prediction_n, scale_n * np.sqrt(1.0 + leverage_n))
     )
 
 
 def explain(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Floats) -> Explanations | None:
-    """Return what each encoded column adds, against the mean training row; None without statistics."""
+    """Return the contribution of each encoded column relative to the mean training row; None without statistics."""
     if stack.statistics is None:
         return None
     contribution_nd = stack.weight_md[models] * (x_nd - stack.statistics.column_mean_md[models])
@@ -119,7 +120,7 @@ def explain(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Floa
 
 
 def _quantiles(degrees_of_freedom: Floats, level: float) -> Floats:
-    """Return the quantile of Student's t for each model; NaN where there are no degrees of freedom."""
+    """Return the quantile of Student's t for each model; NaN without degrees of freedom."""
     unique, position = np.unique(degrees_of_freedom, return_inverse=True)
     quantile = [two_sided_quantile(level, float(freedom)) if freedom > 0 else np.nan for freedom in unique]
     return np.array(quantile)[position].reshape(np.shape(degrees_of_freedom))

@@ -15,11 +15,11 @@ from .model_card import ModelCard
 
 @dataclass(frozen=True)
 class Statistics:
-    """What serving knows of each model beyond its weights, all float64.
+    """The data of each model that serving needs beside the weights, all float64.
 
-    `fill_mk`, `feature_min_mk` and `feature_max_mk` are in raw units, NaN where a feature has none (categorical, or no
-    fill rule). `inverse_cross_product_mpp` is that of [X 1]ᵀ[X 1] over the training rows (the bias is the last), and
-    `residual_variance_m` the residual sum of squares over n - p; both are None where they were switched off.
+    `fill_mk`, `feature_min_mk` and `feature_max_mk` are in raw units, NaN for a feature without one (categorical, or no
+    fill rule). `inverse_cross_product_mpp` is the inverse of [X 1]ᵀ[X 1] over the training rows (the bias is last), and
+    `residual_variance_m` the residual sum of squares over n - p; both are None if they were switched off.
     """
 
     fill_mk: Tensor
@@ -47,7 +47,7 @@ REQUIRED = tuple(name for name, field in zip(STATISTICS, fields(Statistics), str
 
 @dataclass(frozen=True)
 class Stack:
-    """m models that share a model card: `weight_md` and `bias_m`, float64; `bias_m` is None where the card says so."""
+    """m models that share a model card: `weight_md` and `bias_m`, float64; `bias_m` is None if the card has no bias."""
 
     card: ModelCard
     weight_md: Tensor

@@ -1,4 +1,4 @@
-"""Many strings in few arrays, readable from a memory-mapped file, and an index that finds one in constant time.
+"""Many strings in few arrays, which can be memory-mapped, and an index with lookups in constant time.
 
 Shapes: n rows of the table, one string each.
 """
@@ -18,7 +18,7 @@ MAX_LOAD = 0.5
 
 @dataclass(frozen=True)
 class TextTable:
-    """n strings as one run of UTF-8 bytes; string i is `utf8[end[i - 1]:end[i]]`."""
+    """n strings as one array of UTF-8 bytes; string i is `utf8[end[i - 1]:end[i]]`."""
 
     utf8: NDArray[np.uint8]
     end_n: NDArray[np.int64]
@@ -44,9 +44,9 @@ class TextTable:
 
 @dataclass(frozen=True)
 class NameIndex:
-    """A hash table over a TextTable, with linear probing: `slots` holds the position of a string, or -1.
+    """A hash table over a TextTable, with linear probing: a slot has the position of a string, or -1.
 
-    A million names of 20 bytes take 44 MB, most of it in files that all workers map together.
+    Their number is a power of two; at least half of them are empty. A million names of 20 bytes take 44 MB.
     """
 
     names: TextTable
@@ -54,7 +54,7 @@ class NameIndex:
 
     @classmethod
     def of(cls, names: Sequence[str]) -> NameIndex:
-        """Return the index of these names, each of which occurs once."""
+        """Return the index of these distinct names."""
         table = TextTable.of(names)
         num_slots = 1 << max(1, int(len(names) / MAX_LOAD)).bit_length()
         home_n = np.fromiter((_hash(name.encode()) for name in names), np.uint64, len(names)) % np.uint64(num_slots)
@@ -64,7 +64,7 @@ class NameIndex:
         return len(self.names)
 
     def find(self, name: str) -> int:
-        """Return the position of `name`, or -1 if it is not there; the time does not depend on how many there are."""
+        """Return the position of `name`, or -1 if it is absent, in constant time."""
         raw = name.encode(errors="surrogatepass")
         mask = len(self.slots) - 1
         slot = _hash(raw) & mask
@@ -80,7 +80,7 @@ def _hash(raw: bytes) -> int:
 
 
 def _place(slot_n: NDArray[np.int64], num_slots: int) -> NDArray[np.int32]:
-    """Return the table after linear probing: each round places the first that wants a slot, and moves the others on."""
+    """Return the slots after linear probing. Each round gives a free slot to one name, and moves the others on."""
     slots = np.full(num_slots, EMPTY, np.int32)
     waiting = np.arange(len(slot_n))
     while len(waiting):

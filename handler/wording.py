@@ -1,4 +1,4 @@
-"""How messages show what a caller sent: on one line, never long, whatever it was."""
+"""Show a caller's data in messages: on one line, and never long."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MANY_DIGITS = 1 << 128
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: scalars as they are, shortened; of a list or an object only what it is."""
+    """Return a value for a message: a scalar, shortened; for a list or an object only its kind."""
     if isinstance(value, int) and abs(value) >= MANY_DIGITS:
         return "an integer of many digits"
     return shortened(repr(value)) if value is None or isinstance(value, (str, int, float)) else kind(value)
 
 
 def kind(value: object) -> str:
-    """Return what a JSON value is, in words."""
+    """Return the kind of a JSON value, in words."""
     if isinstance(value, list):
         return f"a list of {len(value)}"
     names = {
@@ -33,12 +33,12 @@ def kind(value: object) -> str:
 
 
 def shortened(text: str, length: int = SHOWN) -> str:
-    """Return the text, cut where it is longer than that."""
+    """Return the text, cut at `length`."""
     return text if len(text) <= length else text[:length] + "…"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as a list, the first of them where there are many."""
+    """Return names as a list; of many names only the first."""
     more = len(names) - NAMES_SHOWN
     first = ", ".join(shortened(repr(name), NAME_SHOWN) for name in names[:NAMES_SHOWN])
     return f"[{first}]" + (f" and {more} more" if more > 0 else "")

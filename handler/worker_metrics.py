@@ -1,7 +1,7 @@
-"""The metrics of a worker: counted in memory, and handed to TorchServe once a second rather than at each request.
+"""The metrics of a worker: counted in memory, and sent to TorchServe once a second instead of at each request.
 
-TorchServe reads metrics as lines on the standard output of a worker, at some 50 µs a line. It would print one for each
-request itself, which is silenced together with its log. infra/torchserve/metrics.yaml declares what is sent here.
+TorchServe reads metrics from lines on the standard output of a worker, in some 50 µs a line. Its own line for each
+request is suppressed together with its log. infra/torchserve/metrics.yaml declares these metrics.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ LOGGER = "gridline.metrics"
 
 
 class WorkerMetrics:
-    """Sums since the last flush: requests, rows, extrapolations, microseconds, and refusals by their reason."""
+    """Sums since the last flush: requests, rows, extrapolations, microseconds, and refused requests by reason."""
 
     def __init__(self, model_name: str) -> None:
         self._model_name = model_name
         self._lock = threading.Lock()
         self._sums: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
-        logging.getLogger(LOGGER).setLevel(logging.INFO)  # whatever the level of the others
+        logging.getLogger(LOGGER).setLevel(logging.INFO)  # independent of the level of other loggers
 
     def start(self) -> None:
-        """Flush every second, for as long as the worker runs."""
+        """Start a thread that flushes every second."""
         threading.Thread(target=self._flush_for_ever, name="gridline-metrics", daemon=True).start()
 
     def count(self, answers: Sequence[Answer], elapsed_s: float) -> None:
@@ -46,7 +46,7 @@ class WorkerMetrics:
                     self._refused[one.reason] += 1
 
     def flush(self) -> list[str]:
-        """Print the sums as TorchServe reads them, begin anew, and return the lines."""
+        """Print the sums in TorchServe's format, reset them, and return the lines."""
         with self._lock:
             sums, self._sums = self._sums, Counter()
             refused, self._refused = self._refused, Counter()

@@ -1,7 +1,7 @@
-"""Reading a worker's socket in large pieces.
+"""Read a worker's socket in large pieces.
 
-TorchServe's worker (ts/protocol/otf_message_handler.py, 0.12) reads each field of a message with a system call of its
-own: some 40 for a request, which take longer than to answer it.
+TorchServe's worker (ts/protocol/otf_message_handler.py, 0.12) reads each field of a message with a separate system
+call: some 40 for a request, which take longer than computing the answer.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ PIECE_BYTES = 1 << 16
 
 
 class Connection(Protocol):
-    """The part of a socket that is read."""
+    """A socket that can be read."""
 
     def recv(self, size_bytes: int, /) -> bytes:
-        """Return what is there, at most this much; nothing when the other side has closed."""
+        """Return the received bytes, at most this many; none if the other side has closed."""
 
 
 def buffered_reader() -> Callable[[Connection, int], bytearray]:
-    """Return a function that reads exactly so many bytes of a connection, and keeps what it got beyond them.
+    """Return a function that reads an exact number of bytes, and buffers the bytes that it received beyond them.
 
-    It takes the place of `_retrieve_buffer`, and ends the process as that does when the front end has closed.
+    It replaces `_retrieve_buffer`, and like that ends the process when the front end has closed the connection.
     """
     received = bytearray()
     position = 0

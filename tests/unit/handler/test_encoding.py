@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.encoding import ROWS_PER_BLOCK, encode
+from handler.encoding import CHUNK_ROWS, encode
 from handler.errors import EncodingError
 from handler.model_card import Feature, ModelCard
 
@@ -133,11 +133,11 @@ def test_encode_names_a_column_that_is_absent() -> None:
 
 
 def test_encode_counts_rows_across_blocks() -> None:
-    values = np.ones(2 * ROWS_PER_BLOCK + 5)
-    values[ROWS_PER_BLOCK + 3] = np.nan
+    values = np.ones(2 * CHUNK_ROWS + 5)
+    values[CHUNK_ROWS + 3] = np.nan
     with pytest.raises(EncodingError) as caught:
         encode(card(AREA), {"area": values})
-    assert caught.value.row == ROWS_PER_BLOCK + 3
+    assert caught.value.row == CHUNK_ROWS + 3
 
 
 def test_encode_shortens_a_long_value_and_stays_on_one_line() -> None:
