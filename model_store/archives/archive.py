@@ -2,7 +2,7 @@
 
     MAR-INF/MANIFEST.json       name, version, handler
     gridline_handler/*.py       the package `handler`, under a name that no installed package has
-    model/*.safetensors         the models, as handler/fleet_files.py lays them out
+    model/*.safetensors         the models, in the layout of handler/fleet_files.py
 
 Entries are sorted, not compressed (deflate differs between zlib builds, and weights do not shrink) and dated 1980.
 """
@@ -47,20 +47,20 @@ class Archive:
 
     @property
     def file_name(self) -> str:
-        """The name under which a model store keeps it: another name for other bytes."""
+        """The name of the file in a model store: other bytes have another name."""
         return f"{self.collection}-{self.version}-{self.sha256[:12]}.{EXT}"
 
 
-def write_archive(gathered: VersionFleet, folder: Path) -> Archive:
-    """Write the archive of a gathered fleet into `folder`, and return it."""
+def write_archive(version_fleet: VersionFleet, folder: Path) -> Archive:
+    """Write the archive of a version into `folder`, and return it."""
     from handler.fleet_files import write
 
-    fleet = gathered.fleet
+    fleet = version_fleet.fleet
     with tempfile.TemporaryDirectory(dir=folder) as staging_name:
         staging = Path(staging_name)
         model = staging / MODEL_FOLDER
         model.mkdir()
-        write(fleet, gathered.stacks, model)
+        write(fleet, version_fleet.stacks, model)
         entries: dict[str, Path | bytes] = {f"{MODEL_FOLDER}/{path.name}": path for path in model.iterdir()}
         entries |= handler_files()
         entries[MANIFEST] = _manifest(fleet.collection, fleet.version)
@@ -74,9 +74,9 @@ def write_archive(gathered: VersionFleet, folder: Path) -> Archive:
 
 
 def check_archive(path: Path) -> None:
-    """Raise CorruptObjectError unless every entry is one that gridline writes, and all code in it is this gridline's.
+    """Raise CorruptObjectError unless gridline writes every entry, and all code is that of this gridline.
 
-    So an archive from a store that someone else can write to can hold other numbers, but can't run anything.
+    So a person who can write to the store can change the numbers of an archive, but can't run code.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -95,7 +95,7 @@ def handler_files() -> dict[str, bytes]:
 
 
 def code_digest() -> str:
-    """Return the sha256 of what an archive holds besides the models: archives of equal models differ only by it."""
+    """Return the sha256 of all entries besides the models: archives of equal models differ only in these."""
     digest = hashlib.sha256(_manifest("", 0))
     for name, source in sorted(handler_files().items()):
         digest.update(f"{name} {len(source)}\n".encode() + source)
@@ -110,18 +110,18 @@ def _problem(archive: zipfile.ZipFile, names: list[str]) -> str | None:
         return "an entry is there twice"
     if any(info.external_attr != REGULAR_FILE or info.compress_type for info in archive.infolist()):
         return "an entry is not a plain file"
-    ours = handler_files()
-    found = {name: archive.read(name) for name in names if name.startswith(f"{PACKAGE}/")}
-    if found != ours:
+    expected = handler_files()
+    handler = {name: archive.read(name) for name in names if name.startswith(f"{PACKAGE}/")}
+    if handler != expected:
         return "its handler is not that of this gridline"
     identity = json.loads(archive.read(MANIFEST)) if MANIFEST in names else {}
     return None if identity.get("model", {}).get("handler") == HANDLER else "its manifest names another handler"
 
 
 def _manifest(collection: str, version: int) -> bytes:
-    """Return the manifest as the archiver writes it, but for the time, which would differ each time."""
+    """Return the manifest of the archiver, with a fixed time."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # it leaves a file of its own open when it is imported
+        warnings.simplefilter("ignore", ResourceWarning)  # its import leaves a file open
         from model_archiver.manifest_components.manifest import Manifest, RuntimeType
         from model_archiver.manifest_components.model import Model
 

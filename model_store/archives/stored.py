@@ -1,7 +1,7 @@
-"""The archives that a store keeps: written once for a version and a handler, recorded with their sha256, verified.
+"""The archives in a store: written once for a version and a handler, recorded with their sha256, and verified.
 
-The record is an object of the run folder `archives`; the bytes are a blob. Where gc has taken the blob, the archive is
-written again and must come out the same.
+The record is an object of the run folder `archives`; the bytes are a blob. If gc has removed the blob, the archive is
+written again and must have the same sha256.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 def archive_of(ledger: Ledger, version: Version, folder: Path) -> Archive:
     """Return the archive of a version as a verified file: from the store, or written into `folder` and then stored.
 
-    A store that refuses to be written to is no obstacle. Raises CorruptObjectError if what the store holds is not what
-    was recorded, or not an archive that gridline wrote.
+    If the store refuses to write, the archive is returned anyway. Raises CorruptObjectError if the stored archive does
+    not match its record, or was not written by gridline.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{version.collection}/{version.number}/{version.commit_id}-{code_digest()[:16]}.json"
@@ -55,12 +55,12 @@ def export_archive(ledger: Ledger, collection: str, version: int | None, out: Pa
 
     Raises StoreRefusedError if the folder can't be written.
     """
-    found = ledger.version(collection, version)
+    exported = ledger.version(collection, version)
     path = out / f"{collection}.{EXT}"
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as scratch:
-            archive = archive_of(ledger, found, Path(scratch))
+            archive = archive_of(ledger, exported, Path(scratch))
             partial = Path(scratch) / path.name
             shutil.copyfile(archive.path, partial)
             partial.replace(path)

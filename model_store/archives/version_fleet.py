@@ -1,4 +1,4 @@
-"""The models of a version, gathered from its checkpoints into the few matrices that serving reads.
+"""Make the fleet of a version: join the models of its checkpoints into one stack for each model card.
 
 Shapes: n rows of the champion table · m models of a stack · d encoded columns.
 """
@@ -35,16 +35,16 @@ Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class VersionFleet:
-    """A fleet, and the stacks that its files are written from."""
+    """A fleet, and its stacks as tensors, from which its files are written."""
 
     fleet: Fleet
     stacks: tuple[Stack, ...]
 
 
 def fleet_of_version(version: Version, datasets: Sequence[str] | None = None) -> VersionFleet:
-    """Return the fleet of a version, or of some of its datasets; every blob is verified.
+    """Return the fleet of a version, or of some of its datasets, after verifying every blob.
 
-    Raises UnknownDatasetError, MissingObjectError, and CorruptObjectError for a blob that is not what the version says.
+    Raises UnknownDatasetError, MissingObjectError, and CorruptObjectError for a blob that does not match the version.
     """
     table = _rows(version, datasets)
     blob_n, refs = _blobs(table)
@@ -67,7 +67,7 @@ def fleet_of_version(version: Version, datasets: Sequence[str] | None = None) ->
 
 
 def _rows(version: Version, datasets: Sequence[str] | None) -> pa.Table:
-    """Return the rows of the champion table for these datasets, sorted by name, or all."""
+    """Return the rows of the champion table for these datasets, or all, sorted by name."""
     from model_store.ledger.champion_table import rows_to_table
 
     if datasets is None:
@@ -76,7 +76,7 @@ def _rows(version: Version, datasets: Sequence[str] | None) -> pa.Table:
 
 
 def _blobs(table: pa.Table) -> tuple[Ints, list[tuple[BlobRef, ...]]]:
-    """Return, for each dataset, which checkpoint is its own, and the blobs of each checkpoint with its statistics."""
+    """Return the number of each dataset's checkpoint, and the blobs of each checkpoint with its statistics."""
     pairs: dict[tuple[object, ...], int] = {}
     columns = [table[name].to_pylist() for name in BLOBS]
     blob_n = np.array([pairs.setdefault(pair, len(pairs)) for pair in zip(*columns, strict=True)], np.int64)
@@ -102,36 +102,36 @@ def _check_rows(refs: Sequence[tuple[BlobRef, ...]], stacks: Sequence[Stack], bl
 
 
 def _joined(checkpoints: Sequence[Stack], blob_m: Ints, row_m: Ints) -> Stack:
-    """Return one stack of the models at `row_m` of checkpoints `blob_m`, which all have the same card."""
+    """Return one stack of the models in the rows `row_m` of the checkpoints `blob_m`, which have the same card."""
     used = np.unique(blob_m)
-    parts = [checkpoints[int(number)] for number in used]
-    starts = np.cumsum([0, *(len(part.weight_md) for part in parts)])
+    stacks = [checkpoints[int(number)] for number in used]
+    starts = np.cumsum([0, *(len(stack.weight_md) for stack in stacks)])
     position_m = torch.from_numpy(starts[np.searchsorted(used, blob_m)] + row_m)
 
     def take(tensors: Sequence[Tensor | None]) -> Tensor | None:
-        """Return the rows of the joined tensors; NaN where a part has none, None where no part has any."""
+        """Return the rows of the joined tensors; NaN for a stack without one, None if no stack has one."""
         present = next((tensor for tensor in tensors if tensor is not None), None)
         if present is None:
             return None
         shape = present.shape[1:]
         filled = [
-            torch.full((len(part.weight_md), *shape), torch.nan, dtype=torch.float64) if tensor is None else tensor
-            for part, tensor in zip(parts, tensors, strict=True)
+            torch.full((len(stack.weight_md), *shape), torch.nan, dtype=torch.float64) if tensor is None else tensor
+            for stack, tensor in zip(stacks, tensors, strict=True)
         ]
         return torch.cat(filled)[position_m]
 
-    weight_md = take([part.weight_md for part in parts])
+    weight_md = take([stack.weight_md for stack in stacks])
     assert weight_md is not None  # noqa: S101 - every checkpoint has weights
-    return Stack(parts[0].card, weight_md, take([part.bias_m for part in parts]), _statistics(parts, take))
+    return Stack(stacks[0].card, weight_md, take([stack.bias_m for stack in stacks]), _statistics(stacks, take))
 
 
-def _statistics(parts: Sequence[Stack], take: Any) -> Statistics | None:
-    """Return the statistics of the joined models, or None if no part has any."""
-    known = [part.statistics for part in parts]
-    if not any(known):
+def _statistics(stacks: Sequence[Stack], take: Any) -> Statistics | None:
+    """Return the statistics of the joined models, or None if no stack has any."""
+    statistics = [stack.statistics for stack in stacks]
+    if not any(statistics):
         return None
     fields: Mapping[str, Tensor | None] = {
-        name: take([None if one is None else getattr(one, name) for one in known])
+        name: take([None if one is None else getattr(one, name) for one in statistics])
         for name in Statistics.__dataclass_fields__
     }
     return Statistics(**fields)  # type: ignore[arg-type]  # the required ones are in each

@@ -1,4 +1,4 @@
-"""Say which process works on a run, and keep the files of runs.
+"""Claim a run for one process, and store the files of runs.
 
 In: a run id.
 Out: a claim that other processes see, and the folder of the run.

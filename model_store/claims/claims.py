@@ -1,11 +1,11 @@
-"""A claim: one live process at a time, made of create-if-absent and nothing else.
+"""A claim is held by one live process at a time. It needs only create-if-absent.
 
-    <prefix>00000000000000000001.json    who holds it, written when it was taken
+    <prefix>00000000000000000001.json    the holder, written when it takes the claim
     <prefix>00000000000000000002.json    a heartbeat of the holder, and so on
 
-The newest number is the truth. A holder writes the next number every third of its lease; a number that is somebody
-else's means that the claim was lost. Whoever wants the claim may write the next number when the newest one says
-`released`, is older than the lease by the store's own clock, or names a process of this very machine that is dead.
+The newest number is valid. The holder writes the next number every third of its lease; if another process has written
+it, the holder has lost the claim. Another process may write the next number if the newest one says `released`, is older
+than the lease by the store's clock, or names a dead process of the same machine.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from model_store.objects.protocol import ObjectInfo, ObjectStore
 
 LEASE_S = 60.0
 LONGEST_LEASE_S = 600.0
-CLOCK_MARGIN_S = 2.0  # times of S3 may have whole seconds: a taker waits so much longer than a holder trusts it
+CLOCK_MARGIN_S = 2.0  # times of S3 may be whole seconds: another process waits this much longer than the lease
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Holder:
-    """What the newest number of a claim says."""
+    """The content of the newest number of a claim."""
 
     number: int
     token: str
@@ -44,12 +44,12 @@ class Holder:
 
     @property
     def is_live(self) -> bool:
-        """Whether the claim is held: not released, not older than its lease, and not that of a process known dead."""
+        """Whether the claim is held: not released, within its lease, and its process is not known to be dead."""
         return not self.released and self.age_s <= self.lease_s + CLOCK_MARGIN_S and not is_dead(self.process)
 
 
 def holder_of(objects: ObjectStore, prefix: str) -> Holder | None:
-    """Return what the newest number below `prefix` says, or None if there is no number. Two requests."""
+    """Return the holder in the newest number below `prefix`, or None if there is no number. Two requests."""
     newest: ObjectInfo | None = None
     for info in objects.list(prefix):
         if number_of(info.key) is not None:
@@ -65,7 +65,7 @@ def _read_holder(objects: ObjectStore, info: ObjectInfo) -> Holder:
         process = ProcessIdentity(**fields["process"])
         released, lease_s = bool(fields["released"]), float(fields["lease_s"])
         return Holder(number, str(fields["token"]), process, released, lease_s, float(fields["started_at"]), age_s)
-    except MissingObjectError:  # the holder has written newer numbers since it was listed
+    except MissingObjectError:  # after the listing, the holder has written newer numbers and removed this one
         return _read_newer(objects, info)
     except (ValueError, KeyError, TypeError):
         log.warning("%s/%s is not a claim; it counts as held until it is %g s old", objects.uri, info.key, LEASE_S)
@@ -74,7 +74,7 @@ def _read_holder(objects: ObjectStore, info: ObjectInfo) -> Holder:
 
 
 def _read_newer(objects: ObjectStore, stale: ObjectInfo) -> Holder:
-    """Return what the newest number says, after an older one was forgotten by its holder."""
+    """Return the holder in the newest number, after an older one was removed."""
     newest = list(objects.list(stale.key.rpartition("/")[0] + "/", after=stale.key))
     if not newest:
         raise CorruptObjectError(f"{objects.uri}/{stale.key}", "it was listed, and is gone without a newer number")
@@ -82,10 +82,10 @@ def _read_newer(objects: ObjectStore, stale: ObjectInfo) -> Holder:
 
 
 def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LEASE_S) -> Claim:
-    """Return the claim below `prefix`, with its heartbeat running.
+    """Take the claim below `prefix`, start its heartbeat, and return it.
 
-    `what` names it in errors: `run 'nightly'`. `lease_s` is at most LONGEST_LEASE_S. Raises RunClaimedError if a live
-    process holds it.
+    Errors name it `what`, such as `run 'nightly'`. `lease_s` is at most LONGEST_LEASE_S. Raises RunClaimedError if a
+    live process holds it.
     """
     lease_s = min(lease_s, LONGEST_LEASE_S)
     holder = holder_of(objects, prefix)
@@ -100,7 +100,7 @@ def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LE
 
 
 class Claim:
-    """A claim that is held until `release`; as a context manager it is released at the end of the block."""
+    """A claim that is held until `release`; as a context manager, it is released at the end."""
 
     def __init__(self, objects: ObjectStore, prefix: str, what: str, lease_s: float, number: int) -> None:
         self._objects = objects
@@ -124,7 +124,7 @@ class Claim:
         self._thread.start()
 
     def _write(self, released: bool) -> bool:
-        """Write the next number; False if another process has written it, or a later one."""
+        """Write the next number; return False if another process has written it, or a later one."""
         number = self._number + 1
         fields = {
             "token": self._token,
@@ -140,14 +140,14 @@ class Claim:
         return True
 
     def check(self) -> None:
-        """Return if the claim is still ours: its heartbeat is younger than the lease. Raises RunClaimedError if not."""
+        """Raise RunClaimedError if this process has lost the claim, or its last heartbeat is older than the lease."""
         if self._lost or time.monotonic() - self._beaten_at > self._lease_s:
             raise RunClaimedError(
                 f"{self._what} was taken over by another process, while this one did not answer: stop it"
             )
 
     def release(self) -> None:
-        """Give the claim back, so that the next process need not wait for the lease to end."""
+        """Release the claim, so that the next process need not wait for the end of the lease."""
         self._stopped.set()
         self._thread.join()
         if not self._lost and self._write(released=True):
@@ -166,11 +166,11 @@ class Claim:
                 log.warning("the heartbeat of %s failed, and will be tried again: %s", self._what, exc)
 
     def _is_newest(self) -> bool:
-        """Return whether no higher number exists: a taker that came later may have removed the one that we wrote."""
+        """Return whether no higher number exists: another process may have taken the claim and removed our number."""
         return not any(self._objects.list(self._prefix, after=numbered(self._prefix, self._number), limit=1))
 
     def _forget_all_but(self, num_kept: int) -> None:
-        """Remove old heartbeats of ours; the newest number stays, so that numbers only grow."""
+        """Remove old heartbeats of this process; the newest number stays, so that numbers only grow."""
         while len(self._mine) > num_kept:
             self._objects.delete(numbered(self._prefix, self._mine.pop(0)))
 

@@ -1,4 +1,4 @@
-"""Who a process is, so that another process on the same machine can tell whether it is still alive."""
+"""The identity of a process, from which a process on the same machine can tell whether it is alive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process: `machine` is this boot and the space of its process ids, `started` when it began."""
+    """A process: `machine` is the boot id and the PID namespace, `started` the start time of the process."""
 
     host: str = "unknown"
     pid: int = 0
@@ -28,7 +28,7 @@ def this_process() -> ProcessIdentity:
 
 
 def is_dead(process: ProcessIdentity) -> bool:
-    """Return whether the process is known to have ended; False where this machine can't tell."""
+    """Return whether the process is known to have ended; False if this machine can't tell."""
     if not process.machine or process.machine != _machine():
         return False
     return _start_of(process.pid) != process.started

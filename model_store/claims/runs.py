@@ -1,4 +1,4 @@
-"""The folder of a run: what a job writes while it works, so that a killed one goes on where it was."""
+"""The folder of a run: the objects that a job writes while it works, from which a killed job continues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARALLEL_READS = 8
 
 
 class RunFolder:
-    """Objects of one run, each written once. An object begins with a line that holds the sha256 of the rest."""
+    """Objects of one run, each written once. The first line of an object has the sha256 of the rest."""
 
     def __init__(self, objects: ObjectStore, run_id: str) -> None:
         self._objects = objects
@@ -25,13 +25,13 @@ class RunFolder:
         self._prefix = f"{RUNS}{run_id}/"
 
     def create(self, name: str, data: bytes) -> bool:
-        """Store an object, once: returns False and changes nothing if it is there with other content."""
+        """Store an object; return False and change nothing if it exists with other content."""
         require_promises(self._objects)
         seal = SEAL + hashlib.sha256(data).hexdigest().encode() + b"\n"
         return self._objects.create(self._prefix + check_object_name(name), seal + data)
 
     def read(self, name: str) -> bytes | None:
-        """Return an object, or None if it was not written. Raises CorruptObjectError if it is not as written."""
+        """Return an object, or None if it was not written. Raises CorruptObjectError if its bytes have changed."""
         key = self._prefix + check_object_name(name)
         try:
             sealed = self._objects.read(key)
@@ -45,7 +45,7 @@ class RunFolder:
         return data
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Return the objects of those names that were written, reading some at once."""
+        """Return the objects with these names that were written, reading several at once."""
         wanted = list(names)
         with ThreadPoolExecutor(PARALLEL_READS) as pool:
             found = zip(wanted, pool.map(self.read, wanted), strict=True)
@@ -58,7 +58,7 @@ class RunFolder:
     def claim(self, lease_s: float = LEASE_S) -> Claim:
         """Claim the run for this process, as a context manager. Raises RunClaimedError if a live process has it.
 
-        The claim of a process that died is taken over at once on the same machine, and after `lease_s` elsewhere.
+        The claim of a dead process is taken over at once on the same machine, and after `lease_s` on another.
         """
         require_promises(self._objects)
         return take_claim(self._objects, f"{RUN_CLAIMS}{self.run_id}/", f"run '{self.run_id}'", lease_s)

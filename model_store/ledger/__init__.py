@@ -1,4 +1,4 @@
-"""The versions of a collection: commit, read, roll back, verify, and remove what no version needs.
+"""The versions of a collection: commit, read, roll back, verify, and remove objects that no version needs.
 
 In: drafts: champion tables and checkpoints.
 Out: versions and champions.

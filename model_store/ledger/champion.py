@@ -22,7 +22,7 @@ from model_store.objects.blobs import read_blobs
 
 @dataclass(frozen=True)
 class ChampionModel:
-    """The model of one dataset in one version: row `stack_row` of `stack`; `row` is what the champion table says."""
+    """The model of one dataset in one version: row `stack_row` of `stack`; `row` is its row of the champion table."""
 
     version: Version
     row: Mapping[str, Any]
@@ -49,7 +49,7 @@ class ChampionModel:
 
 
 def read_champion(version: Version, dataset: str) -> ChampionModel:
-    """Return a champion, its blobs verified. Raises UnknownDatasetError, MissingObjectError and CorruptObjectError."""
+    """Return a champion with verified blobs. Raises UnknownDatasetError, MissingObjectError and CorruptObjectError."""
     row = version.find(dataset)
     checkpoint, *statistics = read_blobs(version.objects, row_blobs(row))
     name = f"checkpoint {row['checkpoint']}"

@@ -1,4 +1,4 @@
-"""The columns of a champion, as plain Python: enough to check and to use a row without loading pyarrow."""
+"""The columns of the champion table as plain Python, so that a row can be checked and used without pyarrow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from model_store.objects.blobs import BlobRef
 
 CHECKPOINT_EXT = "safetensors"
-LARGEST = 2**63  # an integer is one of 64 bits in the table
+LARGEST = 2**63  # integers of the table have 64 bits
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ COLUMNS = (
     Column("r2", float),
     Column("num_rows", int),
     Column("fingerprint", str),  # sha256 of the data
-    Column("loss", str),  # what was minimised: `mse`, `mae`, `huber(1.0)`, `quantile(0.9)`; null in older rows
-    Column("comparison", str),  # JSON: what it was compared with when it was promoted
+    Column("loss", str),  # the minimised loss: `mse`, `mae`, `huber(1.0)`, `quantile(0.9)`; null in older rows
+    Column("comparison", str),  # JSON: the comparison with the former champion at its promotion
 )
 
 
 def row_problem(row: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with a row given as a mapping, or None."""
+    """Return the error of a row that is given as a mapping, or None."""
     for column in COLUMNS:
         value = row.get(column.name)
         if value is None:
@@ -64,7 +64,7 @@ def row_problem(row: Mapping[str, Any]) -> str | None:
 
 
 def row_blobs(row: Mapping[str, Any]) -> Iterator[BlobRef]:
-    """Yield the blobs that a row names: its checkpoint, then its statistics if it has them."""
+    """Yield the blobs of a row: its checkpoint, then its statistics if it has them."""
     yield BlobRef(row["checkpoint"], row["checkpoint_size"], CHECKPOINT_EXT)
     if row.get("statistics"):
         yield BlobRef(row["statistics"], row["statistics_size"], CHECKPOINT_EXT)

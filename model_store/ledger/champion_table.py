@@ -1,7 +1,7 @@
 """The champion table: one row a dataset, sorted by name, in the same columns in every version.
 
-Up to `INLINE_ROWS` rows stand in the version itself; a larger table is cut into parts of at most `PART_ROWS` rows,
-each a parquet blob. Looking up one dataset reads one part, and a commit that changes one dataset writes one part.
+Up to `INLINE_ROWS` rows are in the version itself. A larger table is cut into shards of at most `SHARD_ROWS` rows,
+each a parquet blob. A lookup of one dataset reads one shard, and a commit that changes one dataset writes one shard.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from model_store.ledger.champion_columns import CHECKPOINT_EXT, COLUMNS
 from model_store.objects.blobs import BlobRef
 
 INLINE_ROWS = 256
-PART_ROWS = 16_384
+SHARD_ROWS = 16_384
 BLOB_COLUMNS = ["checkpoint", "checkpoint_size", "statistics", "statistics_size"]
 
 ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
@@ -31,11 +31,11 @@ CHAMPION_SCHEMA = pa.schema(
 
 
 def conform(table: pa.Table) -> pa.Table:
-    """Return the table in CHAMPION_SCHEMA, sorted by dataset: what a version holds.
+    """Return the table in CHAMPION_SCHEMA, sorted by dataset, as a version stores it.
 
-    Absent nullable columns become null, numbers that are not finite become null, and unknown columns are left out, so
-    that a table of a newer minor version can be read. Raises StoreError for a missing column or value, a column of
-    another type, and a dataset that is there twice.
+    Absent nullable columns and numbers that are not finite become null. Unknown columns are dropped, so that a table of
+    a newer minor version can be read. Raises StoreError for a missing column or value, a column of another type, and
+    a repeated dataset.
     """
     columns = [_column(table, field) for field in CHAMPION_SCHEMA]
     ordered = pa.Table.from_arrays(columns, schema=CHAMPION_SCHEMA)
@@ -66,7 +66,7 @@ def _column(table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
 
 
 def rows_to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Return the champion table of rows given as mappings; absent keys are null."""
+    """Return the champion table of rows that are given as mappings; absent keys become null."""
     loose = pa.schema([field.with_nullable(True) for field in CHAMPION_SCHEMA])
     try:
         return conform(pa.Table.from_pylist(list(rows), schema=loose))
@@ -75,13 +75,13 @@ def rows_to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
 
 
 def table_to_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Return the rows as mappings that JSON can hold."""
+    """Return the rows as mappings, ready for JSON."""
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
 
 def table_blobs(table: pa.Table) -> set[BlobRef]:
-    """Return every blob that the rows of a table, or of its four blob columns, name."""
+    """Return every blob that the rows of a table name; its four blob columns are enough."""
     refs: set[BlobRef] = set()
     for column in BLOB_COLUMNS[::2]:
         distinct = table.group_by([column, f"{column}_size"]).aggregate([]).to_pylist()
@@ -89,32 +89,32 @@ def table_blobs(table: pa.Table) -> set[BlobRef]:
     return refs
 
 
-def part_bytes(table: pa.Table) -> bytes:
-    """Return a part as parquet; equal rows give equal bytes."""
+def shard_bytes(table: pa.Table) -> bytes:
+    """Return a shard as parquet; equal rows give equal bytes."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True, store_schema=False)
     return sink.getvalue()
 
 
-def read_part(name: str, data: bytes, columns: list[str] | None = None) -> pa.Table:
-    """Return a part, or some of its columns. Raises CorruptObjectError that names the object."""
+def read_shard(name: str, data: bytes, columns: list[str] | None = None) -> pa.Table:
+    """Return a shard, or some of its columns. Raises CorruptObjectError with the name of the object."""
     try:
         table = pq.read_table(io.BytesIO(data), columns=columns)
         return table if columns is not None else conform(table)
     except (pa.ArrowException, OSError, StoreError) as exc:
-        raise CorruptObjectError(name, f"it is not a part of a champion table: {exc}") from exc
+        raise CorruptObjectError(name, f"it is not a shard of a champion table: {exc}") from exc
 
 
 def cut(names: list[str], boundaries: list[str]) -> list[int]:
-    """Return the starts of the parts of a sorted table: at the parent's boundaries, and where a part is too long.
+    """Return the first row of each shard of a sorted table: the parent's boundaries, and cuts of too large shards.
 
-    Keeping the parent's boundaries leaves the bytes of untouched parts as they were, so that they need not be written.
+    With the parent's boundaries, unchanged shards have the same bytes, so they need not be written again.
     """
     starts = sorted({0, *(bisect_left(names, boundary) for boundary in boundaries)} - {len(names)})
     cuts: list[int] = []
     for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
-        if cuts and stop - cuts[-1] <= PART_ROWS // 2:
-            continue  # joined to the part before, which has become small
-        pieces = math.ceil((stop - start) / PART_ROWS)
+        if cuts and stop - cuts[-1] <= SHARD_ROWS // 2:
+            continue  # merged into the shard before, which is small
+        pieces = math.ceil((stop - start) / SHARD_ROWS)
         cuts += [start + (stop - start) * piece // pieces for piece in range(pieces)]
     return cuts

@@ -1,4 +1,4 @@
-"""What a checkpoint has to look like: read for torch or, without importing it, for a look at one model.
+"""Check the arrays and the metadata of a checkpoint, as torch tensors or, without importing torch, in NumPy.
 
 Shapes: m models · d encoded columns.
 """
@@ -36,7 +36,7 @@ A = TypeVar("A", bound=Array)
 def load_arrays(
     load: Callable[[bytes], dict[str, A]], data: bytes, name: str
 ) -> tuple[dict[str, A], Mapping[str, str]]:
-    """Return what safetensors' `load` makes of a blob, and its metadata. Raises CorruptObjectError."""
+    """Return the arrays of a blob, read by safetensors' `load`, and its metadata. Raises CorruptObjectError."""
     try:
         return load(data), metadata_of(data)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as exc:
@@ -51,7 +51,7 @@ def metadata_of(data: bytes) -> Mapping[str, str]:
 
 
 def checked_card(arrays: Mapping[str, Array], metadata: Mapping[str, str], name: str) -> ModelCard:
-    """Return the model card of a checkpoint, which its arrays fit. Raises CorruptObjectError and NewerFormatError."""
+    """Return the model card, if the arrays fit it. Raises CorruptObjectError and NewerFormatError."""
     try:
         card = ModelCard.from_json(metadata.get(CARD, "{}"))
     except ModelCardError as exc:
@@ -62,7 +62,7 @@ def checked_card(arrays: Mapping[str, Array], metadata: Mapping[str, str], name:
 
 
 def shape_problem(card: ModelCard, arrays: Mapping[str, Array]) -> str | None:
-    """Return why the arrays do not fit the card; None if they do."""
+    """Return the reason why the arrays do not fit the card, or None."""
     expected = {"weight", "bias"} if card.bias else {"weight"}
     if set(arrays) != expected:
         return f"it holds {sorted(arrays)}, and its model card wants {sorted(expected)}"

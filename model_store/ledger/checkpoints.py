@@ -1,8 +1,7 @@
-"""Checkpoints: a stack as safetensors, which holds numbers and text and can't hold code.
+"""Checkpoints: a stack as safetensors, which contains numbers and text, and no code.
 
 The checkpoint has `weight` [m, d] and `bias` [m], float64, and the model card in its metadata; with m = 1 it loads
-into an `nn.Linear(d, 1)` strictly. What serving knows beyond the weights is a second blob. Equal stacks give equal
-bytes.
+strictly into an `nn.Linear(d, 1)`. A second blob has the statistics for serving. Equal stacks give equal bytes.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ def write_statistics(stack: Stack) -> bytes | None:
 
 
 def read_stack(checkpoint: bytes, statistics: bytes | None = None, name: str = "checkpoint") -> Stack:
-    """Return the stack of a checkpoint and its statistics; `name` stands in the errors.
+    """Return the stack of a checkpoint and its statistics; errors mention `name`.
 
-    Raises CorruptObjectError for bytes that are not one, and NewerFormatError for those of a newer gridline.
+    Raises CorruptObjectError for invalid bytes, and NewerFormatError for those of a newer gridline.
     """
     tensors, metadata = load_arrays(load, checkpoint, name)
     card = checked_card(tensors, metadata, name)

@@ -1,4 +1,4 @@
-"""The coefficients of one champion, for a look at it: torch, which takes a second to import, is not."""
+"""The coefficients of one champion, read without torch, whose import takes a second."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Coefficients:
 
 
 def read_coefficients(version: Version, dataset: str) -> Coefficients:
-    """Return the coefficients of a champion, its checkpoint verified, `intercept` first if there is a bias.
+    """Return the coefficients of a champion after verifying its checkpoint; with a bias, `intercept` is first.
 
     Raises UnknownDatasetError, MissingObjectError and CorruptObjectError.
     """
@@ -43,6 +43,6 @@ def read_coefficients(version: Version, dataset: str) -> Coefficients:
 
 
 def require_row(dataset: str, row: int, num_models: int, name: str) -> None:
-    """Raise CorruptObjectError where a checkpoint has no such row."""
+    """Raise CorruptObjectError if a checkpoint has no such row."""
     if not 0 <= row < num_models:
         raise CorruptObjectError(name, f"dataset '{dataset}' is its row {row}, and it has {num_models}")

@@ -1,4 +1,4 @@
-"""From a draft to a version: where its champion table goes."""
+"""Make the next version from a draft: its champion table is stored inline or as shards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from model_store.ledger.versions import PART_EXT, Draft, Part, Version
+from model_store.ledger.versions import SHARD_EXT, Draft, Shard, Version
 from model_store.objects.blobs import BlobRef, ref_of
 from model_store.objects.protocol import ObjectStore
 
@@ -25,9 +25,9 @@ def version_of(
     draft: Draft,
     created_at: str,
 ) -> Version:
-    """Return the version that comes after `parent`, with the parts of a large table stored through `put`.
+    """Return the version after `parent`; the shards of a large table are stored with `put`.
 
-    A part that the parent has already is not written again. Raises StoreError if the table is not a champion table.
+    A shard of the parent is not written again. Raises StoreError if the table is not a champion table.
     """
     from model_store.ledger.champion_table import INLINE_ROWS, conform, table_to_rows
 
@@ -44,39 +44,40 @@ def version_of(
         note=draft.note,
         num_datasets=len(table),
         rows=tuple(table_to_rows(table)) if is_inline else (),
-        parts=() if is_inline else _put_parts(put, table, parent),
+        shards=() if is_inline else _put_shards(put, table, parent),
         objects=objects,
         cache={} if is_inline else {"table": table},
     )
 
 
-def _put_parts(put: PutBlob, table: pa.Table, parent: Version | None) -> tuple[Part, ...]:
-    from model_store.ledger.champion_table import cut, part_bytes
+def _put_shards(put: PutBlob, table: pa.Table, parent: Version | None) -> tuple[Shard, ...]:
+    from model_store.ledger.champion_table import cut, shard_bytes
 
-    old = parent.parts if parent else ()
-    stored = {part.blob for part in old}
+    old = parent.shards if parent else ()
+    stored = {shard.blob for shard in old}
     unchanged = _slices(parent) if parent else {}
     names = table["dataset"].to_pylist()
-    starts = cut(names, [part.first for part in old])
-    parts = []
+    starts = cut(names, [shard.first for shard in old])
+    shards = []
     for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
         rows = table.slice(start, stop - start)
-        part, old_rows = unchanged.get(names[start], (None, None))
-        if part is None or not rows.equals(old_rows):
-            data = part_bytes(rows)
-            part = Part(names[start], stop - start, ref_of(data, PART_EXT))
-            if part.blob not in stored:
-                put(data, PART_EXT)
-        parts.append(part)
-    return tuple(parts)
+        shard, old_rows = unchanged.get(names[start], (None, None))
+        if shard is None or not rows.equals(old_rows):
+            data = shard_bytes(rows)
+            shard = Shard(names[start], stop - start, ref_of(data, SHARD_EXT))
+            if shard.blob not in stored:
+                put(data, SHARD_EXT)
+        shards.append(shard)
+    return tuple(shards)
 
 
-def _slices(parent: Version) -> dict[str, tuple[Part, pa.Table]]:
-    """Return the parts of a version with their rows, by first dataset; none if its table has not been read."""
+def _slices(parent: Version) -> dict[str, tuple[Shard, pa.Table]]:
+    """Return the shards of a version with their rows, by first dataset; empty if its table has not been read."""
     table = parent.cache.get("table")
     if table is None:
         return {}
-    starts = accumulate((part.num_rows for part in parent.parts), initial=0)
+    starts = accumulate((shard.num_rows for shard in parent.shards), initial=0)
     return {
-        part.first: (part, table.slice(start, part.num_rows)) for part, start in zip(parent.parts, starts, strict=False)
+        shard.first: (shard, table.slice(start, shard.num_rows))
+        for shard, start in zip(parent.shards, starts, strict=False)
     }

@@ -40,11 +40,11 @@ if __name__ == "__main__":
 
 
 def export(version: Version, dataset: str | None, out_dir: Path) -> list[Path]:
-    """Write the models of a version, or that of one dataset, and return the files.
+    """Write the models of a version, or of one dataset, and return the files.
 
-    `stack-<i>.safetensors` holds `weight` [m, d] and `bias` [m] of the models that share `stack-<i>.card.json`;
-    `index.json` says which file and row each dataset has, with its row of the champion table; `load.py` loads one.
-    Raises ExportFolderError if the folder has something in it, and StoreRefusedError if it can't be written.
+    `stack-<i>.safetensors` has `weight` [m, d] and `bias` [m] of the models with the card `stack-<i>.card.json`.
+    `index.json` has the file and row of each dataset, and its row of the champion table. `load.py` loads one model.
+    Raises ExportFolderError if the folder is not empty, and StoreRefusedError if it can't be written.
     """
     rows = version.table().to_pylist() if dataset is None else [version.find(dataset)]
     stacks = _by_card(version, rows)

@@ -1,8 +1,7 @@
-"""gc: removes blobs that no kept version, no running run and no commit under way names, and the folders of old runs.
+"""gc: remove blobs that no kept version, running run or unfinished commit names, and the folders of old runs.
 
-Versions themselves stay. Every version file is kept, however old: its number is then never free again, so that a writer
-which was stopped for an hour can't create it anew below the head. Safe beside running jobs (see pins.py), and to be
-stopped at any moment.
+gc removes no version file, however old: a number is never free again, so a writer that was suspended for an hour can't
+create an old number below the head. gc may run beside jobs (see gc_pins.py), and may be stopped at any moment.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ SHA256 = re.compile(rb"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class GcReport:
-    """What gc removed, or with `dry_run` would remove. `num_young` blobs are named by nothing, but too young to go.
+    """The objects that gc removed, or would remove with `dry_run`. `num_young` unnamed blobs are too young.
 
-    `removed` are blobs, `removed_runs` the runs whose folders went, `num_checkpoints` those that newer ones replaced.
+    `removed` are blobs, `removed_runs` runs whose folders were removed; `num_checkpoints` counts training checkpoints.
     """
 
     collection: str
@@ -54,7 +53,7 @@ class GcReport:
 
 @dataclass(frozen=True)
 class _Spared:
-    """What is not removed: named blobs by key, any blob whose sha256 a live run mentions, and what is too young."""
+    """The blobs that stay: named blobs, blobs whose sha256 a live run mentions, and young blobs."""
 
     keys: frozenset[str]
     digests: frozenset[str]
@@ -76,9 +75,9 @@ def collect(
 ) -> GcReport:
     """Keep the newest `keep` versions of a collection whole, and remove the blobs that nothing needs any more.
 
-    A blob of a dropped version goes when it is 10 minutes old, one that was never committed after a day, during which
-    a killed run can go on; a run's folder after a week. `grace_s` replaces all three; 0 is safe beside claimed runs and
-    readers, not beside writers that claim nothing.
+    A blob of a dropped version is removed when it is 10 minutes old; a blob that was never committed after a day, in
+    which a killed run can continue; the folder of a run after a week. `grace_s` replaces all three ages; 0 is safe
+    beside claimed runs and readers, not beside writers that claim nothing.
     Raises RunClaimedError while another gc runs, UnknownCollectionError, and InvalidNameError for `keep` < 1.
     """
     if keep < 1:
@@ -108,7 +107,7 @@ def _sweep_runs(
     """Return the runs whose folders were removed, and the number of checkpoints removed from others."""
     folders = folders_of_runs(objects)
     old = unneeded(folders, live, before)
-    if old:  # only then is it worth reading which runs the versions name
+    if old:  # only then are the versions read for the runs that they name
         old = unneeded(folders, live | runs_of(versions), before)
     replaced = list(replaced_checkpoints({run: folders[run] for run in folders.keys() - set(old)}, live))
     if claim is None:
@@ -119,7 +118,7 @@ def _sweep_runs(
 
 
 def _sweep(objects: ObjectStore, spared: _Spared, claim: Claim | None) -> tuple[tuple[str, ...], int, int, int]:
-    """Return the keys removed, their bytes, and how many blobs were named and how many too young."""
+    """Return the removed keys, their bytes, and the numbers of named and of young blobs."""
     removed: list[ObjectInfo] = []
     num_kept = num_young = 0
     with ThreadPoolExecutor(PARALLEL) as pool:
@@ -160,7 +159,7 @@ def _spared(
 
 
 def _kept_versions(objects: ObjectStore, collection: str, oldest: int) -> Iterator[Version]:
-    """Yield the versions of every collection that stay whole; `oldest` is the first of `collection` that does."""
+    """Yield the kept versions of every collection; `oldest` is the first one of `collection`."""
     for name in objects.folders(VERSIONS):
         yield from _versions(objects, name, oldest if name == collection else oldest_kept(objects, name))
 
@@ -173,11 +172,11 @@ def _versions(objects: ObjectStore, collection: str, start: int) -> Iterator[Ver
 
 
 def _blobs_left(version: Version) -> set[BlobRef]:
-    """Return the blobs of a dropped version; without those of a table that an interrupted gc has removed."""
+    """Return the blobs of a dropped version; if an interrupted gc has removed its table, only the shards."""
     try:
         return version.blobs()
     except MissingObjectError:
-        return {part.blob for part in version.parts}
+        return {shard.blob for shard in version.shards}
 
 
 def _live_runs(objects: ObjectStore) -> Iterator[tuple[str, Holder]]:
@@ -190,6 +189,6 @@ def _live_runs(objects: ObjectStore) -> Iterator[tuple[str, Holder]]:
 
 
 def _mentioned(objects: ObjectStore, run_id: str) -> Iterator[str]:
-    """Yield every sha256 that stands in what a live run has stored: the blobs that it will commit."""
+    """Yield every sha256 in the objects of a live run's folder: the blobs that it will commit."""
     for info in list(objects.list(f"{RUNS}{run_id}/")):
         yield from (digest.decode() for digest in SHA256.findall(objects.read(info.key)))

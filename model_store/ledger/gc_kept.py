@@ -1,4 +1,4 @@
-"""Which versions still have all they name: gc says so in the store before it removes anything.
+"""The oldest kept version of a collection, which gc records in the store before it removes blobs.
 
 gc/kept/<collection>/00000000000000000005.json      versions 5 and newer are whole; older ones may have lost blobs
 """
@@ -16,7 +16,7 @@ def oldest_kept(objects: ObjectStore, collection: str) -> int:
 
 
 def keep_from(objects: ObjectStore, collection: str, number: int) -> None:
-    """Note that the versions before `number` may lose their blobs from now on."""
+    """Record that the versions before `number` may lose their blobs from now on."""
     objects.create(numbered(_prefix(collection), number), b"{}")
 
 

@@ -1,9 +1,9 @@
-"""What keeps gc and a commit from missing each other, though S3 has neither locks nor conditional deletes.
+"""Pins: how gc and a commit notice each other, although S3 has neither locks nor conditional deletes.
 
-A commit that names a blob which it has not just stored itself first pins it, and then looks for a running gc. A gc
-first announces itself, and then looks for pins. So at least one of the two sees the other: either gc spares the blob,
-or the commit waits until gc has ended and makes sure that the blob is still there before it creates the version.
-A blob that the committing process stored within FRESH_S needs no pin, because gc spares those younger than twice that.
+A commit pins each blob that it names and has not just stored itself, and then looks for a running gc. gc first
+announces itself, and then looks for pins. So at least one of the two sees the other: either gc does not remove the
+blob, or the commit waits until gc has ended, and checks that the blob exists before it creates the version.
+A blob that the committing process stored within FRESH_S needs no pin: gc removes only blobs of twice that age.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ PAGE = 1000
 
 
 def secure_blobs(objects: ObjectStore, named: Set[BlobRef], written: Set[BlobRef], written_s: float) -> None:
-    """Return when every blob that a commit newly names is in the store and safe from gc until the commit is made.
+    """Wait until all new blobs of a commit are in the store, and gc can't remove them before the commit.
 
-    `written` are those that this process has stored within the last `written_s` seconds, at most FRESH_S.
-    Raises MissingObjectError for one that is gone.
+    `written` are the blobs that this process has stored within the last `written_s` seconds, at most FRESH_S.
+    Raises MissingObjectError for a blob that is gone.
     """
     if foreign := named - written:
         pin = json.dumps({"blobs": sorted(ref.key for ref in named)}).encode()
@@ -44,13 +44,13 @@ def secure_blobs(objects: ObjectStore, named: Set[BlobRef], written: Set[BlobRef
 
 
 def pinned_keys(objects: ObjectStore) -> set[str]:
-    """Return the keys of all blobs that a commit under way has pinned. Raises CorruptObjectError for a bad pin."""
+    """Return the keys of all blobs that unfinished commits have pinned. Raises CorruptObjectError for a bad pin."""
     recent = [info for info in objects.list(GC_PINS) if objects.now() - info.modified_at <= PIN_S]
     return {key for info in recent for key in _read_pin(objects, info.key)}
 
 
 def forget_old_pins(objects: ObjectStore) -> None:
-    """Remove the pins of commits that were made, or given up, long ago."""
+    """Remove the pins of commits that ended long ago."""
     for info in list(objects.list(GC_PINS)):
         if objects.now() - info.modified_at > PIN_S:
             objects.delete(info.key)
@@ -65,7 +65,7 @@ def _read_pin(objects: ObjectStore, key: str) -> list[str]:
 
 
 def _wait_for_gc(objects: ObjectStore, written_s: float) -> bool:
-    """Wait until no gc runs, and return whether one may have run since the blobs were stored."""
+    """Wait until no gc runs; return whether a gc may have run since the blobs were stored."""
     deadline = time.monotonic() + LONGEST_GC_S
     ran = False
     while True:
@@ -88,7 +88,7 @@ def _wait_for_gc(objects: ObjectStore, written_s: float) -> bool:
 def _require(objects: ObjectStore, refs: Iterable[BlobRef]) -> None:
     keys = sorted(ref.key for ref in refs)
     everything: dict[str, ObjectInfo] = {}
-    if len(keys) >= LIST_FROM:  # a listing has a thousand a request: worth it unless the store holds far more
+    if len(keys) >= LIST_FROM:  # a listing has a thousand keys a request: faster, unless the store has far more blobs
         everything = {info.key: info for info in objects.list(BLOBS, limit=PAGE * len(keys) // 2)}
     with ThreadPoolExecutor(PARALLEL_STATS) as pool:
         found = list(pool.map(lambda key: everything.get(key) or stat(objects, key), keys))

@@ -1,9 +1,9 @@
-"""What gc removes of runs: the folders that nothing needs any more, and the checkpoints that newer ones replaced.
+"""How gc removes the folders of runs that nothing needs, and training checkpoints that have newer ones.
 
-A run is needed while it runs; while a kept version of any collection names it, as a whole or in a row; and while one
-that is needed has taken trials from it (`from/` in its folder). What is not needed goes when nothing was written to it
-for a week, in which a killed run can go on. gc holds the claim of a run while it removes it: a driver that starts just
-then is told so.
+A run is needed while it works; while a kept version of any collection names it, as a whole or in a row; and while a
+needed run has taken trials from it (`from/` in its folder). The folder of another run is removed if nothing was written
+to it for a week, in which a killed run can continue. gc holds the claim of the run meanwhile, so a driver that starts
+then gets the message that the run is claimed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Folders = dict[str, list[ObjectInfo]]
 
 
 def folders_of_runs(objects: ObjectStore) -> Folders:
-    """Return what is in the folder of each run, but for that of the archives."""
+    """Return the objects in the folder of each run, except the folder of the archives."""
     folders: Folders = {}
     for info in objects.list(RUNS):
         run_id = info.key.removeprefix(RUNS).partition("/")[0]
@@ -33,7 +33,7 @@ def folders_of_runs(objects: ObjectStore) -> Folders:
 
 
 def runs_of(versions: Iterable[Version]) -> set[str]:
-    """Return every run that versions name, those of single champions among them."""
+    """Return every run that the versions, or the rows of their champion tables, name."""
     runs: set[str] = set()
     for version in versions:
         runs |= {version.run_id, *version.table(["run_id"])["run_id"].unique().to_pylist()}
@@ -41,7 +41,7 @@ def runs_of(versions: Iterable[Version]) -> set[str]:
 
 
 def unneeded(folders: Folders, needed: Set[str], before: float) -> list[str]:
-    """Return the runs that are not needed, nor by one that is, and to which all was written before a time."""
+    """Return the runs that neither `needed` nor a run reached from it needs, and that are older than `before`."""
     reached, waiting = set(needed), [*needed]
     while waiting:
         prefix = f"{RUNS}{waiting.pop()}/{RUN_MARKS}"
@@ -53,9 +53,9 @@ def unneeded(folders: Folders, needed: Set[str], before: float) -> list[str]:
 
 
 def remove_run(objects: ObjectStore, run_id: str, before: float) -> bool:
-    """Remove the folder of a run, unless somebody works on it, or has since; returns whether it was removed.
+    """Remove the folder of a run, unless a process works on it, or has since `before`; return whether it was removed.
 
-    What was written last goes first: it may say that what was written before is all there.
+    The newest objects are deleted first, because a newer one may state that older ones exist.
     """
     with suppress(RunClaimedError), take_claim(objects, f"{RUN_CLAIMS}{run_id}/", f"run '{run_id}'") as claim:
         found = list(objects.list(f"{RUNS}{run_id}/"))
@@ -69,7 +69,7 @@ def remove_run(objects: ObjectStore, run_id: str, before: float) -> bool:
 
 
 def replaced_checkpoints(folders: Folders, live: Set[str]) -> Iterator[ObjectInfo]:
-    """Yield the checkpoints that a run at rest has newer ones of: the highest number is the one it goes on from."""
+    """Yield the training checkpoints of inactive runs, except the newest, from which a run continues."""
     for run_id in folders.keys() - live:
         newest: dict[str, ObjectInfo] = {}
         for info in folders[run_id]:

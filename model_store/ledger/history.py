@@ -1,4 +1,4 @@
-"""The versions of one collection: finding the newest, reading one, and creating the next."""
+"""The versions of one collection: find the newest, read one, and create the next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARALLEL_READS = 8
 
 
 class History:
-    """The versions 1, 2, … of a collection. None is ever changed or removed: what was seen once can be remembered."""
+    """The versions 1, 2, … of a collection. They are never changed or removed, so the newest is cached."""
 
     def __init__(self, objects: ObjectStore, collection: str) -> None:
         self._objects = objects
@@ -24,10 +24,10 @@ class History:
         self._newest: Version | None = None
 
     def head(self) -> Version | None:
-        """Return the newest version, or None if there is none. One request if nothing is new, two if something is."""
-        known = self._newest.number if self._newest else 0
-        number = self._last_number(known)
-        if number > known:
+        """Return the newest version, or None if there is none. One request, or two if there is a new version."""
+        cached = self._newest.number if self._newest else 0
+        number = self._last_number(cached)
+        if number > cached:
             self._remember(self.read(number))
         return self._newest
 
@@ -46,19 +46,19 @@ class History:
         return parse_version(self._objects, self._collection, number, data)
 
     def create(self, version: Version, data: bytes) -> bool:
-        """Create a version; False if someone else's has its number."""
+        """Create a version; return False if another writer has created its number."""
         created = self._objects.create(version.key, data)
         if created:
             self._remember(version)
         return created
 
     def overtaken(self, number: int) -> Version:
-        """Return the newest version after somebody else created `number`, also where the listing lags behind."""
+        """Return the newest version after another writer created `number`, even if the listing lags behind."""
         self._remember(self.read(number))
         return self.head() or self.read(number)
 
     def newest_first(self) -> Iterator[Version]:
-        """Yield every version from the newest to the first, reading some at once."""
+        """Yield every version from the newest to the first, reading several at once."""
         head = self.head()
         with ThreadPoolExecutor(PARALLEL_READS) as pool:
             yield from pool.map(self.read, range(head.number if head else 0, 0, -1))
@@ -78,11 +78,11 @@ class History:
             f"collection '{self._collection}' {where} has versions 1 to {last}, and not {number}"
         )
 
-    def _last_number(self, known: int) -> int:
-        """Return the newest number, given one that exists or 0: one request for up to 999 new ones, else a gallop."""
-        last, is_full = self._page(known)
+    def _last_number(self, start: int) -> int:
+        """Return the newest number, from an existing one or 0: one request, or exponential search over 999 new ones."""
+        last, is_full = self._page(start)
         step = PAGE
-        while is_full:  # gallop ahead while there is something behind each leap
+        while is_full:  # exponential search, then back to single pages
             beyond, _ = self._page(last + step, limit=1)
             if beyond > last + step:
                 last, step = beyond, step * 2
@@ -93,7 +93,7 @@ class History:
         return last
 
     def _page(self, after: int, limit: int = PAGE) -> tuple[int, bool]:
-        """Return the last number among the `limit` behind `after`, or `after`, and whether there were as many."""
+        """Return the last of up to `limit` numbers after `after`, else `after`, and whether the limit was reached."""
         start = numbered(self._prefix, after) if after else ""
         numbers = [
             number

@@ -1,4 +1,4 @@
-"""The ledger: what a program does with a store of models. Everything else in the package serves these verbs."""
+"""The ledger: the methods with which a program uses a store of models."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ Propose = Callable[[Version | None], Draft | None]
 def open_ledger(uri: str | None = None, settings: S3Settings | None = None) -> Ledger:
     """Return the ledger at `s3://bucket/prefix` or a folder; by default at GRIDLINE_STORE, else `gridline-store`.
 
-    Nothing is contacted, and no folder made, before the first verb. `settings` are those of the environment unless
-    given.
+    Nothing is contacted or created before the first call of a method. `settings` come from the environment by default.
     """
     return Ledger(open_objects(uri or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE, settings))
 
@@ -82,7 +81,7 @@ class Ledger:
         return read_blob(self.objects, ref)
 
     def blob_path(self, ref: BlobRef, cache_dir: Path) -> Path:
-        """Return a verified file with the bytes of a blob, to be memory-mapped: the store's own, or a cached copy."""
+        """Return a verified file with the bytes of a blob, for memory-mapping: the store's own, or a cached copy."""
         return blob_path(self.objects, ref, cache_dir)
 
     def run(self, run_id: str) -> RunFolder:
@@ -122,7 +121,7 @@ class Ledger:
         return self._read(read_champion, collection, dataset, version)
 
     def coefficients(self, collection: str, dataset: str, version: int | None = None) -> Coefficients:
-        """Return the coefficients of a champion, as `champion` does its model; torch is not imported for it."""
+        """Return the coefficients of a champion, without importing torch; see `champion`."""
         from model_store.ledger.coefficients import read_coefficients
 
         return self._read(read_coefficients, collection, dataset, version)
@@ -142,14 +141,14 @@ class Ledger:
         )
 
     def gc(self, collection: str, keep: int, dry_run: bool = False, grace_s: float | None = None) -> GcReport:
-        """Remove blobs that only versions before the newest `keep` name; see `model_store.ledger.gc.collect`."""
+        """Remove blobs that none of the newest `keep` versions names; see `model_store.ledger.gc.collect`."""
         from model_store.ledger.gc import collect
 
         self.version(collection)
         return collect(self.objects, collection, keep, dry_run, grace_s)
 
     def verify(self, collection: str) -> list[Problem]:
-        """Read everything that a collection names and return what is broken. Raises UnknownCollectionError."""
+        """Read every object of a collection and return the broken ones. Raises UnknownCollectionError."""
         from model_store.ledger.verify import verify
 
         self._require_store()
@@ -164,11 +163,11 @@ class Ledger:
         return export(self.version(collection, version), dataset, out_dir)
 
     def transact(self, collection: str, propose: Propose) -> Version | None:
-        """Commit what `propose` makes of the newest version, and return the new version.
+        """Commit the draft that `propose` makes from the newest version, and return the new version.
 
-        `propose` gets the head (None at first) and returns a Draft, or None if there is nothing to commit; then None is
-        returned. It is called again with the newer head whenever another writer was faster.
-        Raises StoreUnreachableError when it can't be known whether the commit landed: running again finds out.
+        `propose` gets the head (None at first) and returns a Draft, or None if there is nothing to commit; then the
+        result is None too. If another writer is faster, `propose` is called again with the newer head.
+        Raises StoreUnreachableError if the commit may or may not exist: running again finds out.
         """
         history = self._history(collection)
         head = history.head()
@@ -180,7 +179,7 @@ class Ledger:
             require_promises(self.objects)
             try:
                 version = self._prepare(collection, head, draft)
-            except MissingObjectError:  # gc took a blob meanwhile: a proposal that stores its blobs stores it anew
+            except MissingObjectError:  # gc has removed a blob: a proposal that stores its blobs stores it again
                 num_gone += 1
                 if num_gone == READ_ATTEMPTS:
                     raise
@@ -194,9 +193,9 @@ class Ledger:
         )
 
     def rollback(self, collection: str, number: int, run_id: str = "") -> Version:
-        """Commit the champions of an old version again, and return the new version; the head if it is that one.
+        """Commit the champions of an old version as a new version, and return it; the head if that is `number`.
 
-        Raises UnknownVersionError if there is no such version, or gc has removed what it named.
+        Raises UnknownVersionError if there is no such version, or gc has removed its blobs.
         """
         old = self.version(collection, number)
 

@@ -1,4 +1,4 @@
-"""Verification: reads everything that the versions of a collection name, and says what is broken."""
+"""Verification: read every object that the versions of a collection name, and return the broken ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = ["dataset", "checkpoint", "checkpoint_size", "statistics", "statistics
 
 @dataclass(frozen=True)
 class Problem:
-    """Something broken: the key of the object, the oldest version that needs it, and what is wrong."""
+    """A broken object: its key, the oldest version that needs it, and the reason."""
 
     key: str
     version: int
@@ -31,7 +31,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class _Use:
-    """A checkpoint with its statistics as versions use them: the highest row and, for a message, whose it is."""
+    """How versions use a checkpoint with its statistics: the highest row and, for messages, its dataset."""
 
     blobs: tuple[BlobRef, ...]
     last_row: int
@@ -40,10 +40,10 @@ class _Use:
 
 
 def verify(objects: ObjectStore, collection: str) -> list[Problem]:
-    """Return what is broken in a collection, in order of versions; an empty list is a whole one.
+    """Return the broken objects of a collection, in order of versions.
 
-    Checked are: numbers without a gap, every commit's checksum and parent, and, for the versions that gc has kept,
-    every table, every blob's size and sha256, and that the checkpoints hold the rows that are asked of them.
+    It checks that no number is missing, every commit's checksum and parent, and, for the kept versions, every table,
+    every blob's size and sha256, and that the checkpoints have the rows that the tables name.
     """
     head = History(objects, collection).head_number()
     first_whole = oldest_kept(objects, collection)
@@ -75,14 +75,14 @@ def _read(objects: ObjectStore, collection: str, number: int) -> Version | Probl
 
 
 def _note_uses(version: Version, uses: dict[tuple[BlobRef, ...], _Use]) -> Iterator[Problem]:
-    """Add the checkpoints of a version to `uses`; yields a problem if its table can't be read."""
+    """Add the checkpoints of a version to `uses`; yield a problem if its table can't be read."""
     try:
         rows = version.rows or version.table(COLUMNS).to_pylist()
         for row in rows:
             blobs = tuple(row_blobs(row))
-            known = uses.get(blobs)
-            if known is None or row["row"] > known.last_row:
-                first = known.version if known else version.number
+            use = uses.get(blobs)
+            if use is None or row["row"] > use.last_row:
+                first = use.version if use else version.number
                 uses[blobs] = _Use(blobs, row["row"], row["dataset"], first)
     except StoreError as exc:
         yield Problem(version.key, version.number, f"its champion table can't be read: {exc}")

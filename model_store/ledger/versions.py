@@ -1,9 +1,9 @@
-"""A version: one immutable commit of a collection, and the JSON that holds it.
+"""A version: one immutable commit of a collection, and its JSON.
 
-    {"format": 1, "sha256": "<of the canonical JSON of what follows>", "version": {…}}
+    {"format": 1, "sha256": "<of the canonical JSON of the version>", "version": {…}}
 
-Format rule: a reader takes every format up to its own and refuses newer ones; keys that it does not know are ignored,
-so a format number changes only when an old reader would misread what it finds.
+Format rule: a reader accepts every format up to its own and refuses newer ones. It ignores unknown keys, so the format
+number changes only if an old reader would misread the version.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
-PART_EXT = "parquet"
+SHARD_EXT = "parquet"
 Action = Literal["train", "rollback"]
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a writer proposes to commit: a champion table (see CHAMPION_SCHEMA) and where it comes from."""
+    """A proposal for a commit: a champion table (see CHAMPION_SCHEMA) and its origin."""
 
     table: pa.Table
     run_id: str = ""
@@ -41,7 +41,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """A parquet blob with the rows of the champion table from dataset `first` on."""
 
     first: str
@@ -53,7 +53,7 @@ class Part:
 class Version:
     """One commit. `parent` is the commit id of the version before it; `created_at` is ISO 8601 in UTC.
 
-    Its champion table stands in `rows`, or in the blobs of `parts`; the methods read what they need from the store.
+    Its champion table is in `rows`, or in the blobs of `shards`, which the methods read from the store.
     """
 
     collection: str
@@ -66,7 +66,7 @@ class Version:
     note: str
     num_datasets: int
     rows: tuple[Mapping[str, Any], ...] = field(repr=False)
-    parts: tuple[Part, ...] = field(repr=False)
+    shards: tuple[Shard, ...] = field(repr=False)
     objects: ObjectStore = field(repr=False, compare=False)
     cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -76,43 +76,45 @@ class Version:
         return numbered(version_prefix(self.collection), self.number)
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
-        """Return the champion table, sorted by dataset: all its columns, or only those named."""
+        """Return the champion table, sorted by dataset: all columns, or the named ones."""
         import pyarrow as pa
 
-        from model_store.ledger.champion_table import read_part, rows_to_table
+        from model_store.ledger.champion_table import read_shard, rows_to_table
 
-        if not self.parts:
+        if not self.shards:
             table = rows_to_table(self.rows)
             return table if columns is None else table.select(columns)
         if "table" in self.cache:
             table = self.cache["table"]
             return table if columns is None else table.select(columns)
-        blobs = read_blobs(self.objects, [part.blob for part in self.parts])
-        tables = [read_part(part.blob.key, data, columns) for part, data in zip(self.parts, blobs, strict=True)]
+        blobs = read_blobs(self.objects, [shard.blob for shard in self.shards])
+        tables = [read_shard(shard.blob.key, data, columns) for shard, data in zip(self.shards, blobs, strict=True)]
         table = pa.concat_tables(tables)
         if columns is None:
             self.cache["table"] = table
         return table
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the champion table part by part, sorted by dataset: of a large one, only a part is in memory."""
-        from model_store.ledger.champion_table import read_part
+        """Yield the champion table shard by shard, sorted by dataset, so that only one shard is in memory."""
+        from model_store.ledger.champion_table import read_shard
 
-        if not self.parts or "table" in self.cache:
+        if not self.shards or "table" in self.cache:
             yield self.table()
             return
-        for part in self.parts:
-            yield read_part(part.blob.key, read_blob(self.objects, part.blob))
+        for shard in self.shards:
+            yield read_shard(shard.blob.key, read_blob(self.objects, shard.blob))
 
     def find(self, dataset: str) -> Mapping[str, Any]:
-        """Return the row of one dataset, reading one part at most. Raises UnknownDatasetError."""
+        """Return the row of one dataset; reads at most one shard. Raises UnknownDatasetError."""
         rows = self.rows
-        if self.parts:
-            from model_store.ledger.champion_table import read_part, table_to_rows
+        if self.shards:
+            from model_store.ledger.champion_table import read_shard, table_to_rows
 
-            at = bisect_right(self.parts, dataset, key=lambda part: part.first) - 1
-            part = self.parts[max(at, 0)]
-            rows = tuple(table_to_rows(_row_of(read_part(part.blob.key, read_blob(self.objects, part.blob)), dataset)))
+            at = bisect_right(self.shards, dataset, key=lambda shard: shard.first) - 1
+            shard = self.shards[max(at, 0)]
+            rows = tuple(
+                table_to_rows(_row_of(read_shard(shard.blob.key, read_blob(self.objects, shard.blob)), dataset))
+            )
         at = bisect_left(rows, dataset, key=lambda row: str(row["dataset"]))
         if at == len(rows) or rows[at]["dataset"] != dataset:
             raise UnknownDatasetError(
@@ -122,12 +124,12 @@ class Version:
         return rows[at]
 
     def blobs(self) -> set[BlobRef]:
-        """Return every blob that the version names, its parts among them."""
-        if not self.parts:
+        """Return every blob that the version names, including its shards."""
+        if not self.shards:
             return {blob for row in self.rows for blob in row_blobs(row)}
         from model_store.ledger.champion_table import BLOB_COLUMNS, table_blobs
 
-        return {part.blob for part in self.parts} | table_blobs(self.table(BLOB_COLUMNS))
+        return {shard.blob for shard in self.shards} | table_blobs(self.table(BLOB_COLUMNS))
 
 
 def _row_of(table: pa.Table, dataset: str) -> pa.Table:
@@ -150,8 +152,13 @@ def version_json(version: Version) -> bytes:
         "num_datasets": version.num_datasets,
         "rows": [{name: value for name, value in row.items() if value is not None} for row in version.rows],
         "parts": [
-            {"first": part.first, "num_rows": part.num_rows, "sha256": part.blob.sha256, "size": part.blob.size_bytes}
-            for part in version.parts
+            {
+                "first": shard.first,
+                "num_rows": shard.num_rows,
+                "sha256": shard.blob.sha256,
+                "size": shard.blob.size_bytes,
+            }
+            for shard in version.shards
         ],
     }
     return json.dumps({"format": FORMAT, "sha256": _digest(body), "version": body}, ensure_ascii=False).encode()
@@ -160,7 +167,7 @@ def version_json(version: Version) -> bytes:
 def parse_version(objects: ObjectStore, collection: str, number: int, data: bytes) -> Version:
     """Return the version that `version_json` wrote for this collection and number.
 
-    Raises NewerFormatError, and CorruptObjectError that names the object for anything that is not that commit.
+    Raises NewerFormatError, and CorruptObjectError with the name of the object if it is not that commit.
     """
     name = f"{objects.uri}/{numbered(version_prefix(collection), number)}"
     try:
@@ -187,13 +194,15 @@ def _from_body(objects: ObjectStore, body: Mapping[str, Any]) -> Version:
     rows = tuple({column.name: row.get(column.name) for column in COLUMNS} for row in body["rows"])
     if body["action"] not in get_args(Action):
         raise ValueError(f"action {body['action']!r}")
-    parts = tuple(
-        Part(_text(part, "first"), _count(part, "num_rows"), BlobRef(part["sha256"], _count(part, "size"), PART_EXT))
-        for part in body["parts"]
+    shards = tuple(
+        Shard(
+            _text(shard, "first"), _count(shard, "num_rows"), BlobRef(shard["sha256"], _count(shard, "size"), SHARD_EXT)
+        )
+        for shard in body["parts"]
     )
-    if (len(rows) or sum(part.num_rows for part in parts)) != body["num_datasets"]:
+    if (len(rows) or sum(shard.num_rows for shard in shards)) != body["num_datasets"]:
         raise ValueError("the number of its rows is not that of its datasets")
-    names = [row["dataset"] for row in rows] or [part.first for part in parts]
+    names = [row["dataset"] for row in rows] or [shard.first for shard in shards]
     if any(name >= following for name, following in pairwise(names)):
         raise ValueError("its datasets are not sorted by name, each once")
     texts: dict[str, Any] = {name: _text(body, name) for name in ("collection", "commit_id", "created_at", "run_id")}
@@ -205,7 +214,7 @@ def _from_body(objects: ObjectStore, body: Mapping[str, Any]) -> Version:
         parent=None if body["parent"] is None else _text(body, "parent"),
         num_datasets=_count(body, "num_datasets"),
         rows=rows,
-        parts=parts,
+        shards=shards,
         objects=objects,
     )
 

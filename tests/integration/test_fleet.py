@@ -178,7 +178,7 @@ def test_models_list_of_a_table_in_parts_is_one_document(
     keys = [f"{number:04d}" for number in range(INLINE_ROWS + 50)]
     farm.write(groups(keys, rows_each=6))
     assert farm.run().exit_code == 0
-    assert farm.ledger.version("farms").parts
+    assert farm.ledger.version("farms").shards
     code, listed = command(capsys, "models", "list", "farms", "--store", farm.store)
     assert (code, listed["collection"], listed["version"]) == (0, "farms", 1)
     assert [each["dataset"] for each in listed["datasets"]] == keys

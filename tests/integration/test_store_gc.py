@@ -352,7 +352,7 @@ def test_missing_commit_is_a_gap(ledger: Ledger) -> None:
 def test_damaged_part_of_a_large_table_is_named(folder: Ledger) -> None:
     version = commit(folder, "many", {f"d{number}": 1.0 for number in range(300)})
     assert version is not None
-    key = version.parts[0].blob.key
+    key = version.shards[0].blob.key
     folder.objects.put(key, flip(folder.objects.read(key)))
     fresh = Ledger(folder.objects)
     with pytest.raises(StoreError, match=f"{key} is corrupt"):

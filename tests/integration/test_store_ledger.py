@@ -115,10 +115,10 @@ def test_champion_is_an_nn_linear(ledger: Ledger) -> None:
 
 
 def test_large_collection_stands_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_store.ledger.champion_table.PART_ROWS", 100)
+    monkeypatch.setattr("model_store.ledger.champion_table.SHARD_ROWS", 100)
     values = {f"d{number:03d}": float(number) for number in range(300)}
     version = commit(ledger, "many", values)
-    assert version is not None and len(version.parts) == 3 and not version.rows
+    assert version is not None and len(version.shards) == 3 and not version.rows
     seen = open_like(ledger).version("many")
     assert seen.table()["dataset"].to_pylist() == sorted(values)
     assert all(seen.find(name)["score"] == values[name] for name in ("d000", "d099", "d100", "d299"))
@@ -128,14 +128,14 @@ def test_large_collection_stands_in_parts(ledger: Ledger, monkeypatch: pytest.Mo
 
 
 def test_large_collection_rewrites_only_the_part_that_changed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_store.ledger.champion_table.PART_ROWS", 100)
+    monkeypatch.setattr("model_store.ledger.champion_table.SHARD_ROWS", 100)
     first = commit(ledger, "many", {f"d{number:03d}": float(number) for number in range(300)})
     second = commit(ledger, "many", {"d150": -1.0})
     third = commit(ledger, "many", {"d1505": 4.0})
     assert first is not None and second is not None and third is not None
-    assert len({part.blob for part in second.parts} - {part.blob for part in first.parts}) == 1
-    assert [part.num_rows for part in third.parts] == [100, 50, 51, 100]
-    assert len({part.blob for part in third.parts} - {part.blob for part in second.parts}) == 2
+    assert len({shard.blob for shard in second.shards} - {shard.blob for shard in first.shards}) == 1
+    assert [shard.num_rows for shard in third.shards] == [100, 50, 51, 100]
+    assert len({shard.blob for shard in third.shards} - {shard.blob for shard in second.shards}) == 2
     assert ledger.champion("many", "d150").coefficients["intercept"] == -1.0
 
 

@@ -1,4 +1,4 @@
-"""The champion table: its schema, its order, and how it is cut into parts."""
+"""The champion table: its schema, its order, and how it is cut into shards."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from model_store.ledger import champion_table
 from model_store.ledger.champion_columns import COLUMNS, row_problem
 from model_store.ledger.champion_table import (
     CHAMPION_SCHEMA,
-    PART_ROWS,
+    SHARD_ROWS,
     conform,
     cut,
-    part_bytes,
-    read_part,
+    read_shard,
     rows_to_table,
+    shard_bytes,
 )
 
 ROW = {"dataset": "a", "checkpoint": "0" * 64, "checkpoint_size": 10, "row": 0}
@@ -72,18 +72,18 @@ def test_conform_refuses_another_type() -> None:
 
 def test_part_bytes_of_equal_rows_are_equal() -> None:
     rows = [ROW | {"dataset": f"d{number}", "score": number / 7} for number in range(500)]
-    assert part_bytes(rows_to_table(rows)) == part_bytes(rows_to_table(reversed(rows)))
-    assert read_part("p", part_bytes(rows_to_table(rows))) == rows_to_table(rows)
+    assert shard_bytes(rows_to_table(rows)) == shard_bytes(rows_to_table(reversed(rows)))
+    assert read_shard("p", shard_bytes(rows_to_table(rows))) == rows_to_table(rows)
 
 
-@pytest.mark.parametrize("data", [b"", b"rubbish", b"PAR1" * 10, part_bytes(pa.table({"x": [1]}))])
+@pytest.mark.parametrize("data", [b"", b"rubbish", b"PAR1" * 10, shard_bytes(pa.table({"x": [1]}))])
 def test_read_part_names_what_is_not_one(data: bytes) -> None:
-    with pytest.raises(CorruptObjectError, match=r"blobs/p\.parquet is corrupt: it is not a part"):
-        read_part("blobs/p.parquet", data)
+    with pytest.raises(CorruptObjectError, match=r"blobs/p\.parquet is corrupt: it is not a shard"):
+        read_shard("blobs/p.parquet", data)
 
 
 def test_cut_fills_parts_evenly() -> None:
-    names = [f"{number:07d}" for number in range(3 * PART_ROWS + 1)]
+    names = [f"{number:07d}" for number in range(3 * SHARD_ROWS + 1)]
     starts = cut(names, [])
     lengths = [stop - start for start, stop in zip(starts, [*starts[1:], len(names)], strict=True)]
     assert len(lengths) == 4 and max(lengths) - min(lengths) <= 1
@@ -95,7 +95,7 @@ def test_cut_fills_parts_evenly() -> None:
 )
 def test_cut_is_a_partition_into_parts_that_are_short_enough(names: list[str], boundaries: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(champion_table, "PART_ROWS", 4)
+        patch.setattr(champion_table, "SHARD_ROWS", 4)
         starts = cut(sorted(names), sorted(boundaries))
     stops = [*starts[1:], len(names)]
     assert starts[0] == 0
@@ -103,7 +103,7 @@ def test_cut_is_a_partition_into_parts_that_are_short_enough(names: list[str], b
 
 
 def test_cut_keeps_the_boundaries_of_the_parent() -> None:
-    names = [f"{number:07d}" for number in range(2 * PART_ROWS)]
+    names = [f"{number:07d}" for number in range(2 * SHARD_ROWS)]
     starts = cut(names, [])
     boundaries = [names[start] for start in starts]
     assert cut([*names, "9999999x"], boundaries)[:2] == starts
