@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, plain lines elsewhere. Nothing of it goes to standard output."""
+"""Progress on standard error: a bar on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE_EVERY_S = 5.0
 
 @dataclass
 class Progress:
-    """Says what a job is doing; `quiet` says nothing."""
+    """Print the progress of a job; with `quiet`, print nothing."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     quiet: bool = False
@@ -29,7 +29,7 @@ class Progress:
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Advance]:
-        """Count to a total: call what is given with the name of each thing done."""
+        """Count to a total: call the yielded function with the name of each finished item."""
         done = 0
         started = time.monotonic()
         with self._showing(what, total) as show:
@@ -44,7 +44,7 @@ class Progress:
 
     @contextmanager
     def measuring(self, what: str, total_bytes: int) -> Iterator[Measure]:
-        """Measure bytes to a total, and rows: call what is given with those of each thing done."""
+        """Count bytes to a total, and rows: call the yielded function with the bytes and rows of each finished item."""
         done_bytes = done_rows = 0
         started = time.monotonic()
         with self._showing(what, total_bytes) as show:
@@ -62,7 +62,7 @@ class Progress:
 
     @contextmanager
     def _showing(self, what: str, total: int) -> Iterator[Show]:
-        """Give a function that shows how far one is, of a total, and the line that says so."""
+        """Yield a function that shows the finished amount, and a line of text."""
         if self.quiet:
             yield lambda done, line: None
         elif self.stream.isatty():
@@ -81,7 +81,7 @@ class Progress:
             yield lambda done, line: bar.update(task, completed=done, description=line)
 
     def _lines(self, total: int) -> Show:
-        """Print a line every few seconds, and the last."""
+        """Return a function that prints a line every few seconds, and the last line."""
         said = time.monotonic()
 
         def show(done: int, line: str) -> None:

@@ -1,4 +1,4 @@
-"""What is read off a loss curve: the epoch to keep, and whether training came to rest.
+"""Read a loss curve: the epoch whose weights become the model, and whether training has converged.
 
 Shapes: m datasets · g grid points · e evaluated epochs.
 """
@@ -10,15 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-ROUNDING = 1e-7  # losses closer than this (relative) are equal: of those, the last epoch is kept
-GAP_TOLERANCE = 1e-4  # R² within 0.0001 of where it tends
-PLATEAU_TOLERANCE = 1e-3  # relative change over the last evaluation, where no limit is known
+ROUNDING = 1e-7  # relative: losses closer than this count as equal, and the last of their epochs is chosen
+GAP_TOLERANCE = 1e-4  # R² within 0.0001 of its limit
+PLATEAU_TOLERANCE = 1e-3  # relative change over the last evaluation, if the limit is not known
 
 
 def best_epoch_index(curve_mge: Tensor, keep: Literal["best", "last"]) -> Tensor:
-    """Return the index of the epoch to keep, (m, g): the smallest finite loss, or the last that is finite.
+    """Return the index of the chosen epoch, (m, g): the smallest finite loss, or the last finite one.
 
-    Losses that differ by rounding count as equal, and the later epoch is kept: it is closer to the limit.
+    Losses that differ by rounding count as equal, and the later epoch is chosen: it is closer to the limit.
     """
     position_e = torch.arange(curve_mge.shape[2])
     if keep == "last":
@@ -29,12 +29,12 @@ def best_epoch_index(curve_mge: Tensor, keep: Literal["best", "last"]) -> Tensor
 
 
 def converged_by_gap(gap_mg: Tensor) -> Tensor:
-    """Return which trials have come to rest, where the limit is known: by the share of variance still missing."""
+    """Return whether trials with a known limit have converged: their distance from it is a small share of variance."""
     return gap_mg <= GAP_TOLERANCE
 
 
 def converged_by_plateau(curve_mge: Tensor) -> Tensor:
-    """Return which trials have come to rest, where the limit is not known: by the last change of the training loss."""
+    """Return whether trials with an unknown limit have converged: the last change of the training loss is small."""
     if curve_mge.shape[2] < 2:
         return torch.zeros(curve_mge.shape[:2], dtype=torch.bool)
     before_mg, last_mg = curve_mge[:, :, -2], curve_mge[:, :, -1]

@@ -1,7 +1,7 @@
-"""Cross-products of datasets: all that full-batch gradient descent on squared error ever asks of the data.
+"""Moments of datasets: full-batch gradient descent on squared error needs nothing else of the data.
 
-Sums are kept around the mean, in float64, so that neither a large offset nor a large n costs digits; they can be
-merged, and one part taken from the whole. Everything has a leading axis of m datasets.
+Sums are centred and float64, so that neither a large offset nor a large n loses digits. Moments can be merged, and the
+moments of some rows can be subtracted. Every array has a leading axis of m datasets.
 
 Shapes: m datasets · n rows · c rows of a chunk · d encoded columns · q = d + 1 columns of z without the ones ·
 w ≥ d + 2 columns of a product: x, y, ones, and zeros up to a width that multiplies fast · g grid points · t trials ·
@@ -21,9 +21,9 @@ from torch import Tensor
 
 from jobs.engines.threads import map_in_threads
 
-SHIFT_ROWS = 256  # whose mean the sums are taken around
-CHUNK_ROWS = 4096  # a chunk of 32 float64 columns just leaves the second-level cache; fewer cost more Python
-STRETCH_ROWS = 16 * CHUNK_ROWS  # what one thread sums: sums must not depend on how many threads there are
+SHIFT_ROWS = 256  # their mean is subtracted from all rows before they are summed
+CHUNK_ROWS = 4096  # with 32 float64 columns slightly more than the second-level cache; smaller chunks cost more Python
+STRETCH_ROWS = 16 * CHUNK_ROWS  # one thread sums a stretch: so sums do not depend on the number of threads
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Moments:
         """Return the moments of the rows of both, dataset by dataset."""
         return _combine(self, other, sign=1.0)
 
-    def without(self, part: Moments) -> Moments:
-        """Return the moments of the rows that are not in `part`, which must be some of these rows."""
-        return _combine(self, part, sign=-1.0)
+    def without(self, rows: Moments) -> Moments:
+        """Return the moments without `rows`, which must be some of these rows."""
+        return _combine(self, rows, sign=-1.0)
 
 
 def _combine(a: Moments, b: Moments, sign: float) -> Moments:
@@ -66,7 +66,7 @@ def _combine(a: Moments, b: Moments, sign: float) -> Moments:
     share_m = torch.where(n_m > 0, sign * b.num_rows_m / n_m.clamp(min=1), 0.0)
     step_md = (b.mean_md - a.mean_md) * share_m[:, None]
     y_step_m = (b.y_mean_m - a.y_mean_m) * share_m
-    # Σ over both around the common mean: the outer product of the two means' distance, weighted by n_a n_b / n.
+    # Centre both sums on the common mean: add the outer product of the distance of the means, weighted by n_a n_b / n.
     weight_m = a.num_rows_m * share_m
     gap_md = b.mean_md - a.mean_md
     y_gap_m = b.y_mean_m - a.y_mean_m
@@ -81,15 +81,17 @@ def _combine(a: Moments, b: Moments, sign: float) -> Moments:
     )
 
 
-def concatenate(parts: list[Moments]) -> Moments:
-    """Return the datasets of all parts, one after the other."""
-    return Moments(**{field.name: torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Moments)})
+def concatenate(moments: list[Moments]) -> Moments:
+    """Return the datasets of all moments, in order."""
+    return Moments(
+        **{field.name: torch.cat([getattr(each, field.name) for each in moments]) for field in fields(Moments)}
+    )
 
 
 def moments_of(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None) -> Moments:
     """Return the moments of one dataset (m = 1) from its rows, or from those at `rows_n`: one pass, float64.
 
-    Stretches of rows are summed side by side where there are threads for it; the sums do not depend on how many.
+    Threads sum stretches of rows in parallel; the sums do not depend on the number of threads.
     """
     n, d = len(x_nd) if rows_n is None else len(rows_n), x_nd.shape[1]
     if n == 0:
@@ -108,7 +110,7 @@ def moments_of(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None) -> Momen
 
 
 def _padded(width: int) -> int:
-    """Return the width to pad to: MKL's float64 product of multiples of 12 takes half the time of others."""
+    """Return the padded width: with multiples of 12, MKL's float64 product takes half the time."""
     return width if width <= 8 else -(-width // 12) * 12
 
 
@@ -119,7 +121,7 @@ class _Rows:
     rows_n: Tensor | None
 
     def buffer(self, num_rows: int) -> Tensor:
-        """Return room for so many rows, in the order of x in memory, with a one in each; what pads it stays zero."""
+        """Return a buffer of rows in the memory order of x, with the column of ones; its padding stays zero."""
         d = self.x_nd.shape[1]
         if self.x_nd.stride(0) == 1 < d:
             z_cw = torch.zeros(d + 2, num_rows, dtype=torch.float64).T
@@ -129,7 +131,7 @@ class _Rows:
         return z_cw
 
     def write(self, start: int, z_cw: Tensor) -> Tensor:
-        """Write the rows from `start` on, with their target, over `z_cw`; return it."""
+        """Write the rows from `start` on, with their target, into `z_cw`; return it."""
         where, d = slice(start, start + len(z_cw)), self.x_nd.shape[1]
         rows = where if self.rows_n is None else self.rows_n[where]
         z_cw[:, :d] = self.x_nd[rows]
@@ -138,7 +140,7 @@ class _Rows:
 
 
 def _product(rows: _Rows, shift_w: Tensor, start: int, stop: int) -> Tensor:
-    """Return zᵀz of z = [x y 1] around the shift, of the rows from `start` to `stop`: the ones have the sums."""
+    """Return zᵀz of the rows from `start` to `stop`, z = [x y 1] minus the shift; the row of the ones has the sums."""
     w = len(shift_w)
     product_ww = torch.zeros(w, w, dtype=torch.float64)
     buffer_cw = rows.buffer(min(stop - start, CHUNK_ROWS))
@@ -181,21 +183,21 @@ def empty_moments(num_datasets: int, num_columns: int) -> Moments:
     )
 
 
-def leaving_out(parts: Sequence[Moments]) -> list[Moments]:
-    """Return, for each of two or more parts, the moments of the rows of all others.
+def leaving_out(folds: Sequence[Moments]) -> list[Moments]:
+    """Return, for each of two or more folds, the moments of the rows of all others.
 
-    They are the total minus the part, but added up from the others: a subtraction would leave rounding where a column
-    is constant without the part, and cost digits where the part holds the outliers.
+    The others are merged. Subtracting the fold from the total would leave rounding errors if a column is constant
+    outside the fold, and would lose digits if the fold has the outliers.
     """
-    before = list(accumulate(parts, Moments.merge))
-    after = list(accumulate(reversed(parts), Moments.merge))[::-1]
-    inner = [before[at - 1].merge(after[at + 1]) for at in range(1, len(parts) - 1)]
+    before = list(accumulate(folds, Moments.merge))
+    after = list(accumulate(reversed(folds), Moments.merge))[::-1]
+    inner = [before[at - 1].merge(after[at + 1]) for at in range(1, len(folds) - 1)]
     return [after[1], *inner, before[-2]]
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How features are scaled before training: x' = (x - offset) / scale. Without a bias nothing is centred."""
+    """The scaling of features before training: x' = (x - offset) / scale. Without a bias the offset is 0."""
 
     offset_md: Tensor
     scale_md: Tensor
@@ -212,7 +214,7 @@ class Scaling:
         )
 
     def fold_back(self, weight_map: Tensor, bias: bool) -> Tensor:
-        """Return weights for raw units from weights (m, …, p) for scaled features."""
+        """Return weights in raw units from weights (m, …, p) of scaled features."""
         d = self.scale_md.shape[1]
         shape = (self.scale_md.shape[0], *[1] * (weight_map.ndim - 2), d)
         slope = weight_map[..., :d] / self.scale_md.reshape(shape)
@@ -234,7 +236,7 @@ def scaling_of(moments: Moments, bias: bool) -> Scaling:
 def mse(moments: Moments, weight_mgp: Tensor, bias: bool) -> Tensor:
     """Return the mean squared error of weights (m, …, p) over the rows of their dataset, of shape (m, …).
 
-    Computed around the means: Σ((y - ȳ) - w·(x - x̄))² / n + (ȳ - w·x̄ - b)². Over no rows it is 0 or more.
+    It is computed around the means: Σ((y - ȳ) - w·(x - x̄))² / n + (ȳ - w·x̄ - b)². It is not negative without rows.
     """
     d = moments.num_columns
     shape = (moments.num_datasets, *[1] * (weight_mgp.ndim - 2))

@@ -1,7 +1,7 @@
-"""How many threads work, and each operation of torch may use.
+"""Set the number of threads of torch operations, and run several operations in parallel threads.
 
-The products of minibatches, and of columns this few, are too small to be shared by threads: instead several run beside
-each other, one thread to each.
+The products of minibatches, and products with few columns, are too small to be split over threads. Instead several
+products run in parallel, each in one thread.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 @contextmanager
 def num_threads(wanted: int) -> Iterator[None]:
-    """Run the block with `wanted` threads to an operation; afterwards there are as many as before."""
+    """Run the block with `wanted` threads for each operation; restore the number afterwards."""
     before = torch.get_num_threads()
     if wanted == before:
         yield
@@ -35,13 +35,13 @@ def num_threads(wanted: int) -> Iterator[None]:
 
 @contextmanager
 def workers(number: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Run the block with a pool of threads beside it; operations use one thread each, in the pool and in the block."""
+    """Run the block with a pool of threads; each operation uses one thread, in the pool and in the block."""
     with num_threads(1), ThreadPoolExecutor(number, name, torch.set_num_threads, (1,)) as pool:
         yield pool
 
 
 def map_in_threads(function: Callable[[T], R], values: Iterable[T], number: int, name: str) -> list[R]:
-    """Return the function's value for each, in order, computed by a number of threads."""
+    """Return the function's result for each value, in order, computed by `number` threads."""
     if number <= 1:
         return [function(value) for value in values]
     with workers(number, name) as pool:
@@ -49,36 +49,36 @@ def map_in_threads(function: Callable[[T], R], values: Iterable[T], number: int,
 
 
 def map_ahead(function: Callable[[T], R], values: Iterable[T], number: int, depth: int, name: str) -> Iterator[R]:
-    """Yield the function's value for each, in order; up to `depth` are made ahead, by a number of threads.
+    """Yield the function's result for each value, in order; `number` threads compute up to `depth` results ahead.
 
-    A caller that would wait computes an unstarted item itself; with no threads, items are computed on demand.
+    A caller that would wait computes an unstarted result itself. With no threads, results are computed on demand.
     """
     if number == 0:
         yield from map(function, values)
         return
-    coming: deque[_Coming[T, R]] = deque()
+    pending: deque[_Pending[T, R]] = deque()
     with workers(number, name) as pool:
         for value in values:
-            coming.append(_Coming(value, pool.submit(function, value)))
-            if len(coming) > depth:
-                yield _first(coming, function)
-        while coming:
-            yield _first(coming, function)
+            pending.append(_Pending(value, pool.submit(function, value)))
+            if len(pending) > depth:
+                yield _first(pending, function)
+        while pending:
+            yield _first(pending, function)
 
 
 @dataclass
-class _Coming(Generic[T, R]):
+class _Pending(Generic[T, R]):
     value: T
-    made: Future[R]
+    future: Future[R]
 
 
-def _first(coming: deque[_Coming[T, R]], function: Callable[[T], R]) -> R:
-    """Take what comes first; as long as a thread is at it, make others that none has begun."""
-    first = coming.popleft()
-    for other in (first, *coming):
-        if first.made.done():
+def _first(pending: deque[_Pending[T, R]], function: Callable[[T], R]) -> R:
+    """Return the first result. While a thread computes it, compute results that no thread has started."""
+    first = pending.popleft()
+    for other in (first, *pending):
+        if first.future.done():
             break
-        if other.made.cancel():
-            other.made = Future()
-            other.made.set_result(function(other.value))
-    return first.made.result()
+        if other.future.cancel():
+            other.future = Future()
+            other.future.set_result(function(other.value))
+    return first.future.result()

@@ -1,6 +1,6 @@
-"""What an engine is given for each trial, and what it gives back: columns, so that a million datasets fit.
+"""The result of an engine for the trials of a block: columns, so that a million datasets fit into memory.
 
-Shapes: m datasets · g grid points · e evaluated epochs · p weights of a model (d, and the bias last where it has one).
+Shapes: m datasets · g grid points · e evaluated epochs · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Status = Literal["converged", "not_converged", "diverged"]
 class BlockResult:
     """The trials of a block.
 
-    `weight_mgp` are the weights of the kept epoch, in raw units, float64; NaN where the trial diverged. `epoch_mg` is
-    the kept epoch. `diverged_at_mg` is the first epoch (from 1) whose training loss, as a float32 loop sums it, is not
-    finite; 0 where there is none. `train_mse_mg`, `val_mse_mg`, `train_loss_mg`, `val_loss_mg` and `r2_mg` belong to
-    the kept epoch; NaN where undefined. The curves hold the loss after each of `epochs_e`.
+    `weight_mgp` are the weights of the chosen epoch, in raw units, float64; NaN if the trial diverged. `epoch_mg` is
+    the chosen epoch. `diverged_at_mg` is the first epoch (from 1) whose training loss, summed by a float32 loop, is not
+    finite; 0 if there is none. `train_mse_mg`, `val_mse_mg`, `train_loss_mg`, `val_loss_mg` and `r2_mg` belong to the
+    chosen epoch; NaN if undefined. The curves have the loss after each of `epochs_e`.
     """
 
     engine: EngineName
@@ -41,7 +41,7 @@ class BlockResult:
     wall_s: float
 
     def last_epoch_only(self) -> BlockResult:
-        """Return the same with curves that hold the last epoch alone."""
+        """Return the same trials with only the last epoch of each curve."""
         return replace(
             self,
             epochs_e=self.epochs_e[-1:],

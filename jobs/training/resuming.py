@@ -97,8 +97,8 @@ def _pieces(places: Iterable[Place]) -> tuple[KeyedTrials, ...]:
     """Return the trials of one dataset at these places, those of one group together."""
     found: dict[tuple[int, int], list[Place]] = {}
     for place in places:
-        found.setdefault((id(place.group), place.row), []).append(place)
+        found.setdefault((id(place.trials), place.row), []).append(place)
     return tuple(
-        same[0].group.take("m", torch.tensor([same[0].row])).take("g", torch.tensor([place.point for place in same]))
+        same[0].trials.take("m", torch.tensor([same[0].row])).take("g", torch.tensor([place.point for place in same]))
         for same in found.values()
     )

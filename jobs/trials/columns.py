@@ -1,7 +1,7 @@
-"""The trials of datasets with their keys, as columns that are cut and joined along datasets or grid points.
+"""The trials of datasets with their keys, as columns that can be indexed and joined by datasets or grid points.
 
-A column's name ends with its shape, as everywhere: `weight_mgp` has datasets along its first axis, grid points along
-the second. The functions here go by that.
+The functions use the shape suffix of a column's name: `weight_mgp` has datasets on its first axis and grid points on
+the second.
 
 Shapes: m datasets · g grid points · e evaluated epochs · d encoded columns · p weights · z bytes of a key.
 """
@@ -31,7 +31,7 @@ MOMENTS = tuple(field.name for field in fields(Moments))
 class KeyedTrials:
     """The trials of m datasets over grids of one shape; `key_mgz` are their keys, uint8.
 
-    The moments are those of the rows that the kept weights were fitted to, and of the rows that validate.
+    The moments are those of the rows that the weights were trained on, and of the held-out rows.
     """
 
     key_mgz: Tensor
@@ -64,19 +64,19 @@ def keys_tensor(keys: Sequence[bytes]) -> Tensor:
     return torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).reshape(1, len(keys), KEY_BYTES)
 
 
-def join(axis: Axis, parts: Sequence[KeyedTrials]) -> KeyedTrials:
-    """Return the datasets, or the grid points, of all parts, one after the other; they agree in everything else."""
-    columns = [columns_of(part) for part in parts]
+def join(axis: Axis, trials: Sequence[KeyedTrials]) -> KeyedTrials:
+    """Return the datasets, or the grid points, of all `trials`, in order; all other axes must be equal."""
+    columns = [columns_of(each) for each in trials]
 
     def joined(name: str) -> Tensor:
         dim = _dim(name, axis)
         return columns[0][name] if dim is None else torch.cat([column[name] for column in columns], dim)
 
-    return from_columns(parts[0].result.engine, {name: joined(name) for name in columns[0]})
+    return from_columns(trials[0].result.engine, {name: joined(name) for name in columns[0]})
 
 
 def columns_of(trials: KeyedTrials) -> dict[str, Tensor]:
-    """Return everything by name: `key_mgb`, `grid.momentum_g`, `result.weight_mgp`, `trained.mean_md`, …"""
+    """Return all columns by name: `key_mgb`, `grid.momentum_g`, `result.weight_mgp`, `trained.mean_md`, …"""
     columns = {KEY_COLUMN: trials.key_mgz}
     for prefix, names, values in (
         ("grid", GRID, trials.hyperparameters),
@@ -89,12 +89,12 @@ def columns_of(trials: KeyedTrials) -> dict[str, Tensor]:
 
 
 def from_columns(engine: EngineName, columns: Mapping[str, Tensor]) -> KeyedTrials:
-    """Return what `columns_of` took apart. Raises KeyError if a column is missing."""
+    """Return the trials from their columns. Raises KeyError if a column is missing."""
 
     def of(prefix: str, names: tuple[str, ...]) -> dict[str, Tensor]:
         return {name: columns[f"{prefix}.{name}"] for name in names}
 
-    make_result: Callable[..., BlockResult] = BlockResult  # its fields are columns, but for these two
+    make_result: Callable[..., BlockResult] = BlockResult  # all fields but these two are columns
     return KeyedTrials(
         key_mgz=columns[KEY_COLUMN],
         hyperparameters=Hyperparameters(**of("grid", GRID)),

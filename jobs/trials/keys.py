@@ -1,8 +1,8 @@
-"""The key of a trial: a sha256 of all that its result depends on, so that equal trials are computed once.
+"""The key of a trial: a sha256 of everything that its result depends on, so that equal trials are computed once.
 
-A dataset's key covers its data (names, rows, their order, and which of them validate), its model card (features,
+A dataset's key includes its data (names, rows, their order, and the rows that validate), its model card (features,
 target, bias), the engine with its version, and the settings (epochs, seed, normalize, loss, …). A trial's key adds the
-hyperparameters. Where the learning rates come from the data, a trial is known by its place among them.
+hyperparameters. For learning rates that are computed from the data, it has the number of the rate instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jobs.engines.trials import EngineName
 from jobs.recipe import Recipe
 
 KEY_BYTES = 32
-# Raised whenever an engine gives other numbers for the same input: what was stored is then not used any more.
+# Increase when an engine gives other numbers for the same input: trials of older versions are not used any more.
 ENGINE_VERSIONS: dict[EngineName, int] = {"closed_form": 1, "minibatch": 3}
 # Of a trial: its learning rate, its other hyperparameters, flags last, and its place among automatic rates.
 POINT = sorted(HYPERPARAMETERS, key=lambda each: each.dtype == torch.bool)
@@ -30,7 +30,7 @@ FORMAT = struct.Struct(f"<d{''.join('?' if each.dtype == torch.bool else 'd' for
 
 
 def dataset_key(fingerprint: str, card: ModelCard, recipe: Recipe) -> bytes:
-    """Return the key of a dataset under a recipe; `fingerprint` is that of the data and of which rows validate."""
+    """Return the key of a dataset under a recipe; `fingerprint` is of the data and of the rows that validate."""
     parts = (
         fingerprint,
         card.to_json(),
@@ -47,7 +47,7 @@ def trial_keys(dataset: bytes, recipe: Recipe) -> tuple[bytes, ...]:
 
 
 def block_name(keys: set[bytes]) -> str:
-    """Return the name of what holds the trials of these keys: the same for the same trials, in whatever order."""
+    """Return the name of the object with the trials of these keys; their order does not matter."""
     return hashlib.sha256(b"".join(sorted(keys))).hexdigest()
 
 

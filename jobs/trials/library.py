@@ -1,13 +1,13 @@
-"""The stored trials of a job: those of its own run, then those of the runs that the collection's head names.
+"""The stored trials of a job: of its own run, then of the runs that the collection's head names.
 
     runs/<run_id>/blocks/<sha256 of the trials' keys>.safetensors    the trials of a block, when it ended
     runs/<run_id>/from/<other run>                                   an empty mark: trials of that run were used
-    runs/<run_id>/checkpoints/<sha256 of the keys>/<number>          a dataset on its way: the highest number counts
+    runs/<run_id>/checkpoints/<sha256 of the keys>/<number>          a training checkpoint: the highest number is used
 
-The driver writes a block when its outcome arrives, not the task that trained it: workers of a cluster need no
-credentials then, the store may be a folder that they can't see, and it is the driver that holds the claim of the run.
-The results travel to the driver anyway, which reports them. A name says all that is in an object, so writing it again
-changes nothing; what can't be read is trained again.
+The driver, not the task, writes the trials of a block when it receives them: so workers need no credentials, the store
+may be a folder of the driver's machine, and the driver holds the claim of the run. It receives the results anyway, for
+its report. An object is named by its content, so writing it again changes nothing. If an object can't be read, its
+trials are trained again.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ BLOCKS = "blocks/"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a stored trial is: a row and a grid point of a group."""
+    """The position of a stored trial: a row and a grid point of stored trials."""
 
-    group: KeyedTrials
+    trials: KeyedTrials
     row: int
     point: int
     run_id: str
 
 
 class TrialLibrary:
-    """Finds trials by their keys in the runs of a job, and keeps new ones in its own, unless that is read-only."""
+    """Find trials by their keys in the runs of a job, and store new ones in its own run, unless that is read-only."""
 
     def __init__(self, runs: EarlierRuns) -> None:
         self.runs = runs
@@ -49,7 +49,7 @@ class TrialLibrary:
         self._num_saved: dict[str, int] | None = None
 
     def look_for(self, keys: Iterable[bytes]) -> None:
-        """Read run after run until all of these trials are found, or there is no run left to look through."""
+        """Read run after run until all of these trials are found, or no run is left."""
         wanted = set(keys) - self._places.keys()
         while wanted and (folder := next(self._rest, None)) is not None:
             for data in _read_blocks(folder):
@@ -57,31 +57,31 @@ class TrialLibrary:
             wanted -= self._places.keys()
 
     def place(self, key: bytes) -> Place | None:
-        """Return where a trial is, among what was looked for."""
+        """Return the place of a trial among those that `look_for` has read, or None."""
         return self._places.get(key)
 
     def keep(self, trials: Sequence[KeyedTrials]) -> None:
         """Store the trials of a block as one object."""
         if self.runs.read_only or not trials:
             return
-        keys = {key for part in trials for row in part.keys for key in row}
+        keys = {key for each in trials for row in each.keys for key in row}
         name = f"{BLOCKS}{block_name(keys)}.safetensors"
         if not self.runs.own.create(name, write_trials(trials)):
             logger.warning("run '%s' has %s with other content, which stays", self.runs.own.run_id, name)
 
     def checkpoint(self, name: str) -> bytes | None:
-        """Return the newest checkpoint of a name that this run has saved."""
+        """Return the newest training checkpoint with this name of the run, or None."""
         number = self._saved().get(name)
         return _read_object(self.runs.own, f"{RUN_CHECKPOINTS}{name}/{number:08d}") if number else None
 
     def save_checkpoint(self, name: str, data: bytes) -> None:
-        """Store the next checkpoint of a name."""
+        """Store the next training checkpoint with this name."""
         if not self.runs.read_only:
             number = self._saved()[name] = self._saved().get(name, 0) + 1
             self.runs.own.create(f"{RUN_CHECKPOINTS}{name}/{number:08d}", data)
 
     def _saved(self) -> dict[str, int]:
-        """Return the number of the newest checkpoint of each name."""
+        """Return the number of the newest training checkpoint of each name."""
         if self._num_saved is None:
             paths = (path.removeprefix(RUN_CHECKPOINTS).partition("/") for path in self.runs.own.names(RUN_CHECKPOINTS))
             self._num_saved = {name: int(number) for name, _, number in paths}
@@ -89,14 +89,14 @@ class TrialLibrary:
 
     def _add(self, data: bytes, run_id: str) -> None:
         try:
-            groups = read_trials(data)
+            stored = read_trials(data)
         except NotTrialsError as exc:
             logger.warning("run '%s': stored trials are not used: %s", run_id, exc)
             return
-        for group in groups:
-            for row, keys in enumerate(group.keys):
+        for trials in stored:
+            for row, keys in enumerate(trials.keys):
                 for point, key in enumerate(keys):
-                    self._places.setdefault(key, Place(group, row, point, run_id))
+                    self._places.setdefault(key, Place(trials, row, point, run_id))
 
 
 def _read_blocks(folder: RunFolder) -> Iterator[bytes]:

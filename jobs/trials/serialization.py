@@ -1,6 +1,6 @@
-"""Trials as bytes: safetensors with JSON metadata, equal for equal trials in whatever order they came.
+"""Trials as bytes: safetensors with JSON metadata. Equal trials give equal bytes, in any order.
 
-There is no time, run or machine in them. Datasets of one shape are stored as one group: a block of thousands is a few
+They contain no time, run or machine. Datasets of the same shape are stored together, so a block of thousands is a few
 tensors.
 """
 
@@ -19,52 +19,52 @@ from model_store.ledger.checkpoint_layout import metadata_of
 
 FORMAT = 1
 META = "gridline"
-NOTHING_HELD_OUT = ("val_curve_mge", "val_loss_mg", "val_mse_mg")  # all NaN then, and left out
+NOTHING_HELD_OUT = ("val_curve_mge", "val_loss_mg", "val_mse_mg")  # all NaN, and not stored
 
 
 class NotTrialsError(ValueError):
-    """Bytes that are not what `write_trials` wrote, or of a newer format."""
+    """Bytes that `write_trials` did not write, or of a newer format."""
 
 
-def write_trials(parts: Iterable[KeyedTrials]) -> bytes:
+def write_trials(trials: Iterable[KeyedTrials]) -> bytes:
     """Return the trials as bytes."""
     alike: dict[str, list[KeyedTrials]] = {}
-    for part in parts:
-        alike.setdefault(_shape(part), []).append(part)
+    for each in trials:
+        alike.setdefault(_shape(each), []).append(each)
     tensors: dict[str, Tensor] = {}
     engines = []
     for number, shape in enumerate(sorted(alike)):
-        group = _in_order_of_keys(join("m", alike[shape]))
-        tensors |= {f"{number}/{name}": tensor for name, tensor in _stored(group).items()}
-        engines.append(group.result.engine)
-    # One entry alone: safetensors does not keep the order of several.
+        joined = _in_order_of_keys(join("m", alike[shape]))
+        tensors |= {f"{number}/{name}": tensor for name, tensor in _stored(joined).items()}
+        engines.append(joined.result.engine)
+    # Only one entry: safetensors does not keep the order of several.
     return save(tensors, metadata={META: json.dumps({"format": FORMAT, "engines": engines})})
 
 
 def read_trials(data: bytes) -> tuple[KeyedTrials, ...]:
-    """Return the trials, a group for each shape. Raises NotTrialsError."""
+    """Return the trials, one element for each shape. Raises NotTrialsError."""
     try:
         tensors = load(data)
         meta = json.loads(metadata_of(data)[META])
         if meta["format"] > FORMAT:
             raise NotTrialsError(f"format {meta['format']}, and this gridline reads up to {FORMAT}")
-        groups: list[dict[str, Tensor]] = [{} for _ in meta["engines"]]
+        columns: list[dict[str, Tensor]] = [{} for _ in meta["engines"]]
         for path, tensor in tensors.items():
             number, _, name = path.partition("/")
-            groups[int(number)][name] = tensor
+            columns[int(number)][name] = tensor
         return tuple(
-            from_columns(engine, _restored(group)) for engine, group in zip(meta["engines"], groups, strict=True)
+            from_columns(engine, _restored(each)) for engine, each in zip(meta["engines"], columns, strict=True)
         )
     except (SafetensorError, KeyError, TypeError, IndexError, ValueError) as exc:
         raise NotTrialsError(f"{type(exc).__name__}: {' '.join(str(exc).split())}") from exc
 
 
-def _shape(part: KeyedTrials) -> str:
-    """Return, as a text that sorts, what datasets share that stand in one group."""
-    columns = _stored(part)
+def _shape(trials: KeyedTrials) -> str:
+    """Return, as a sortable text, the properties that datasets must share to be stored together."""
+    columns = _stored(trials)
     shared = {name: tensor.tolist() for name, tensor in columns.items() if "m" not in name.rpartition("_")[2]}
     shapes = {name: (str(tensor.dtype), *tensor.shape[1:]) for name, tensor in columns.items() if name not in shared}
-    return json.dumps([part.result.engine, shared, shapes], sort_keys=True)
+    return json.dumps([trials.result.engine, shared, shapes], sort_keys=True)
 
 
 def _in_order_of_keys(trials: KeyedTrials) -> KeyedTrials:

@@ -1,7 +1,7 @@
-"""The certificate: what is known of a dataset and its grid before a step is taken.
+"""The certificate: the analysis of a dataset and its grid before training.
 
-The Hessian's spectrum gives the stability limit of gradient descent and its best rate; the closed form gives, for each
-grid point of full-batch gradient descent, whether it converges, by how much it misses, or the epoch where it diverges.
+The Hessian's spectrum gives the stability limit of gradient descent and the best rate. For full-batch gradient descent,
+the closed form gives whether each grid point converges, the remaining gap, or the epoch at which it diverges.
 
 Shapes: m datasets · g grid points · p weights.
 Source: Nocedal & Wright, Numerical Optimization, 3.3; Goh, Why Momentum Really Works (2017).
@@ -31,11 +31,11 @@ Outlook = Literal["converges", "diverges", "not converged", "unknown"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a grid point will do.
+    """The forecast for a grid point.
 
-    `gap` is the share of the target's variance that the last epoch's predictions still miss; `diverges_at` the epoch
-    whose loss is infinite in float32; `epochs_needed` an epoch count at which the gap is closed, where one below 1e9
-    is known.
+    `gap` is the distance of the last epoch's predictions from the limit, as a share of the target's variance.
+    `diverges_at` is the epoch whose loss is infinite in float32. `epochs_needed` is a number of epochs that closes the
+    gap; None if it is 1e9 or more.
     """
 
     learning_rate: float
@@ -49,7 +49,7 @@ class Verdict:
         if self.outlook == "diverges":
             return f"diverges at epoch {self.diverges_at}"
         if self.outlook == "unknown":
-            return "not known before training: the closed form is of full-batch sgd on mse"
+            return "not known before training: only full-batch sgd on mse has a closed form"
         if self.outlook == "converges":
             return f"converges (gap {self.gap:.1e} after {epochs} epochs)"
         needed = f"; {self.epochs_needed} epochs would do" if self.epochs_needed else ""
@@ -60,7 +60,7 @@ class Verdict:
 class Certificate:
     """λmin, λmax, their ratio, the stability limit 2/λmax, the best rate 2/(λmax + λmin); a verdict for each point.
 
-    `condition_number_normalized` is that of the same features scaled to mean 0 and variance 1.
+    `condition_number_normalized` is the condition number with the features scaled to mean 0 and variance 1.
     """
 
     dataset: str
@@ -120,9 +120,9 @@ def advise(moments: Moments, hyperparameters: Hyperparameters, settings: Trainin
 def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = NUM_AUTOMATIC_RATES) -> torch.Tensor:
     """Return learning rates around the stability limit of each dataset, rising, (m, number) float64.
 
-    They are log-spaced from a thousandth of the limit 2/λmax to 0.95 of it. For full-batch gradient descent the
-    nearest to the analytically best rate, 2/(λmax + λmin), is that rate itself. The steps of the other
-    optimizers do not scale with the gradient: their rates are log-spaced from 0.0001 to 1.
+    They are log-spaced from 0.001 to 0.95 times the limit 2/λmax. For full-batch gradient descent, the best rate
+    2/(λmax + λmin) replaces the nearest of them. The steps of other optimizers do not scale with the
+    gradient: their rates are log-spaced from 0.0001 to 1.
     """
     if not OPTIMIZERS[settings.optimizer].has_closed_form:
         return torch.logspace(-4, 0, number, dtype=torch.float64).expand(moments.num_datasets, -1)
@@ -163,16 +163,16 @@ def _gap_after(descent: Descent, epochs_g: torch.Tensor) -> torch.Tensor:
 
 
 def _epochs_needed(descent: Descent) -> torch.Tensor:
-    """Return, by bisection, an epoch count at which each gap is closed, int64 (g,); 0 where a billion would not do."""
+    """Return, by bisection, a number of epochs that closes each gap, int64 (g,); 0 if a billion is too few."""
     upper_g = torch.full((descent.hyperparameters.num_points,), MAX_EPOCHS)
     lower_g = torch.zeros_like(upper_g)
-    within_g = converged_by_gap(_gap_after(descent, upper_g))
+    reachable_g = converged_by_gap(_gap_after(descent, upper_g))
     while bool(((upper_g - lower_g) > 1).any()):
         middle_g = (lower_g + upper_g) // 2
         closed_g = converged_by_gap(_gap_after(descent, middle_g))
         upper_g = torch.where(closed_g, middle_g, upper_g)
         lower_g = torch.where(closed_g, lower_g, middle_g)
-    return torch.where(within_g, upper_g, 0)
+    return torch.where(reachable_g, upper_g, 0)
 
 
 def _unknown(hyperparameters: Hyperparameters) -> tuple[Verdict, ...]:

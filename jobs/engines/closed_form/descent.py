@@ -1,4 +1,4 @@
-"""Full-batch gradient descent on squared error as quadratics: m datasets at a common start, evaluated at any epoch.
+"""Full-batch gradient descent on squared error, as one quadratic for each dataset, evaluated at any epoch.
 
 Shapes: m datasets · g grid points · e evaluated epochs · t trials (all datasets, all grid points) ·
 p weights (the d columns, and the bias last if there is one).
@@ -20,13 +20,13 @@ from jobs.engines.settings import TrainingSettings, initial_weights
 
 @dataclass(frozen=True)
 class Descent:
-    """The quadratics of m datasets at their common start, ready to be evaluated at any epoch."""
+    """The quadratics of m datasets at their common start."""
 
     moments: Moments
     scaling: Scaling | None
     spectrum: Spectrum
     start_p: Tensor
-    gradient_mp: Tensor  # in the eigenbasis; 0 along directions that the data do not determine
+    gradient_mp: Tensor  # in the eigenbasis; 0 in directions that the data do not determine
     hyperparameters: Hyperparameters
     bias: bool
 
@@ -76,7 +76,7 @@ class Descent:
         return self.scaling.fold_back(weight_mgep, self.bias) if self.scaling else weight_mgep
 
     def gap(self, displacement_mgp: Tensor) -> Tensor:
-        """Return by how much of the target's variance the predictions still differ from the limit's, (m, g)."""
+        """Return the distance of the predictions from the limit, as a share of the target's variance, (m, g)."""
         curvature_mgp = self.spectrum.eigenvalue_mp[:, None, :] + self.hyperparameters.weight_decay_g[:, None]
         limit_mgp = torch.where(curvature_mgp > 0, -self.decayed_gradient / curvature_mgp.clamp(min=1e-300), 0.0)
         distance_mg = 0.5 * (self.spectrum.eigenvalue_mp[:, None, :] * (displacement_mgp - limit_mgp).square()).sum(-1)

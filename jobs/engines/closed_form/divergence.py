@@ -1,4 +1,4 @@
-"""When a trial diverges: the epoch at which the loop's own loss, in float32, becomes infinite.
+"""The epoch at which a trial diverges: the loss of a float32 loop becomes infinite there.
 
 Shapes: m datasets · g grid points · p weights.
 """
@@ -22,17 +22,17 @@ def earlier(a_mg: Tensor, b_mg: Tensor) -> Tensor:
 
 
 def divergence_epoch(descent: Descent, epochs: int) -> Tensor:
-    """Return the first epoch whose loss, summed in float32 before its step, is infinite; 0 where none is; (m, g) int64.
+    """Return the first epoch whose loss, summed in float32 before its step, is infinite, (m, g) int64; 0 if none is.
 
-    The sum of squares along a diverging direction only grows, so the first epoch is found by bisection.
+    The sum of squares in a diverging direction only grows, so bisection finds the first epoch.
     """
     shape = descent.hyperparameters.learning_rate_mg.shape
     epoch_mg = torch.zeros(shape, dtype=torch.int64)
     diverged_mg = _overflows(descent, torch.full(shape, epochs, dtype=torch.int64))
     if bool(diverged_mg.any()):
         index_m, index_g = diverged_mg.any(1).nonzero()[:, 0], diverged_mg.any(0).nonzero()[:, 0]
-        found_mg = _bisect(descent.take(index_m, index_g), epochs)
-        epoch_mg[index_m[:, None], index_g] = torch.where(diverged_mg[index_m[:, None], index_g], found_mg, 0)
+        first_mg = _bisect(descent.take(index_m, index_g), epochs)
+        epoch_mg[index_m[:, None], index_g] = torch.where(diverged_mg[index_m[:, None], index_g], first_mg, 0)
     return epoch_mg
 
 

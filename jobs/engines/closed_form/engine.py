@@ -1,8 +1,8 @@
 """The closed_form engine: full-batch gradient descent on squared error, without taking a step.
 
-The data enter only through their cross-products, so every learning rate, momentum, weight decay and epoch count is
-answered from one pass over the data. Float64 throughout. A trial whose loop would overflow float32 is reported as
-diverged at the epoch where the loop's loss becomes infinite.
+The result depends on the data only through their cross-products, so one pass over the data is enough for every learning
+rate, momentum, weight decay and number of epochs. All numbers are float64. If a float32 loop would overflow, the trial
+is reported as diverged at the epoch at which the loop's loss becomes infinite.
 
 Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and the bias last where there is one).
 """
@@ -39,39 +39,39 @@ def train(
 ) -> BlockResult:
     """Return the trials of every dataset at every grid point.
 
-    `moments` are of all rows. `held_out` is empty (no validation), one part (trained on the rest of the rows), or the
-    folds (each is scored by a model of the other rows, the scores pooled; the kept weights are of all rows).
-    Without `want_curves` the curves hold the last epoch alone; where the loss can't rise, nothing else is computed.
+    `moments` are of all rows. `held_out` is empty (no validation), one element (the other rows train), or the folds (a
+    model of the other rows scores each fold, and the scores are pooled; the weights are trained on all rows).
+    Without `want_curves` the curves have only the last epoch; if the loss can't rise, only that epoch is computed.
     """
     started = time.perf_counter()
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations)
     if want_curves or held_out:
-        chunk = _train_all(moments, held_out, hyperparameters, settings, epochs_e, want_curves=want_curves)
+        trials = _train_all(moments, held_out, hyperparameters, settings, epochs_e, want_curves=want_curves)
     else:
-        chunk = _train_by_need(moments, hyperparameters, settings, epochs_e)
-    result = _result(chunk, epochs_e, time.perf_counter() - started)
+        trials = _train_by_need(moments, hyperparameters, settings, epochs_e)
+    result = _result(trials, epochs_e, time.perf_counter() - started)
     return result if want_curves else result.last_epoch_only()
 
 
 def _train_by_need(
     moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings, epochs_e: Tensor
-) -> _Chunk:
-    """Train with the last epoch alone where the loss falls with every epoch, and with all evaluated ones elsewhere."""
+) -> _Trials:
+    """Compute only the last epoch of grid points whose loss falls with every epoch, all evaluated epochs of others."""
     steady_g = _falls_steadily(moments, hyperparameters, settings)
     order_g = torch.cat([steady_g.nonzero()[:, 0], (~steady_g).nonzero()[:, 0]])
     num_steady = int(steady_g.sum())
-    parts = []
+    results = []
     for index_g, evaluated_e in ((order_g[:num_steady], epochs_e[-1:]), (order_g[num_steady:], epochs_e)):
         if len(index_g):
-            part = _train_all(moments, (), hyperparameters.take(index_g), settings, evaluated_e, want_curves=False)
-            parts.append(part.last_epoch_only())
-    return _join(parts, dim=1).points(order_g.argsort())
+            trials = _train_all(moments, (), hyperparameters.take(index_g), settings, evaluated_e, want_curves=False)
+            results.append(trials.last_epoch_only())
+    return _join(results, dim=1).points(order_g.argsort())
 
 
 def _falls_steadily(moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Tensor:
-    """Return at which grid points the training loss falls with every epoch, for every dataset, (g,) bool.
+    """Return the grid points whose training loss falls with every epoch, for every dataset, (g,) bool.
 
-    That is so without momentum and weight decay, below the stability limit; the last epoch is then the best.
+    It does without momentum and weight decay, below the stability limit; then the last epoch is the best.
     """
     trained = scaling_of(moments, settings.bias).apply(moments) if settings.normalize else moments
     # The trace bounds the largest eigenvalue from above.
@@ -89,15 +89,15 @@ def _train_all(
     epochs_e: Tensor,
     *,
     want_curves: bool,
-) -> _Chunk:
-    """Train in chunks of datasets whose temporaries stay small."""
+) -> _Trials:
+    """Train a few datasets at a time, so that temporaries stay small."""
     per_dataset = hyperparameters.num_points * len(epochs_e) * (moments.num_columns + 1)
     step = max(1, MAX_ELEMENTS // per_dataset)
     return _join(
         [
-            _train_chunk(
+            _train_datasets(
                 moments.take(slice(start, start + step)),
-                [part.take(slice(start, start + step)) for part in held_out],
+                [rows.take(slice(start, start + step)) for rows in held_out],
                 hyperparameters.datasets(slice(start, start + step)),
                 settings,
                 epochs_e,
@@ -110,7 +110,7 @@ def _train_all(
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class _Trials:
     weight_mgp: Tensor
     epoch_mg: Tensor
     converged_mg: Tensor
@@ -121,18 +121,18 @@ class _Chunk:
     train_curve_mge: Tensor
     val_curve_mge: Tensor
 
-    def points(self, index_g: Tensor) -> _Chunk:
+    def points(self, index_g: Tensor) -> _Trials:
         """Return the grid points at `index_g`, in that order."""
-        return _Chunk(**{field.name: getattr(self, field.name)[:, index_g] for field in fields(self)})
+        return _Trials(**{field.name: getattr(self, field.name)[:, index_g] for field in fields(self)})
 
-    def last_epoch_only(self) -> _Chunk:
-        """Return the same with curves that hold the last epoch alone."""
+    def last_epoch_only(self) -> _Trials:
+        """Return the same trials with only the last epoch of each curve."""
         return replace(
             self, train_curve_mge=self.train_curve_mge[:, :, -1:], val_curve_mge=self.val_curve_mge[:, :, -1:]
         )
 
 
-def _train_chunk(
+def _train_datasets(
     moments: Moments,
     held_out: Sequence[Moments],
     hyperparameters: Hyperparameters,
@@ -140,13 +140,13 @@ def _train_chunk(
     epochs_e: Tensor,
     *,
     want_curves: bool,
-) -> _Chunk:
-    """Train a chunk; where curves are not wanted, that of the training loss holds what is needed of it."""
-    kept = moments.without(held_out[0]) if len(held_out) == 1 else moments
-    descent = prepare(kept, hyperparameters, settings)
+) -> _Trials:
+    """Train all datasets at once; without `want_curves`, the training curve has only the epochs that are needed."""
+    trained = moments.without(held_out[0]) if len(held_out) == 1 else moments
+    descent = prepare(trained, hyperparameters, settings)
     displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
     about_mp = reached(descent, settings.epochs)
-    train_loss = loss_along(descent, kept, about_mp)
+    train_loss = loss_along(descent, trained, about_mp)
     diverged_at_mg = divergence_epoch(descent, settings.epochs)
     val_curve_mge = torch.full(displacement_mgep.shape[:3], torch.nan, dtype=torch.float64)
     if len(held_out) == 1:
@@ -158,12 +158,12 @@ def _train_chunk(
     train_curve_mge = train_loss.at(displacement_mgep if needed else displacement_mgep[:, :, -1:])
     index_mg = best_epoch_index(val_curve_mge if held_out else train_curve_mge, settings.keep)
     at = index_mg[:, :, None]
-    kept_mg1p = displacement_mgep.gather(2, at[..., None].expand(-1, -1, -1, displacement_mgep.shape[-1]))
+    chosen_mg1p = displacement_mgep.gather(2, at[..., None].expand(-1, -1, -1, displacement_mgep.shape[-1]))
     dead_mg = diverged_at_mg > 0
-    train_mse_mg = train_loss.at(kept_mg1p)[..., 0]
-    variance_m1 = (kept.y_scatter_m / kept.num_rows_m)[:, None]
-    weight_mgp = descent.raw(descent.weights(kept_mg1p))[:, :, 0]
-    return _Chunk(
+    train_mse_mg = train_loss.at(chosen_mg1p)[..., 0]
+    variance_m1 = (trained.y_scatter_m / trained.num_rows_m)[:, None]
+    weight_mgp = descent.raw(descent.weights(chosen_mg1p))[:, :, 0]
+    return _Trials(
         weight_mgp=weight_mgp.masked_fill(dead_mg[..., None], torch.nan),
         epoch_mg=epochs_e[index_mg],
         converged_mg=converged_by_gap(descent.gap(displacement_mgep[:, :, -1])) & ~dead_mg,
@@ -197,18 +197,18 @@ def _cross_validate(
     return squares_mge / moments.num_rows_m[:, None, None], diverged_at_mg
 
 
-def _join(parts: Sequence[_Chunk], dim: int) -> _Chunk:
-    return _Chunk(
-        **{field.name: torch.cat([getattr(part, field.name) for part in parts], dim=dim) for field in fields(_Chunk)}
+def _join(results: Sequence[_Trials], dim: int) -> _Trials:
+    return _Trials(
+        **{field.name: torch.cat([getattr(each, field.name) for each in results], dim=dim) for field in fields(_Trials)}
     )
 
 
-def _result(chunk: _Chunk, epochs_e: Tensor, wall_s: float) -> BlockResult:
+def _result(trials: _Trials, epochs_e: Tensor, wall_s: float) -> BlockResult:
     return BlockResult(
         engine="closed_form",
         epochs_e=epochs_e,
-        train_loss_mg=chunk.train_mse_mg,
-        val_loss_mg=chunk.val_mse_mg,
+        train_loss_mg=trials.train_mse_mg,
+        val_loss_mg=trials.val_mse_mg,
         wall_s=wall_s,
-        **{field.name: getattr(chunk, field.name) for field in fields(_Chunk)},
+        **{field.name: getattr(trials, field.name) for field in fields(_Trials)},
     )

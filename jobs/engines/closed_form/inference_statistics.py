@@ -1,6 +1,6 @@
-"""What standard errors and intervals are computed from, beside the weights.
+"""The statistics for standard errors and intervals.
 
-Shapes: m datasets · p weights of a model (d, and the bias last where it has one).
+Shapes: m datasets · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from jobs.engines.moments import Moments, mse, scaling_of
 
 
 def inverse_cross_product(moments: Moments, bias: bool) -> Tensor:
-    """Return the inverse of [X 1]ᵀ[X 1] over the rows, (m, p, p) float64; NaN where the columns are dependent.
+    """Return the inverse of [X 1]ᵀ[X 1] over the rows, (m, p, p) float64; NaN if the columns are dependent.
 
-    Inverted in scaled units, where the digits are, and scaled back.
+    It is inverted in scaled units, which keep more digits, and scaled back.
     """
     scaling = scaling_of(moments, bias)
     product_mpp = hessian(scaling.apply(moments), bias) * (moments.num_rows_m / 2)[:, None, None]
     factor_mpp, info_m = torch.linalg.cholesky_ex(product_mpp)
     inverse_mpp = torch.cholesky_inverse(factor_mpp)
-    # A weight for raw units is T times one for scaled units, so the inverse is T · inverse · Tᵀ.
+    # A weight in raw units is T times the weight in scaled units, so the inverse is T · inverse · Tᵀ.
     identity_mpp = torch.eye(product_mpp.shape[1], dtype=torch.float64).expand_as(product_mpp)
     map_mpp = scaling.fold_back(identity_mpp, bias).mT
     return torch.where((info_m == 0)[:, None, None], map_mpp @ inverse_mpp @ map_mpp.mT, torch.nan)
 
 
 def residual_variance(moments: Moments, weight_mp: Tensor, bias: bool) -> Tensor:
-    """Return the residual sum of squares over n - p, (m,); NaN where there are no more rows than weights."""
+    """Return the residual sum of squares over n - p, (m,); NaN without more rows than weights."""
     freedom_m = moments.num_rows_m - weight_mp.shape[1]
     squares_m = mse(moments, weight_mp[:, None], bias)[:, 0] * moments.num_rows_m
     return torch.where(freedom_m > 0, squares_m / freedom_m.clamp(min=1), torch.nan)

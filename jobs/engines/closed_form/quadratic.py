@@ -1,7 +1,7 @@
 """The mean squared error over some rows along a descent: a quadratic of the displacement, in p numbers instead of n.
 
-It is expanded about a point that the trials come near to, where it is computed in full: what is added to that is small
-where a curve ends, so no digits are lost there. The second moments are kept around the mean, as they are summed.
+The quadratic is expanded about a point near the end of the trials, where the error is computed in full. So the terms
+that are added at the end of a curve are small, and lose no digits. The second moments are centred, as they are summed.
 
 Shapes: m datasets · g grid points · e evaluated epochs · t trials of a dataset (all grid points, all epochs) ·
 d encoded columns · p weights, also in the eigenbasis.
@@ -38,9 +38,9 @@ class Quadratic:
 
 
 def reached(descent: Descent, epochs: int) -> Tensor:
-    """Return the displacement of a trial that comes as far as any does in so many epochs, (m, p).
+    """Return the displacement of the fastest trial after this number of epochs, (m, p).
 
-    Along a direction that the data hardly determine, that is far from the limit; along one that they don't, it is 0.
+    In a direction that the data hardly determine, it is far from the limit; without any information, it is 0.
     """
     hyper = descent.hyperparameters
     reach_m1 = epochs * (hyper.learning_rate_mg / (1 - hyper.momentum_g)).amax(1, keepdim=True)
@@ -49,7 +49,7 @@ def reached(descent: Descent, epochs: int) -> Tensor:
 
 
 def loss_along(descent: Descent, rows: Moments, about_mp: Tensor) -> Quadratic:
-    """Return the mean squared error over rows (raw moments) along a descent. Over no rows it is 0 or more."""
+    """Return the mean squared error over rows (raw moments) along a descent. It is not negative without rows."""
     weight_mp = descent.weights(about_mp[:, None, None, :])[:, 0, 0]
     loss_m = mse(rows, descent.raw(weight_mp[:, None, None, :]), descent.bias)[:, 0, 0]
     rows = replace(rows, num_rows_m=rows.num_rows_m.clamp(min=1.0))

@@ -1,6 +1,6 @@
-"""The quadratic that full-batch gradient descent on squared error goes down: its Hessian, gradient and spectrum.
+"""The squared error as a quadratic of the weights: its Hessian, gradient and spectrum.
 
-Shapes: m datasets · d encoded columns · p weights (d, and the bias last where there is one).
+Shapes: m datasets · d encoded columns · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobs.engines.moments import Moments
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues (ascending; 0 where the data do not determine the direction) and eigenvectors of the Hessian."""
+    """Eigenvalues (ascending; 0 if the data do not determine the direction) and eigenvectors of the Hessian."""
 
     eigenvalue_mp: Tensor
     eigenvector_mpp: Tensor
@@ -26,7 +26,7 @@ class Spectrum:
 
     @property
     def smallest_positive_m(self) -> Tensor:
-        """The smallest eigenvalue above 0, or infinity where there is none."""
+        """The smallest eigenvalue above 0, or infinity if there is none."""
         return torch.where(self.eigenvalue_mp > 0, self.eigenvalue_mp, torch.inf).amin(1)
 
     @property
