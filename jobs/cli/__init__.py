@@ -1,4 +1,4 @@
-"""The command line, `gridline` or `python -m jobs`: thin verbs, which import nothing heavy before they need it.
+"""The command line, `gridline` or `python -m jobs`: thin verbs, which import heavy packages only when needed.
 
 In: the arguments of a verb.
 Out: text or one JSON document, and an exit code.
@@ -22,7 +22,7 @@ from jobs.errors import INTERRUPTED
 
 app = typer.Typer(
     name="gridline",
-    help="Train a linear regression for every dataset and every learning rate of a grid, keep the best, serve it.",
+    help="Train a linear regression for every dataset and every learning rate of a grid, store the best, serve it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,7 +35,7 @@ serving.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit with the code that the documentation gives."""
+    """Run the command line and exit with the documented code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(_run(arguments))
@@ -51,13 +51,13 @@ def _run(arguments: Sequence[str]) -> int:
         code = INTERRUPTED
     except GridlineError as exc:
         return report_error(str(exc), exc.exit_code, as_json=as_json)
-    if code == INTERRUPTED:  # to which typer turns a KeyboardInterrupt
+    if code == INTERRUPTED:  # typer converts a KeyboardInterrupt to it
         return report_error("interrupted: what was finished is kept; run again to go on", code, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 
 def _report_usage(exc: typer.TyperException, *, as_json: bool) -> int:
-    """Print what is wrong with the words of the command line; without words, the help."""
+    """Print the usage error; without arguments, the help."""
     message = exc.format_message() if hasattr(exc, "format_message") else str(exc)
     if type(exc).__name__ == "NoArgsIsHelpError":
         print(message, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The verbs that roll versions out on a running TorchServe: deploy, undeploy."""
+"""The verbs for a running TorchServe: deploy, undeploy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 ManagementOption = Annotated[str, typer.Option("--management", metavar="URL", help="TorchServe's management address.")]
 ModelStoreOption = Annotated[
     Path | None,
-    typer.Option("--model-store", metavar="DIR", help="TorchServe's; else `model-store` beside its key_file.json."),
+    typer.Option(
+        "--model-store",
+        metavar="DIR",
+        help="TorchServe's; default: `model-store` beside its key_file.json.",
+    ),
 ]
 
 
@@ -36,10 +40,10 @@ def deploy(
     model_store: ModelStoreOption = None,
     workers: WorkersOption = 1,
     keep: Annotated[int, typer.Option("--keep", min=1, help="Versions that stay registered.")] = 2,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on, and deploy each new version.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep running, and deploy each new version.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Make a version the one that a running TorchServe serves, without losing a request; --version N rolls back."""
+    """Make a running TorchServe serve a version, without losing a request; --version N rolls back."""
     from jobs.errors import UsageError
     from model_store import open_ledger
     from model_store.deployment import following

@@ -1,4 +1,4 @@
-"""The verbs about what is in the store: models list, show, history, rollback, export, verify; gc."""
+"""The verbs for models in the store: models list, show, history, rollback, export, verify; gc."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
 from jobs.cli.output import console, emit_json, emit_json_stream, number
 
-models = typer.Typer(help="What is in the store.", no_args_is_help=True)
+models = typer.Typer(help="List, show, restore, export and verify models in the store.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -28,17 +28,17 @@ def list_models(
     from jobs.reports.listing import champion_documents
     from model_store import open_ledger
 
-    found = open_ledger(store).version(collection, version)
+    shown = open_ledger(store).version(collection, version)
     if json:
-        emit_json_stream({"collection": collection, "version": found.number}, "datasets", champion_documents(found))
+        emit_json_stream({"collection": collection, "version": shown.number}, "datasets", champion_documents(shown))
         return
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{collection} version {found.number}", title_justify="left")
+    table = Table(title=f"{collection} version {shown.number}", title_justify="left")
     for heading in ("dataset", "learning rate", "R²", "score", "metric", "trained at"):
         table.add_column(heading)
-    for row in champion_documents(found):
+    for row in champion_documents(shown):
         rate = number((row["hyperparameters"] or {}).get("learning_rate"), ".6g")
         r2, score = number(row["r2"], ".6f"), number(row["score"], ".6g")
         table.add_row(escape(row["dataset"]), rate, r2, score, row["metric"], row["trained_at"])
@@ -85,11 +85,11 @@ def history(collection: CollectionArgument, store: StoreOption = None, json: Jso
 @models.command("rollback")
 def rollback(
     collection: CollectionArgument,
-    version: Annotated[int, typer.Option("--version", min=1, help="The version whose champions come back.")],
+    version: Annotated[int, typer.Option("--version", min=1, help="The version with the champions to restore.")],
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Commit the champions of an old version again, as a new version."""
+    """Commit the champions of an old version as a new version."""
     from model_store import open_ledger
 
     head = open_ledger(store).rollback(collection, version)
@@ -108,7 +108,7 @@ def export(
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write models to a folder that needs no gridline: safetensors, model card, and a loader."""
+    """Write models to a folder that can be loaded without gridline: safetensors, model card, and a loader."""
     from model_store import open_ledger
 
     open_ledger(store).export(collection, dataset, out, version)
@@ -120,7 +120,7 @@ def export(
 
 @models.command("verify")
 def verify(collection: CollectionArgument, store: StoreOption = None, json: JsonOption = False) -> int:
-    """Read everything that a collection names, and say what is broken; exit code 4 if something is."""
+    """Read every object of a collection, and print the broken ones; exit code 4 if there is one."""
     from model_store import open_ledger
 
     problems = open_ledger(store).verify(collection)
@@ -136,15 +136,15 @@ def verify(collection: CollectionArgument, store: StoreOption = None, json: Json
 def gc(
     collection: CollectionArgument,
     store: StoreOption = None,
-    keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest versions stay whole.")] = 10,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Number of newest versions that stay whole.")] = 10,
     grace_s: Annotated[
         float | None,
-        typer.Option("--grace", min=0, help="Seconds that a blob has to be old; by default minutes to a day."),
+        typer.Option("--grace", min=0, help="Least age of removed objects, seconds; default: minutes to a week."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be removed; remove nothing.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove the blobs and the folders of runs that no kept version and no running run needs."""
+    """Remove blobs and run folders that neither a kept version nor a running run needs."""
     from model_store import open_ledger
 
     report = open_ledger(store).gc(collection, keep, dry_run, grace_s)

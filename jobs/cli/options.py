@@ -1,4 +1,4 @@
-"""The arguments and options that verbs share."""
+"""The arguments and options that several verbs have."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="URI",
-        help="s3://BUCKET/PREFIX or a folder; else what the configuration or GRIDLINE_STORE says, else gridline-store.",
+        help="s3://BUCKET/PREFIX or a folder; default: the configuration, GRIDLINE_STORE, or gridline-store.",
     ),
 ]
-VersionOption = Annotated[int | None, typer.Option("--version", min=1, help="A version; the newest where left out.")]
+VersionOption = Annotated[int | None, typer.Option("--version", min=1, help="A version; default: the newest.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 AddressOption = Annotated[
     str | None,
     typer.Option(
         "--address",
         metavar="ADDRESS",
-        help="The Ray cluster: ray://HOST:PORT, HOST:PORT, auto, or local. Else RAY_ADDRESS, else local.",
+        help="The Ray cluster: ray://HOST:PORT, HOST:PORT, auto, or local. Default: RAY_ADDRESS, or local.",
     ),
 ]

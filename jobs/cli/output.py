@@ -1,4 +1,4 @@
-"""What verbs print: text, or one JSON document with --json, on standard output; errors in one line on the other."""
+"""The output of verbs: text, or one JSON document with --json, on standard output; errors on standard error."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def emit_json(document: Any) -> None:
-    """Print one JSON document on standard output; numbers that JSON does not have are an error."""
+    """Print one JSON document on standard output; NaN and infinity are an error."""
     print(json.dumps(document, ensure_ascii=False, allow_nan=False))
 
 
 def emit_json_stream(document: Mapping[str, Any], key: str, items: Iterable[Any]) -> None:
-    """Print one JSON document whose last key holds a list, item by item: the list need not fit in memory.
+    """Print one JSON document whose last key has a list, item by item, so that the list need not fit in memory.
 
-    Numbers that JSON does not have become null.
+    NaN and infinity become null.
     """
     import orjson
 
@@ -30,7 +30,7 @@ def emit_json_stream(document: Mapping[str, Any], key: str, items: Iterable[Any]
 
 
 def report_error(message: str, exit_code: int, *, as_json: bool) -> int:
-    """Print an error on standard error, and as the document of --json; return the exit code."""
+    """Print an error on standard error, with --json also as a JSON document; return the exit code."""
     line = " ".join(message.split())
     print(f"gridline: {line}", file=sys.stderr)
     if as_json:
@@ -39,12 +39,12 @@ def report_error(message: str, exit_code: int, *, as_json: bool) -> int:
 
 
 def number(value: Any, form: str) -> str:
-    """Return a number as text, and no text for None or what is no number."""
+    """Return a number as text; an empty text for anything else."""
     return format(value, form) if isinstance(value, int | float) else ""
 
 
 def console() -> Console:
-    """Return the console of standard output: as wide as the terminal, 120 columns elsewhere."""
+    """Return the console of standard output: as wide as the terminal, else 120 columns."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False)

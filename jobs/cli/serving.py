@@ -1,4 +1,4 @@
-"""The verbs that package and serve models, and ask them: package, serve, predict."""
+"""The verbs that package and serve models and predict: package, serve, predict."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def register(app: typer.Typer) -> None:
 
 def package(
     collection: CollectionArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder that gets the archive.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder for the archive.")],
     store: StoreOption = None,
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the archive of a version, a .mar file, which TorchServe loads."""
+    """Write the archive of a version, a .mar file for TorchServe."""
     from model_store import open_ledger
     from model_store.archives.stored import export_archive
 
@@ -60,16 +60,16 @@ def serve(
     store: StoreOption = None,
     version: VersionOption = None,
     host: Annotated[str, typer.Option("--host", help="The address of the inference ports.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Inference over HTTP; 0 takes any free port.")] = 8080,
+    port: Annotated[int, typer.Option("--port", help="Inference over HTTP; 0 for any free port.")] = 8080,
     management_port: Annotated[int, typer.Option("--management-port")] = 8081,
     metrics_port: Annotated[int, typer.Option("--metrics-port")] = 8082,
     grpc_port: Annotated[int, typer.Option("--grpc-port", help="Inference over gRPC.")] = 7070,
     grpc_management_port: Annotated[int, typer.Option("--grpc-management-port")] = 7071,
     workers: WorkersOption = 1,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Keeps keys, log and archives; else a temporary one.")
+        Path | None, typer.Option("--folder", help="The folder for keys, log and archives; default: a temporary one.")
     ] = None,
-    access_log: Annotated[bool, typer.Option("--access-log", help="Log a line a request.")] = False,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for each request.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Run TorchServe on this machine with the models of a collection, until it is interrupted."""
@@ -86,7 +86,7 @@ def serve(
 
 
 def _serve(collection: str, store: str | None, version: int | None, settings: ServerSettings, json: bool) -> None:
-    """Serve until TorchServe ends by itself, which it should not, or KeyboardInterrupt ends it."""
+    """Serve until KeyboardInterrupt. Raises ServerError if TorchServe ends by itself."""
     from model_store import open_ledger
     from model_store.archives.stored import archive_of
     from model_store.deployment.errors import ServerError
@@ -121,7 +121,7 @@ def _serve(collection: str, store: str | None, version: int | None, settings: Se
 
 def predict(
     collection: CollectionArgument,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Needed where the collection has several.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Required if the collection has several.")] = None,
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="FEATURE=VALUE", help="A value in raw units; repeat it.")
     ] = None,
@@ -132,25 +132,25 @@ def predict(
     store: StoreOption = None,
     version: VersionOption = None,
     interval: Annotated[float | None, typer.Option("--interval", help="Intervals at this level, such as 0.95.")] = None,
-    extrapolation: Annotated[bool, typer.Option("--extrapolation", help="Name values not seen in training.")] = False,
-    explanations: Annotated[bool, typer.Option("--explanations", help="Say what each feature adds.")] = False,
-    url: Annotated[str | None, typer.Option("--url", help="Ask the endpoint at this address, not the store.")] = None,
+    extrapolation: Annotated[bool, typer.Option("--extrapolation", help="List values not seen in training.")] = False,
+    explanations: Annotated[bool, typer.Option("--explanations", help="Print each feature's share.")] = False,
+    url: Annotated[str | None, typer.Option("--url", help="Use the endpoint at this address.")] = None,
     token_file: TokenFileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Predict without a server, or ask one; both answer the same."""
+    """Predict from the store, or with --url from an endpoint; both give the same answer."""
     from jobs.errors import UsageError
     from jobs.prediction.models import PredictionOptions, predict_file, predict_values
     from jobs.progress import Progress
 
     if (file is None) == (not values):
         raise UsageError("give the values of one row with --set FEATURE=VALUE, or a file of rows with --input")
-    question = PredictionOptions(dataset, interval, extrapolation, explanations)
+    options = PredictionOptions(dataset, interval, extrapolation, explanations)
     with _models(collection, store, version, url, token_file) as models:
         if file is None:
-            answer = predict_values(models, question, values or [])
+            answer = predict_values(models, options, values or [])
         else:
-            answer = predict_file(models, question, file, Progress())
+            answer = predict_file(models, options, file, Progress())
     if json:
         emit_json(answer)
     else:
@@ -161,7 +161,7 @@ def predict(
 def _models(
     collection: str, store: str | None, version: int | None, url: str | None, token_file: Path | None
 ) -> Iterator[Models]:
-    """Yield who answers: the endpoint at `url`, or the store."""
+    """Yield the models of the endpoint at `url`, or of the store."""
     from jobs.prediction.models import EndpointModels, StoredModels
 
     if url is None:
@@ -176,7 +176,7 @@ def _models(
 
 
 def _print_predictions(answer: dict[str, Any]) -> None:
-    """Print one prediction a line, with its interval where one was asked for."""
+    """Print one prediction a line, with its interval if requested."""
     bounds = answer["intervals"]["prediction"] if "intervals" in answer else None
     for row, prediction in enumerate(answer["predictions"]):
         interval = f"  [{bounds[row][0]:.6g}, {bounds[row][1]:.6g}]" if bounds else ""

@@ -1,4 +1,4 @@
-"""The options that the verbs around TorchServe share."""
+"""The options of the verbs for TorchServe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Worker pro
 
 
 def key_file(token_file: Path | None) -> KeyFile | None:
-    """Return where the keys stand, or None where TorchServe runs without them."""
+    """Return the key file, or None if TorchServe runs without keys."""
     from model_store.torchserve.keys import KeyFile
 
     return None if token_file is None else KeyFile(token_file)

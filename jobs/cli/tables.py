@@ -45,7 +45,7 @@ def _print_groups(console: Console, fleet: GroupsOutcome) -> None:
 
 
 def _print_datasets(console: Console, outcome: JobOutcome) -> None:
-    """Print every dataset with its grid; of many, only how many there are and what is wrong with some."""
+    """Print every dataset with its grid; for many datasets only counts and the first reasons."""
     if len(outcome.datasets) + len(outcome.earlier) <= MAX_TABLES:
         for document in outcome.listed_documents():
             _print_dataset(console, document)

@@ -1,4 +1,4 @@
-"""The datasets of a configuration on the ranks of torchrun, without Ray: `torchrun … -m jobs.cli.torchrun CONFIG`."""
+"""Train a configuration on the ranks of torchrun, without Ray: `torchrun … -m jobs.cli.torchrun CONFIG`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs before and at training: plan, train, schema."""
+"""The verbs for training: plan, train, schema."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def plan(config: ConfigArgument, json: JsonOption = False) -> None:
 def train(
     config: ConfigArgument,
     store: StoreOption = None,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="The run to start or to go on with.")] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="The run to start or to continue.")] = None,
     address: AddressOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train, but leave the store as it is.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train, and write nothing to the store.")] = False,
     json: JsonOption = False,
 ) -> int:
     """Train every dataset at every grid point, and commit the models that are better than the champions."""
@@ -50,7 +50,7 @@ def train(
         from jobs.api import train as train_job
 
         job = load_config(config)
-    with redirect_stdout(sys.stderr):  # Ray prints there which worker it lost
+    with redirect_stdout(sys.stderr):  # Ray prints lost workers to standard output
         outcome = train_job(
             job,
             store=store,
@@ -76,7 +76,7 @@ def schema(json: JsonOption = False) -> None:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Make what stays until the process ends, without cyclic collection, which would go through it again and again."""
+    """Disable the cyclic garbage collector while long-lived objects are created, and exempt them from it later."""
     gc.disable()
     try:
         yield

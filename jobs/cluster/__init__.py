@@ -1,6 +1,6 @@
 """Run tasks on Ray, and DDP ranks on Ray Train: the only modules that import ray and torch.distributed.
 
 In: tasks: plain functions and their arguments.
-Out: the outcome of each task: its value, or the error that ended it.
+Out: the outcome of each task: its value or its error.
 Imported by: jobs/cli, jobs/groups, jobs/training, jobs/recipe.py.
 """

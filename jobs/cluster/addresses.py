@@ -1,4 +1,4 @@
-"""Where a cluster is: the address that was given, or that of the environment, and whether anybody listens there."""
+"""The address of a cluster: from the command line or the environment; and whether a server listens there."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ LOCAL = "local"
 
 
 def resolve_address(address: str | None) -> str:
-    """Return where the cluster is: `address`, else RAY_ADDRESS, which a Ray job has; else `local`, which starts one."""
+    """Return `address`, else RAY_ADDRESS (set in a Ray job), else `local`, which starts a cluster."""
     return address or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 def is_ray_job() -> bool:
-    """Return whether this process was started by `ray job submit`, which has brought the program along."""
+    """Return whether `ray job submit` started this process; then Ray has uploaded the program."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 def is_client(target: str) -> bool:
-    """Return whether the cluster is reached by Ray's client, which does without some of what a driver can."""
+    """Return whether the address is for Ray Client, which has fewer functions than a driver in the cluster."""
     return target.startswith("ray://")
 
 
 def require_listener(target: str) -> None:
-    """Raise ClusterError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    """Raise ClusterError if no server listens at HOST:PORT: Ray itself would try for minutes."""
     host, _, port = target.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return
@@ -38,6 +38,6 @@ def require_listener(target: str) -> None:
 
 
 def no_cluster(target: str, error: Exception) -> ClusterError:
-    """Return the error that says why a cluster can't be joined."""
+    """Return an error with the reason why the cluster can't be joined."""
     reason = " ".join(str(error).split())
     return ClusterError(f"no Ray cluster at '{target}': {reason}. Set --address, or 'local' for one here")

@@ -1,4 +1,4 @@
-"""Whether a cluster has room for a task, or for the ranks of a gang, if all that is there were free."""
+"""Whether an idle cluster has the CPUs and GPUs for a task, or for the ranks of a rank group."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jobs.cluster.tasks import RankGroupSize, Task
 
 @dataclass(frozen=True)
 class Node:
-    """A live node and what it has in all."""
+    """A live node with its total CPUs and GPUs."""
 
     num_cpus: float
     num_gpus: float
 
 
 def shortage(task: Task, nodes: Sequence[Node]) -> str | None:
-    """Return what a task needs and what there is, or None if some node has it all."""
+    """Return a message with the needs of a task and the nodes, or None if some node can run the task."""
     if any(task.num_cpus <= node.num_cpus and task.num_gpus <= node.num_gpus for node in nodes):
         return None
     needs = _amounts(task.num_cpus, task.num_gpus)
@@ -25,7 +25,7 @@ def shortage(task: Task, nodes: Sequence[Node]) -> str | None:
 
 
 def rank_group_shortage(size: RankGroupSize, nodes: Sequence[Node]) -> str | None:
-    """Return what the ranks of a gang need and what there is, or None if there is room for all; a rank has one node."""
+    """Return a message with the needs of a rank group and the nodes, or None if the nodes can run all its ranks."""
     cpus, gpus, number = size.cpus_per_worker, size.gpus_per_worker, size.num_workers
     for name, wanted, there in (
         ("CPU", cpus * number, sum(node.num_cpus for node in nodes)),
@@ -43,7 +43,7 @@ def rank_group_shortage(size: RankGroupSize, nodes: Sequence[Node]) -> str | Non
 
 
 def _num_ranks(size: RankGroupSize, node: Node) -> int:
-    """Return how many ranks a node has room for."""
+    """Return the number of ranks that a node can run."""
     needs = ((node.num_cpus, size.cpus_per_worker), (node.num_gpus, size.gpus_per_worker))
     return min((int(there / wanted + 1e-9) for there, wanted in needs if wanted), default=size.num_workers)
 

@@ -1,7 +1,7 @@
-"""How a long task saves what it has done: as items that it sends on its way, before its value.
+"""Stream training checkpoints from a running Ray task to the driver.
 
-The items go to the driver, which writes them into the run's folder: a worker needs no credentials, and a task that is
-started again gets them as an argument. A task runs in a thread of its worker, so that items leave while it works.
+The driver writes them into the run's folder, so a worker needs no credentials. A task that is started again gets them
+as an argument. The task runs in a thread of its worker, so that the worker can send checkpoints meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Saved:
-    """Something that was saved: by its name, the newer takes the older's place."""
+    """A training checkpoint; a newer one replaces an older one with the same name."""
 
     name: str
     data: bytes
@@ -24,13 +24,13 @@ class Saved:
 
 @dataclass(frozen=True)
 class Value:
-    """What the function returned."""
+    """The return value of the function."""
 
     value: Any
 
 
 class Saves:
-    """What a task may use: what it saved when it was run before, and where to send more."""
+    """The training checkpoints of a task: those of an earlier attempt, and a function that sends new ones."""
 
     def __init__(self, saved: Mapping[str, bytes], send: Callable[[Saved], None]) -> None:
         self._saved = dict(saved)
@@ -38,28 +38,28 @@ class Saves:
         self._sent_at = time.monotonic()
 
     def get(self, name: str) -> bytes | None:
-        """Return what was saved under a name, before or now."""
+        """Return the newest checkpoint with this name, or None."""
         return self._saved.get(name)
 
     def age_s(self) -> float:
-        """Return the seconds since anything was saved, or since the start."""
+        """Return the seconds since the last checkpoint, or since the start."""
         return time.monotonic() - self._sent_at
 
     def put(self, name: str, data: bytes) -> None:
-        """Save something."""
+        """Send a checkpoint to the driver."""
         self._saved[name] = data
         self._send(Saved(name, data))
         self._sent_at = time.monotonic()
 
 
 def stream(function: Callable[..., Any], arguments: tuple[Any, ...], saved: Mapping[str, bytes]) -> Iterator[Any]:
-    """Run a function whose last argument is its `Saves`; yield each `Saved`, and its `Value` at last. Errors pass."""
+    """Run a function whose last argument is `Saves`; yield each `Saved`, then its `Value`. Its errors are raised."""
     items: queue.SimpleQueue[Saved | Value | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:
             items.put(Value(function(*arguments, Saves(saved, items.put))))
-        except BaseException as exc:  # noqa: BLE001  it is raised again below, in the thread that is listened to
+        except BaseException as exc:  # noqa: BLE001  it is raised again below, in the consumer's thread
             items.put(exc)
 
     threading.Thread(target=work, name="task", daemon=True).start()

@@ -1,10 +1,10 @@
-"""The one room where torch.distributed lives: ranks that train a block together.
+"""The only module that imports torch.distributed: ranks that train a block together.
 
-Each rank has some of the rows, and writes their share of the gradient out. DistributedDataParallel, around the wide
-linear layer of the block, adds the shares up: once a step for the whole grid. It takes the mean over ranks, so a share
-is weighted by the number of ranks; no batch is padded, and a rank without rows adds zeros.
+Each rank has some of the rows and computes the gradient of its rows. DistributedDataParallel, around the wide linear
+layer of the block, sums the gradients once a step for the whole grid. It computes the mean over ranks, so each gradient
+is multiplied by the number of ranks. No batch is padded, and a rank without rows contributes zeros.
 
-Shapes: q columns of z · w columns of a product (the grid points, and what makes it fast).
+Shapes: q columns of z · w columns of a product (the grid points, and zeros for speed).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class RankGroup:
-    """The ranks of the process group of this process; `timeout_s` is what each collective is given.
+    """The ranks of the process group of this process; `timeout_s` is the timeout of a collective operation.
 
-    Gradients are added up by the thread `beside`, if there is one, while this one goes on.
+    If there is a thread `beside`, it sums gradients while the main thread continues.
     """
 
     rank: int
@@ -41,14 +41,14 @@ class RankGroup:
     beside: ThreadPoolExecutor | None = None
 
     def total(self, value: Tensor, what: str) -> Tensor:
-        """Return the sum over the ranks. Raises ClusterError if one does not answer in time."""
+        """Return the sum over the ranks. Raises ClusterError if a rank does not answer in time."""
         total = value.detach().to(self.device, copy=True)
         with self._waiting(what):
             dist.all_reduce(total)
         return total.to(value.device)
 
     def reducer(self, weight_qw: Tensor) -> Reduce:
-        """Return what adds the shares of a gradient up, through DistributedDataParallel; one rank adds nothing."""
+        """Return a function that sums a gradient over ranks; with one rank it does nothing."""
         if self.number == 1:
             return no_reduction
         reduction = Reduction(weight_qw)
@@ -70,7 +70,7 @@ class RankGroup:
     def _waiting(self, what: str) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as exc:  # what torch.distributed raises
+        except RuntimeError as exc:  # raised by torch.distributed
             reason = " ".join(str(exc).split())[:300]
             raise ClusterError(
                 f"rank {self.rank} of {self.number} did not get {what} from the others (timeout {self.timeout_s:g} s): "
@@ -79,7 +79,7 @@ class RankGroup:
 
 
 class _Wide(nn.Module):
-    """The wide linear layer of a block. Its gradient is known without a forward pass: it is handed to the weights."""
+    """The wide linear layer of a block. The engine computes the gradient, without a forward pass of this layer."""
 
     def __init__(self, weight_qw: Tensor) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class _Wide(nn.Module):
 
 
 class Reduction:
-    """DistributedDataParallel around the wide layer, and the graph from its gradient to its weights, which stays."""
+    """DistributedDataParallel around the wide layer; the graph from gradient to weights is reused."""
 
     def __init__(self, weight_qw: Tensor) -> None:
         self._layer = _Wide(weight_qw)
@@ -106,10 +106,10 @@ class Reduction:
         weight_wq.grad = None
         self._given_wq.backward(gradient_qw.T, retain_graph=True)
         gradient_qw.copy_(self._mean_wq().T)
-        if self._num_forward < 2:  # the second builds the buckets again
+        if self._num_forward < 2:  # the second forward pass rebuilds the buckets
             self._given_wq = self._model()
             self._num_forward += 1
-        else:  # all that a forward pass would do, in a third of its time
+        else:  # the same as a forward pass, in a third of its time
             self._model.reducer.prepare_for_backward([])
 
     def _mean_wq(self) -> Tensor:
@@ -120,10 +120,10 @@ class Reduction:
 
 @contextmanager
 def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[RankGroup]:
-    """Join the ranks that the environment names, as torchrun and Ray Train do; leave them at the end.
+    """Join the process group of the environment variables of torchrun or Ray Train; leave it at the end.
 
-    A process group that is there already is used, and stays. Else the machine is ours, and each rank keeps to its share
-    of the cores. Raises ClusterError if the others do not come in time.
+    An existing process group is used, and not destroyed. Otherwise each rank is limited to its share of the cores.
+    Raises ClusterError if the other ranks do not join in time.
     """
     ours = not dist.is_initialized()
     if ours:
@@ -139,7 +139,7 @@ def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[RankG
             reason = " ".join(str(exc).split())[:300]
             raise ClusterError(f"rank {rank} of {number} did not meet the others in {timeout_s:g} s: {reason}") from exc
         _keep_to_own_cores()
-    # A GPU waits for the others by itself; a CPU would be idle.
+    # On a GPU the all-reduce is asynchronous; on a CPU a thread makes it so.
     beside = ThreadPoolExecutor(1, "gradient") if device.type == "cpu" and dist.get_world_size() > 1 else None
     try:
         yield RankGroup(dist.get_rank(), dist.get_world_size(), device, timeout_s, beside)
@@ -151,7 +151,7 @@ def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[RankG
 
 
 def _keep_to_own_cores() -> None:
-    """Divide the cores among the ranks of this machine: else the threads that wait push those that work around."""
+    """Divide the cores among the ranks of this machine: otherwise waiting threads slow the working threads down."""
     number = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if number > 1 and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -162,7 +162,7 @@ def _keep_to_own_cores() -> None:
 
 
 def own_device(*, use_gpu: bool) -> torch.device:
-    """Return the device of this rank: the GPU of its place on its node, or the CPU."""
+    """Return the device of this rank: the GPU with its local rank, or the CPU."""
     if not use_gpu:
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())

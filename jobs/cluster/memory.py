@@ -1,4 +1,4 @@
-"""Memory that a task has freed goes back to the system: what a worker keeps for its next task, others lack now."""
+"""Return the memory that a task has freed to the operating system (pyarrow's pool, malloc_trim)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 
 def give_back_memory() -> None:
-    """Return freed memory to the system, where the C library can; a few milliseconds."""
+    """Return freed memory to the operating system, if the C library can; takes a few milliseconds."""
     pa.default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
     if trim is not None:

@@ -1,4 +1,4 @@
-"""This program as a process: the packages that a cluster gets along, and the signals that a library must not take."""
+"""The packages of this program, for upload to a cluster; and its signal handler, which Ray must not replace."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 
 def own_packages() -> list[str]:
-    """Return the folders of this program's packages, for a cluster on which they are not installed."""
+    """Return the folders of this program's packages, for a cluster that lacks them."""
     specs = (importlib.util.find_spec(name) for name in ("handler", "jobs", "model_store"))
     return [str(Path(spec.origin).parent) for spec in specs if spec is not None and spec.origin]
 
 
 @contextmanager
 def sigterm_kept() -> Iterator[None]:
-    """Put the handler of SIGTERM back at the end, whatever was set meanwhile."""
+    """Restore the handler of SIGTERM at the end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

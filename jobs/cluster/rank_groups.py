@@ -1,7 +1,7 @@
-"""Tasks that several ranks run together, one after the other: which is under way, what was lost, and who waits.
+"""Run a queue of tasks on a rank group; restart the group when a rank dies, up to max_failures for each task.
 
-One trainer runs all tasks of a job, so that its start (many seconds) is paid once. A rank that is lost takes the gang
-down, and costs the task under way one of its tries; another gang goes on with the rest.
+One trainer runs all tasks of a job, so that it starts only once (many seconds). If a rank is lost, its rank group ends,
+the running task has one attempt less, and a new rank group continues with the other tasks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobs.cluster.tasks import Attempt, Outcome, RankGroupSize, RunLimits, Task
 
 @dataclass(frozen=True)
 class RankGroupRunner:
-    """A cluster whose tasks are run by several ranks together: the functions get `ranks` as one more argument."""
+    """A cluster on which several ranks run each task together; its function gets the argument `ranks`."""
 
     cluster: Cluster
     size: RankGroupSize
@@ -33,7 +33,7 @@ class RankGroupRunner:
     def run(
         self, tasks: Sequence[Task], limits: RunLimits | None = None, on_saved: OnSaved | None = None
     ) -> Iterator[Outcome]:
-        """Yield what each task came to, in order. Raises ClusterError if the ranks can never fit the cluster."""
+        """Yield the outcome of each task, in order. Raises ClusterError if the ranks can never fit the cluster."""
         deadlines = Deadlines(self.cluster.address, limits or RunLimits())
         run = _Run(deadlines, self.size, on_saved or (lambda _: None))
         deadlines.require_room(run.shortage)

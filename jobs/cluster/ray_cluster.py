@@ -1,7 +1,7 @@
-"""The one room where Ray lives: a cluster is joined or started, and plain functions are run on it.
+"""Join or start a Ray cluster, and run plain functions on it.
 
-A task is a function of the package and its arguments. A worker, node or memory that is lost costs a task one of its
-tries; an error that the function itself raised is the task's answer, and is not tried again.
+Only this module and `ray_train` import ray. A task is a function of the package with its arguments. If its worker or
+node is lost, or runs out of memory, the task is started again; an error that the function raises is its outcome.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 LOST = (WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
 PART_RETRIES = 3
-IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: a slot never idles, and memory is bounded
+IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: no slot is idle, and memory is bounded
 
 OnSaved = Callable[[Saved], None]
 
@@ -53,7 +53,7 @@ def _call(function: Callable[..., Any], num_threads: int, *arguments: Any) -> An
 @ray.remote(max_retries=0, num_returns="streaming")
 def _stream(function: Callable[..., Any], num_threads: int, saved: dict[str, bytes], *arguments: Any) -> Iterator[Any]:
     def work(*all_arguments: Any) -> Any:
-        _use_threads(num_threads)  # in the thread that works: the number is each thread's own
+        _use_threads(num_threads)  # in the working thread: each thread has its own number
         return function(*all_arguments)
 
     yield from stream(work, arguments, saved)
@@ -72,7 +72,7 @@ def _use_threads(number: int) -> None:
 
 
 def live_nodes() -> list[Node]:
-    """Return the nodes of the cluster that are alive, each with what it has in all."""
+    """Return the live nodes of the cluster, with their total CPUs and GPUs."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
@@ -91,17 +91,17 @@ class Cluster:
         return {"CPU": sum(node.num_cpus for node in nodes), "GPU": sum(node.num_gpus for node in nodes)}
 
     def put(self, value: Any) -> Any:
-        """Return a reference to a value that tasks read without a copy; put what several tasks share once."""
+        """Return a reference to a value that tasks read without a copy; put a shared value only once."""
         return ray.put(value)
 
     def run(
         self, tasks: Iterable[Task], limits: RunLimits | None = None, on_saved: OnSaved | None = None
     ) -> Iterator[Outcome]:
-        """Yield what each task came to, as they end; `on_saved` gets what tasks save on their way. A task that has
-        ended is let go: if nobody else holds its arguments, the cluster frees them.
+        """Yield the outcome of each task when it ends; `on_saved` gets the training checkpoints of tasks.
 
-        Raises ClusterError if one can never fit the cluster, or after `limits.timeout_s`. Whoever stops listening, by
-        an error or an interrupt, has the rest cancelled.
+        References to finished tasks are dropped, so Ray can free their arguments. If the caller stops iterating, by an
+        error or an interrupt, the other tasks are cancelled.
+        Raises ClusterError if a task can never fit the cluster, or after `limits.timeout_s`.
         """
         run = _Run(Deadlines(self.address, limits or RunLimits()), on_saved or (lambda _: None))
         run.waiting.extend(Attempt(task, saved=dict(task.saved)) for task in tasks)
@@ -186,16 +186,16 @@ class _Run:
 
 
 def _submit(attempt: Attempt, address: str) -> Any:
-    """Start a task; one that was lost goes to the node with most room, as its own may be the reason."""
+    """Start a task. If it was lost before, spread it to another node: its old node may be the reason."""
     task = attempt.task
     options: dict[str, Any] = {"num_cpus": task.num_cpus, "num_gpus": task.num_gpus, "name": task.key}
     if attempt.failures:
         options["scheduling_strategy"] = "SPREAD"
     if task.saves:
-        saving = _call_saving if is_client(address) else _stream  # Ray's client has no streams: nothing is saved then
+        saving = _call_saving if is_client(address) else _stream  # Ray Client has no streams: nothing is saved then
         return saving.options(**options).remote(task.function, int(task.num_cpus), attempt.saved, *task.arguments)
     if task.num_parts:
-        # Ray makes a lost part again by itself: only it knows, when another task asks for the part.
+        # Ray itself computes a lost part again: only Ray notices when another task needs the part.
         options |= {"num_returns": 1 + task.num_parts, "max_retries": PART_RETRIES}
     references = _call.options(**options).remote(task.function, int(task.num_cpus), *task.arguments)
     if not task.num_parts:
@@ -212,17 +212,18 @@ def _line(error: Exception) -> str:
 def connect(address: str | None = None) -> Iterator[Cluster]:
     """Join the cluster at `address`, at RAY_ADDRESS, or of the Ray job this runs in; else start one on this machine.
 
-    `local` always starts one. It is left, or stopped, at the end. Raises ClusterError if it can't be reached.
+    `local` always starts one. At the end, a joined cluster is left, and a started one is stopped.
+    Raises ClusterError if it can't be reached.
     """
     target = resolve_address(address)
     options: dict[str, Any] = {"address": target, "logging_level": logging.WARNING, "log_to_driver": False}
     if target == LOCAL:
         options["include_dashboard"] = False
-        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it says that there is a token
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it logs that there is a token
     elif not is_ray_job():
         options["runtime_env"] = {"py_modules": own_packages()}
     require_listener(target)
-    with sigterm_kept():  # ray.init sets one that ends the program by another exit code
+    with sigterm_kept():  # ray.init sets a handler that ends the program with another exit code
         try:
             ray.init(**options)
         except (ConnectionError, ValueError, RuntimeError, RayError) as exc:

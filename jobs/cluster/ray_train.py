@@ -1,4 +1,4 @@
-"""Ray Train's room, next door to `cluster`: a gang of ranks that does tasks, and speaks to the driver by a mailbox."""
+"""Run a rank group with Ray Train, the only module that imports it; ranks report to the driver through an actor."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from jobs.cluster.tasks import Outcome, RankGroupSize, Task
 from jobs.errors import ClusterError, JobError
 
 POLL_S = 0.2
-END_S = 10.0  # what a gang is given to take itself down when its work is done
-ABORT_S = 4.0  # and when it is interrupted: all of it has to end within 10 s
+END_S = 10.0  # the time for a rank group to end after its last task
+ABORT_S = 4.0  # and after an interrupt: the whole job has to end within 10 s
 STRATEGIES = {"pack": "PACK", "strict_pack": "STRICT_PACK", "spread": "SPREAD"}
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """A gang as the driver sees it: the process that runs Ray Train's trainer, and the mailbox of the ranks."""
+    """The driver's handle of a rank group: the task that runs Ray Train's trainer, and the actor for messages."""
 
     running: Any
     mailbox: Any
 
     def failure(self) -> Exception | None:
-        """Return why the gang ended, or None if it works."""
+        """Return the error that ended the rank group, or None if it works."""
         if not ray.wait([self.running], timeout=POLL_S)[0]:
             return None
         try:
@@ -43,13 +43,13 @@ class Trainer:
             return _loss(exc.cause) if isinstance(exc.cause, WorkerGroupError) else exc.cause or exc
         except RayError as exc:
             return exc
-        return ClusterError("the gang ended before its work was done")
+        return ClusterError("the rank group ended before its last task")
 
     def new_messages(self) -> list[Outcome | Saved]:
-        """Return what the ranks have sent. Raises ClusterError if there is no answer in time."""
+        """Return the new messages of the ranks. Raises ClusterError if the actor does not answer in time."""
         try:
             new: list[Outcome | Saved] = ray.get(self.mailbox.take.remote(), timeout=TIMEOUT_S)
-        except RayActorError:  # without it the ranks speak to nobody
+        except RayActorError:  # without the actor, the ranks can't send their outcomes
             ray.cancel(self.running, force=True)
             return []
         except GetTimeoutError as exc:
@@ -57,11 +57,11 @@ class Trainer:
         return new
 
     def interrupt(self) -> None:
-        """Have the trainer take the ranks, and what they hold, down."""
+        """Make the trainer stop the ranks and free their resources."""
         ray.cancel(self.running)
 
     def end(self) -> None:
-        """Leave nothing of the gang behind, whatever state it is in."""
+        """Stop the rank group in any state, and free all its resources."""
         if not self._ended(0):
             self.interrupt()
             if not self._ended(ABORT_S):
@@ -74,7 +74,7 @@ class Trainer:
 
 
 def _loss(error: WorkerGroupError) -> ClusterError:
-    """Return what became of each rank, in a line: those that died first, then those that therefore failed."""
+    """Return one line with the error of each rank: first ranks that died, then ranks that failed for that reason."""
     died, failed = [], []
     for rank, failure in error.worker_failures.items():
         death = getattr(failure, "health_check_failure", None)
@@ -87,9 +87,9 @@ def _loss(error: WorkerGroupError) -> ClusterError:
 
 @contextmanager
 def started(tasks: Sequence[Task], size: RankGroupSize, address: str) -> Iterator[Trainer]:
-    """Start a gang for these tasks, and end it. Raises ClusterError where Ray fails.
+    """Start a rank group for these tasks, and stop it at the end. Raises ClusterError if Ray fails.
 
-    Its trainer and its mailbox are on the driver's node: the loss of another costs the ranks alone.
+    Its trainer and its actor are on the driver's node, so the loss of another node stops only ranks.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     mailbox = _Mailbox.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
@@ -106,7 +106,7 @@ def started(tasks: Sequence[Task], size: RankGroupSize, address: str) -> Iterato
 
 
 def _free_places() -> None:
-    """Remove what gangs of this driver still reserve: after a trainer that was killed, the next would wait for it."""
+    """Remove the placement groups of this driver: after a killed trainer, the next one would wait for them."""
     own_job = ray.get_runtime_context().get_job_id()
     for key, group in placement_group_table().items():
         if key.endswith(own_job) and group["state"] != "REMOVED":
@@ -122,24 +122,24 @@ class _RankGroupJob:
 
 @ray.remote(num_cpus=0)
 class _Mailbox:
-    """What the ranks have finished and saved, until the driver takes it."""
+    """An actor with the outcomes and checkpoints of the ranks, until the driver takes them."""
 
     def __init__(self) -> None:
         self._new: list[Outcome | Saved] = []
 
     def put(self, item: Outcome | Saved) -> None:
-        """Keep something for the driver."""
+        """Add a message for the driver."""
         self._new.append(item)
 
     def take(self) -> list[Outcome | Saved]:
-        """Return what is new."""
+        """Return the new messages, and forget them."""
         new, self._new = self._new, []
         return new
 
 
 @ray.remote(num_cpus=0, max_retries=0)
 def _fit(job: _RankGroupJob) -> None:
-    """Run the trainer, from a process of its own that holds no resources."""
+    """Run the trainer in a Ray task without resources."""
     with tempfile.TemporaryDirectory(prefix="gridline-train-") as folder:
         trainer = TorchTrainer(
             _work,
@@ -158,9 +158,9 @@ def _fit(job: _RankGroupJob) -> None:
 
 
 def _leave_cleaner_out(trainer: Any) -> None:
-    """Have Ray Train not start the detached actor that would free places: where there is no dashboard it never ends.
+    """Prevent Ray Train from starting its detached cleaner of placement groups: without a dashboard it never ends.
 
-    The driver frees them itself (`_free_places`), and Ray does so when the driver is gone.
+    The driver frees them itself (`_free_places`), and Ray does when the driver has ended.
     """
     create = trainer._create_default_callbacks
     trainer._create_default_callbacks = lambda: [
@@ -169,7 +169,7 @@ def _leave_cleaner_out(trainer: Any) -> None:
 
 
 def _work(config: Mapping[str, _RankGroupJob]) -> None:
-    """Do the tasks one after the other: what each rank runs."""
+    """Run the tasks in order; each rank executes this function."""
     import torch
 
     job = config["job"]
@@ -183,7 +183,7 @@ def _work(config: Mapping[str, _RankGroupJob]) -> None:
 
 @dataclass(frozen=True)
 class _Post:
-    """Sends what a task saves, from one rank: all have the same."""
+    """Send the checkpoints of a task from one rank: all ranks have the same."""
 
     mailbox: Any
     speaks: bool
@@ -194,7 +194,7 @@ class _Post:
 
 
 def _attempt(task: Task, rank_group: RankGroup, post: Callable[[Saved], None]) -> Outcome:
-    """Return what a task came to; an error of the job itself is its answer, and any other takes the gang down."""
+    """Return the outcome of a task. A JobError is its outcome; any other error ends the rank group."""
     arguments = [ray.get(value) if isinstance(value, ray.ObjectRef) else value for value in task.arguments]
     if task.saves:
         arguments.append(Saves(task.saved, post))

@@ -1,4 +1,4 @@
-"""Work dealt out by size, neighbours together."""
+"""Cut a sequence into chunks of bounded size."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ Item = TypeVar("Item")
 
 
 def chunk_by_size(items: Sequence[Item], size_bytes: Callable[[Item], int], limit_bytes: int) -> list[list[Item]]:
-    """Return the items in order, in shares that are closed as soon as they reach the limit."""
-    shares: list[list[Item]] = []
+    """Return the items in order, in lists; a list ends as soon as its size reaches the limit."""
+    chunks: list[list[Item]] = []
     filled = limit_bytes
     for item in items:
         if filled >= limit_bytes:
-            shares.append([])
+            chunks.append([])
             filled = 0
-        shares[-1].append(item)
+        chunks[-1].append(item)
         filled += size_bytes(item)
-    return shares
+    return chunks

@@ -1,4 +1,4 @@
-"""Tasks as plain values: what is run, what it came to, and how patient one is with a cluster."""
+"""Dataclasses that describe work: tasks, their outcomes, and the limits of a run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Placement = Literal["pack", "strict_pack", "spread"]
 
 @dataclass(frozen=True)
 class Task:
-    """A plain function to run, by a key that names it in messages; `arguments` may hold what `Cluster.put` returned.
+    """A call of a plain function, with a key for messages; `arguments` may be references from `Cluster.put`.
 
-    With `num_parts` the function returns a summary and then that many parts, which stay in the cluster for other tasks.
-    With `saves` it is given one more argument, a `checkpoint_stream.Saves` of what it saved before: `saved`, by name.
+    With `num_parts` the function returns a summary and that many parts, which stay in the cluster for other tasks.
+    With `saves` it gets one more argument, a `checkpoint_stream.Saves` with the checkpoints in `saved`, by name.
     """
 
     key: str
@@ -35,9 +35,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a task came to: its value, or the error that ended it; `failures` are the losses on the way.
+    """The outcome of a task: its value or its error; `failures` are the errors of lost attempts.
 
-    Of a task with parts, `value` is the summary and `parts` the references to the parts.
+    If the task has parts, `value` is the summary, and `parts` are references to the parts.
     """
 
     key: str
@@ -49,11 +49,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunLimits:
-    """How long and how often.
+    """The limits of a run.
 
-    A task that lost its worker is started again `max_failures` times. A cluster that lacks what a task needs is given
-    `wait_for_resources_s` to grow. After `timeout_s` everything is given up; None: never. A long task saves where it is
-    every `checkpoint_every_s`.
+    A task that lost its worker is started again up to `max_failures` times. If no node can run a task, the run waits
+    `wait_for_resources_s` for the cluster to grow. After `timeout_s` the run ends (None: no limit). A long task saves a
+    training checkpoint every `checkpoint_every_s`.
     """
 
     max_failures: int = 0
@@ -63,7 +63,7 @@ class RunLimits:
 
     @property
     def remedy(self) -> str:
-        """What was done about a cluster that is too small, and what can be."""
+        """The end of a message about a too small cluster: the wait, or what the user can do."""
         if self.wait_for_resources_s:
             return f"waited wait_for_resources_s = {self.wait_for_resources_s:g} s for it to grow"
         return "ask for less, join a larger cluster by --address, or set 'training.wait_for_resources_s' to wait for it"
@@ -71,9 +71,9 @@ class RunLimits:
 
 @dataclass(frozen=True)
 class RankGroupSize:
-    """How many ranks train a block together, and what each gets.
+    """The number of ranks that train a block together, and the CPUs and GPUs of each.
 
-    `placement`: on few nodes, on one node only, or on many. `use_gpu` auto: where the cluster has enough of them.
+    `placement`: few nodes, one node, or many nodes. `use_gpu` auto: if the cluster has enough GPUs.
     """
 
     num_workers: int = 1
@@ -83,7 +83,7 @@ class RankGroupSize:
     placement: Placement = "pack"
 
     def on(self, num_gpus: float) -> RankGroupSize:
-        """Return what it comes to on a cluster with so many GPUs."""
+        """Return the size for a cluster with `num_gpus` GPUs: `use_gpu` is no longer auto."""
         wanted = self.gpus_per_worker * self.num_workers
         use_gpu = 0 < wanted <= num_gpus if self.use_gpu == "auto" else self.use_gpu
         return replace(self, use_gpu=use_gpu, gpus_per_worker=self.gpus_per_worker if use_gpu else 0.0)
@@ -94,7 +94,7 @@ ONE_RANK = RankGroupSize()
 
 @dataclass
 class Attempt:
-    """A task on its way: what was lost, and what it saved."""
+    """A task that has not ended: its lost attempts and its checkpoints."""
 
     task: Task
     failures: list[str] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Attempt:
         return Outcome(self.task.key, error=error, failures=tuple(self.failures))
 
     def lost(self, error: Exception, max_failures: int) -> Outcome | None:
-        """Note that the worker was lost, by which error; return the outcome if it was once too often."""
+        """Record that the worker was lost; return the outcome if that was more than `max_failures` times."""
         text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ")
         self.failures.append(f"{type(error).__name__}: {text}"[:REASON_LENGTH])
         number = len(self.failures)

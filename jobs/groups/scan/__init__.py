@@ -1,4 +1,4 @@
-"""Read a source once on many tasks, and add up the moments of each group.
+"""Read a source once with many tasks, and sum the moments of each group.
 
 In: fragments of a source and their layout.
 Out: partial moments (or the encoded rows) of each group.

@@ -1,4 +1,4 @@
-"""Rows of a block that hold a cell that can't be used, and what is said of their groups.
+"""Find the rows of a chunk with an invalid cell, and the error message for each of their groups.
 
 Shapes: n rows · k raw features.
 """
@@ -20,11 +20,11 @@ from jobs.sources.dataset import encode_columns
 from jobs.sources.fitting import Fit
 from model_store.objects.s3_settings import S3Settings
 
-PLACED_FAILURES = 20  # of a block: to find a cell's line in a text file, the file is read again
+PLACED_FAILURES = 20  # of a chunk: to find the line of a cell in a text file, the file is read again
 
 
 def bad_rows(columns: Columns, layout: Layout) -> NDArray[np.bool_]:
-    """Return which rows hold a cell that can't be used, or no key."""
+    """Return which rows have an invalid cell or an empty key."""
     card = layout.card
     bad_n = np.zeros(columns.num_rows, dtype=bool)
     for name in layout.group_by:
@@ -44,7 +44,7 @@ def bad_rows(columns: Columns, layout: Layout) -> NDArray[np.bool_]:
 
 
 def _mark(bad_n: NDArray[np.bool_], good_n: NDArray[np.bool_]) -> None:
-    """Note which rows are not good: mostly none, which is seen faster than it is noted."""
+    """Mark the rows that are not good; usually there are none, and the check is faster than the marking."""
     if not good_n.all():
         bad_n |= ~good_n
 
@@ -52,7 +52,7 @@ def _mark(bad_n: NDArray[np.bool_], good_n: NDArray[np.bool_]) -> None:
 def reasons_of(
     columns: Columns, layout: Layout, groups: Groups, bad_n: NDArray[np.bool_], s3: S3Settings
 ) -> dict[str, str]:
-    """Return the reason of each group with a bad row: what its first one is."""
+    """Return, for each group with a bad row, the error of its first bad row."""
     rows = np.flatnonzero(bad_n)
     codes, first = np.unique(groups.code_n[rows], return_index=True)
     names = groups.name_m.take(pa.array(codes)).to_pylist()
@@ -79,10 +79,10 @@ def _reason(columns: Columns, layout: Layout, row: int, s3: S3Settings, *, place
 
 
 def fit_of(layout: Layout, fill_k: Floats) -> Fit:
-    """Return how rows are encoded with these fill values."""
+    """Return the fit that encodes rows with these fill values."""
     return Fit(layout.card, fill_k, no_fill(layout), no_fill(layout))
 
 
 def no_fill(layout: Layout) -> Floats:
-    """Return that no feature has a value that stands for a missing one, (k,)."""
+    """Return fill values that fill nothing: NaN for each feature, (k,)."""
     return np.full(len(layout.card.features), np.nan)

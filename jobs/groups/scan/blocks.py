@@ -1,6 +1,6 @@
-"""A block of rows, as read, to the moments of its groups: names, folds, encoded columns, and what can't be used.
+"""Turn a chunk of rows into the moments of its groups: names, folds, encoded columns, and bad rows.
 
-Shapes: n rows · m groups of the block · k raw features · d encoded columns · q = d + 1.
+Shapes: n rows · m groups of the chunk · k raw features · d encoded columns · q = d + 1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SECOND_HASH = np.uint64(0xD6E8FEB86659FD93)
 
 @dataclass(frozen=True)
 class Block:
-    """The rows of a block that can be used, `row_n` of those read (None: all), encoded: the group and hash of each."""
+    """The valid rows of a chunk (`row_n`; None: all), encoded, with the group and the hash of each."""
 
     groups: Groups
     row_n: NDArray[np.intp] | None
@@ -40,9 +40,9 @@ class Block:
 
 
 def encode_block(columns: Columns, layout: Layout, s3: S3Settings, *, order: Literal["C", "F"] = "C") -> Block:
-    """Return the rows of a block, encoded; a group with a bad row is named, and the row left out.
+    """Return the rows of a chunk, encoded, without bad rows; their groups are in `failures`.
 
-    `order` is that of `x_nd` in memory: F takes less time to write and to sum, C to take rows from.
+    `order` is the memory order of `x_nd`: F is faster to write and to sum, C is faster to index by rows.
     """
     groups = groups_of(columns, layout)
     bad_n = bad_rows(columns, layout)
@@ -59,12 +59,12 @@ def encode_block(columns: Columns, layout: Layout, s3: S3Settings, *, order: Lit
 
 
 def block_partial(columns: Columns, layout: Layout, s3: S3Settings) -> Partial:
-    """Return what the rows of a block say of their groups."""
+    """Return the partial aggregates of the groups of a chunk."""
     return partial_of(encode_block(columns, layout, s3, order="F"), columns, layout)
 
 
 def partial_of(block: Block, columns: Columns, layout: Layout) -> Partial:
-    """Return what the rows of a block, encoded, say of their groups; `columns` are the rows as they were read."""
+    """Return the partial aggregates of the groups of an encoded chunk; `columns` are its raw rows."""
     m, code_n = len(block.groups.name_m), block.code_n
     part_n, draw_n = _parts(block.key_n, layout.split)
     num_parts = 1 + (layout.split.num_parts if layout.split else 0)
@@ -95,7 +95,7 @@ def _rows(columns: Columns, kept: NDArray[np.intp]) -> Columns:
 
 
 def _parts(key_n: NDArray[np.uint64], split: Split | None) -> tuple[Codes, Floats | None]:
-    """Return the part of each row (0: it only trains; else 1 + its fold), and what it drew."""
+    """Return 0 for each row that only trains, else 1 + its fold; and the draw of each row."""
     if split is None:
         return np.zeros(len(key_n), dtype=np.int64), None
     draw_n = draw(key_n, split.seed)
@@ -106,9 +106,9 @@ def _parts(key_n: NDArray[np.uint64], split: Split | None) -> tuple[Codes, Float
 def _bounds(
     columns: Columns, layout: Layout, groups: Groups, trains_n: NDArray[np.bool_] | None
 ) -> tuple[Floats, Floats]:
-    """Return the least and the greatest raw value of each feature and of the target, by group; NaN for text.
+    """Return the minimum and the maximum of each raw feature and of the target, by group; NaN for text.
 
-    Of the rows that train (None: all of them).
+    Only rows that train count (None: all rows).
     """
     m, card = len(groups.name_m), layout.card
     low_mk = np.full((m, len(card.features) + 1), np.nan)

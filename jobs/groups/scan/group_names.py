@@ -1,6 +1,6 @@
-"""The group of each row of a block, and the names of the groups.
+"""The group of each row of a chunk, and the names of the groups.
 
-Shapes: n rows · m groups of the block.
+Shapes: n rows · m groups of the chunk.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from jobs.sources.columns import Columns
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of a block: their names (large_string), and the group of each row."""
+    """The groups of a chunk: their names (large_string), and the group of each row."""
 
     name_m: pa.Array
     code_n: Codes
 
 
 def groups_of(columns: Columns, layout: Layout) -> Groups:
-    """Return the group of each row, named by its key; without `group_by` all rows are of the dataset's own."""
+    """Return the group of each row, named by its key; without `group_by` all rows are one group."""
     if not layout.group_by:
         return Groups(pa.array([layout.dataset], pa.large_string()), np.zeros(columns.num_rows, dtype=np.int64))
     texts = [columns.texts[name] for name in layout.group_by]
@@ -38,7 +38,7 @@ def groups_of(columns: Columns, layout: Layout) -> Groups:
 
 
 def _dense(code_n: Codes) -> tuple[Codes, Codes]:
-    """Return the codes in use, rising, and each row's place among them."""
+    """Return the distinct codes, ascending, and the position of each row's code among them."""
     if code_n.max(initial=0) > 4 * len(code_n) + 1024:
         used, dense_n = np.unique(code_n, return_inverse=True)
         return used, dense_n
@@ -47,17 +47,17 @@ def _dense(code_n: Codes) -> tuple[Codes, Codes]:
 
 
 def _names(used: Codes, levels: list[NDArray[np.object_]]) -> list[str]:
-    """Return the name of each code; the parts of a key are named level by level, as there are fewer of these."""
-    rest_m, parts = used, []
+    """Return the name of each code. Levels are quoted first, because there are fewer levels than names."""
+    rest_m, columns = used, []
     alone = len(levels) == 1
     for of_column in reversed(levels):
         rest_m, place_m = np.divmod(rest_m, len(of_column) + 1)
         named = [level if alone and level.strip('"') else _quoted(level) for level in of_column]
-        parts.append(np.array([*named, _quoted("")], dtype=object)[place_m - 1].tolist())  # place 0 is an empty cell
-    return parts[0] if alone else [",".join(cells) for cells in zip(*reversed(parts), strict=True)]
+        columns.append(np.array([*named, _quoted("")], dtype=object)[place_m - 1].tolist())  # place 0 is an empty cell
+    return columns[0] if alone else [",".join(cells) for cells in zip(*reversed(columns), strict=True)]
 
 
-def _quoted(part: str) -> str:
-    """Return a part of a key as a csv cell, so that no two keys have one name; an empty cell is two quotes."""
-    plain = part and not any(character in part for character in ',"\r\n')
-    return part if plain else '"' + part.replace('"', '""') + '"'
+def _quoted(cell: str) -> str:
+    """Return a cell of a key in csv quoting, so that different keys have different names; empty is two quotes."""
+    plain = cell and not any(character in cell for character in ',"\r\n')
+    return cell if plain else '"' + cell.replace('"', '""') + '"'

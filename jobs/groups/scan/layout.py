@@ -1,4 +1,4 @@
-"""From a source to how its rows are read, before and after a survey of them.
+"""Make the layout of a scanned source: from the configuration, and completed by a survey of its rows.
 
 Shapes: m groups · k raw features.
 """
@@ -17,18 +17,18 @@ from jobs.sources.resolved import ResolvedSource
 
 
 def initial_layout(source: ResolvedSource) -> Layout:
-    """Return how rows are read as far as the configuration tells: without levels and fill values."""
+    """Return the layout from the configuration, without levels and fill values."""
     card = ModelCard(source.target, source.features, bias=False)
     return Layout(source.name, card, source.group_by, source.split, None)
 
 
 def with_surveys(layout: Layout, surveys: Sequence[Survey]) -> Layout:
-    """Return the layout with the levels and the fill values that the rows have."""
-    found = merge_surveys(surveys, len(layout.card.features))
+    """Return the layout with the levels and the fill values of the surveyed rows."""
+    merged = merge_surveys(surveys, len(layout.card.features))
     features = tuple(
         replace(feature, levels=tuple(sorted(levels))) if feature.kind == "categorical" else feature
-        for feature, levels in zip(layout.card.features, found.levels, strict=True)
+        for feature, levels in zip(layout.card.features, merged.levels, strict=True)
     )
     filled_k = np.array([feature.missing == "mean" for feature in features])
-    fills = Fills(found.name_m, found.means()) if filled_k.any() else None
+    fills = Fills(merged.name_m, merged.means()) if filled_k.any() else None
     return replace(layout, card=replace(layout.card, features=features), fills=fills)

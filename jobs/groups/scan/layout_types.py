@@ -1,4 +1,4 @@
-"""How the rows of a fleet are read: columns, keys, fill values, and which rows validate.
+"""The layout of a scanned source: columns, keys, fill values, and the rows that validate.
 
 Shapes: m groups · k raw features · g groups of a block.
 """
@@ -18,13 +18,13 @@ from jobs.sources.validation_split import Split
 
 @dataclass(frozen=True)
 class Fills:
-    """What stands for a missing value, by group: `fill_mk` (raw units, NaN for a feature without the rule)."""
+    """The values that replace missing ones, by group (raw units, NaN for a feature without the rule)."""
 
     name_m: pa.Array
     fill_mk: Floats
 
     def of(self, name_g: pa.Array) -> Floats:
-        """Return the fill values of the named groups, NaN for a group without rows that train."""
+        """Return the fill values of these groups, NaN for a group without rows that train."""
         place = pc.index_in(name_g, self.name_m).fill_null(-1).to_numpy(zero_copy_only=False)
         filled: Floats = np.where(place[:, None] >= 0, self.fill_mk[place], np.nan)
         return filled
@@ -32,7 +32,7 @@ class Fills:
 
 @dataclass(frozen=True)
 class Layout:
-    """How rows are read: the card with every level a column of its own, the columns that divide them, the split."""
+    """How rows are read: a card with one column for every level, the columns of the group key, the split."""
 
     dataset: str
     card: ModelCard
@@ -42,5 +42,5 @@ class Layout:
 
     @property
     def row_names(self) -> list[str]:
-        """The columns that a row's hash is taken over."""
+        """The columns that enter the hash of a row."""
         return [*self.card.feature_names, self.card.target]

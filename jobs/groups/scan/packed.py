@@ -1,7 +1,7 @@
-"""Moments of many groups as rows of one array: what tasks add up and hand to each other.
+"""Moments of many groups as rows of one array, which tasks sum and send to each other.
 
 A packed row is [n, means of the q columns, the upper triangle of the centred scatter]; the q columns are the d encoded
-features and the target, last. Rows with the same code are combined around their common mean, so that nothing cancels.
+features and the target, last. Rows with the same code are combined around their common mean, to avoid cancellation.
 
 Shapes: n rows of data · t packed rows · m groups · d encoded columns · q = d + 1 · w = 1 + q + q (q + 1) / 2.
 Source: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (1979).
@@ -23,7 +23,7 @@ from jobs.engines.moments import Moments, moments_of
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
-FEW_GROUPS = 16  # up to so many groups a matrix product for each is faster than counting by code
+FEW_GROUPS = 16  # up to this number of groups, one matrix product for each is faster than bincount
 
 
 def packed_width(num_columns: int) -> int:
@@ -77,7 +77,7 @@ def combine(packed_tw: Floats, code_t: Codes, num_groups: int) -> Floats:
 
 
 def _rows(columns: Sequence[NDArray[Any]]) -> Floats:
-    """Return columns as rows; in two steps, as numbers are written where they are read in less time than apart."""
+    """Return columns as rows. Two steps are faster: stack copies whole columns, then one transposing copy."""
     rows: Floats = np.ascontiguousarray(np.stack(columns).T)
     return rows
 

@@ -1,4 +1,4 @@
-"""What is known of some groups after reading some of their rows: it can be added up, cut by group, and sent.
+"""Partial aggregates of groups: they can be merged, split by group, and serialized.
 
 Shapes: m groups · k raw features and the target · r = 1 + parts held out (0: the rows that train only) · w packed
 moments · q = d + 1.
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from jobs.groups.scan.packed import Codes, Floats, combine
 
-MERGE_AT_GROUPS = 1 << 19  # sums are merged when so many groups wait for it,
-MERGE_AT_PARTIALS = 64  # or so many partials
+MERGE_AT_GROUPS = 1 << 19  # partials are merged when they have this many groups in total,
+MERGE_AT_PARTIALS = 64  # or there are this many of them
 
 Counts = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class Extremes:
-    """The lowest and the highest drawn row of each group, that a small group validates or trains with at least one.
+    """The rows of each group with the lowest and the highest draw: a small group needs one that validates or trains.
 
-    `draw_m2` are the two draws, `count_m2` how many rows drew the same, `row_m2q` the encoded rows and targets.
+    `draw_m2` are the two draws, `count_m2` the numbers of rows with them, `row_m2q` the encoded rows and targets.
     """
 
     draw_m2: Floats
@@ -37,10 +37,10 @@ class Extremes:
 
 @dataclass(frozen=True)
 class Partial:
-    """Some groups, by name: their moments (m, r, w), the bounds of what trains, and a sum over hashes of their rows.
+    """Some groups, by name: their moments (m, r, w), bounds of the rows that train, and sums of row hashes.
 
-    `low_mk` and `high_mk` bound the raw features of the rows that train, and the target (last); `hash_m2` is the sum
-    modulo 2^64 of two hashes of every row, whatever the order; `failures` say of a group why it can't be trained.
+    `low_mk` and `high_mk` bound the raw features and the target (last) of the rows that train. `hash_m2` are the sums
+    of two hashes of every row modulo 2^64, in any order. `failures` are the reasons of groups that can't be trained.
     """
 
     name_m: pa.Array
@@ -56,7 +56,7 @@ class Partial:
         return len(self.name_m)
 
     def take(self, index_m: NDArray[np.intp]) -> Partial:
-        """Return the groups at `index_m`, in that order; the failures are those of the same names."""
+        """Return the groups at `index_m`, in that order, with their failures."""
         names = self.name_m.take(pa.array(index_m))
         failures = self.failures
         if failures:
@@ -76,7 +76,7 @@ class Partial:
         )
 
     def split(self, num_parts: int) -> tuple[Partial, ...]:
-        """Return the groups dealt to `num_parts` by their name, the same on every machine."""
+        """Return the groups split into `num_parts` by a hash of their name, equal on every machine."""
         if num_parts == 1:
             return (self,)
         part_m = part_of(self.name_m, num_parts)
@@ -86,14 +86,14 @@ class Partial:
 
 
 class Sums:
-    """Partials that are added up as they come, each part by itself: a part is small, and stays in the cache."""
+    """Partials that are merged as they come, each part separately: a part is small enough for the cache."""
 
     def __init__(self, num_parts: int) -> None:
         self._pieces: list[list[Partial]] = [[] for _ in range(num_parts)]
         self._num_waiting = self._groups_waiting = 0
 
     def add(self, partial: Partial) -> None:
-        """Deal the groups of a partial to the parts."""
+        """Add each group of a partial to its part."""
         for pieces, piece in zip(self._pieces, partial.split(len(self._pieces)), strict=True):
             pieces.append(piece)
         self._num_waiting, self._groups_waiting = self._num_waiting + 1, self._groups_waiting + partial.num_groups
@@ -101,7 +101,7 @@ class Sums:
             self._merge()
 
     def parts(self) -> tuple[Partial, ...]:
-        """Return the sums of each part; there is a partial or more."""
+        """Return the sums of each part; at least one partial was added."""
         self._merge()
         return tuple(piece for (piece,) in self._pieces)
 
@@ -111,7 +111,7 @@ class Sums:
 
 
 def part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:
-    """Return a part for each name: FNV-1a over the first bytes and the length, by columns of bytes."""
+    """Return the part of each name, by FNV-1a of its length and its first bytes, one byte position at a time."""
     array = name_m.cast(pa.large_binary())
     offset = np.frombuffer(array.buffers()[1], dtype=np.int64)[array.offset : array.offset + len(array) + 1]
     data = np.frombuffer(array.buffers()[2] or b"\0", dtype=np.uint8)
@@ -121,12 +121,12 @@ def part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:
         inside = length > place
         byte = np.where(inside, data[np.minimum(start + place, len(data) - 1)], 0).astype(np.uint64)
         key = np.where(inside, (key ^ byte) * np.uint64(0x100000001B3), key)
-    key = (key ^ (key >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)  # FNV alone leaves short names in few parts
+    key = (key ^ (key >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)  # FNV alone puts short names into few parts
     return ((key >> np.uint64(33)) % np.uint64(num_parts)).astype(np.int64)
 
 
 def merge(partials: Sequence[Partial]) -> Partial:
-    """Return the groups of all partials, each once, with the rows of all."""
+    """Return the union of the groups, with the sums over all partials."""
     if len(partials) == 1:
         return partials[0]
     names = pa.chunked_array([partial.name_m for partial in partials]).combine_chunks().dictionary_encode()
@@ -155,7 +155,7 @@ def merge(partials: Sequence[Partial]) -> Partial:
 
 
 def _merge_failures(partials: Sequence[Partial]) -> dict[str, str]:
-    """Return one reason for each failed group, the same in whatever order rows were read: of a file, the first row."""
+    """Return one reason for each failed group, independent of the order of reading: in a file, the first row."""
     reasons: dict[str, str] = {}
     for partial in partials:
         for name, reason in partial.failures.items():
@@ -164,7 +164,7 @@ def _merge_failures(partials: Sequence[Partial]) -> dict[str, str]:
 
 
 def merge_extremes(parts: Sequence[Extremes | None], code_t: Codes, num_groups: int) -> Extremes | None:
-    """Return the extremes of each group among those of all parts; None where none has any."""
+    """Return the extremes of each group over all `parts`; None if none has any."""
     known = [part for part in parts if part is not None]
     if not known:
         return None
@@ -175,13 +175,13 @@ def merge_extremes(parts: Sequence[Extremes | None], code_t: Codes, num_groups: 
 
 
 def extremes_of_rows(draw_n: Floats, row_nq: Floats, code_n: Codes, num_groups: int) -> Extremes:
-    """Return the lowest and the highest drawn row of each group."""
+    """Return the rows with the lowest and the highest draw of each group."""
     draw_n2 = np.stack([draw_n, draw_n], axis=1)
     return extremes_of(draw_n2, np.ones_like(draw_n2), np.stack([row_nq, row_nq], axis=1), code_n, num_groups)
 
 
 def extremes_of(draw_t2: Floats, count_t2: Floats, row_t2q: Floats, code_t: Codes, num_groups: int) -> Extremes:
-    """Return the lowest and the highest draw of each group among candidates (t, 2), counts of equal draws added."""
+    """Return the lowest and the highest draw of each group over candidates (t, 2); counts of equal draws are summed."""
     draws, counts, rows = [], [], []
     for side, sign in ((0, 1.0), (1, -1.0)):
         best_m = np.full(num_groups, np.inf)

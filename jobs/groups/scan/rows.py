@@ -1,9 +1,9 @@
-"""The rows of some groups, encoded: dealt to parts by the group's name, and put together again in one order.
+"""The encoded rows of groups: split into parts by the name of the group, and joined again in a canonical order.
 
-Minibatches ask for the rows themselves. A row goes to one part, where all rows of its group come together; there they
-are put in their canonical order, so that it does not matter in which files, and in which order, they were read.
+Minibatches need the rows themselves. All rows of a group are sent to its part, and sorted there in their canonical
+order, so the result does not depend on the files and the order of reading.
 
-Shapes: n rows · m groups · d encoded columns, every level with a column of its own.
+Shapes: n rows · m groups · d encoded columns, one for every level.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from model_store.objects.s3_settings import S3Settings
 
 @dataclass(frozen=True)
 class GroupRows:
-    """Some groups, what is known of them, and their rows: `code_n` is the group's place, `key_n` the row's hash."""
+    """Some groups with their partial aggregates and rows: `code_n` is the group of a row, `key_n` its hash."""
 
     partial: Partial
     code_n: Codes
@@ -43,7 +43,7 @@ class GroupRows:
         return self.partial.name_m
 
     def split(self, num_parts: int) -> tuple[GroupRows, ...]:
-        """Return the groups dealt to `num_parts` as `Partial.split` deals them, each with its rows."""
+        """Return the groups split as by `Partial.split`, each with its rows."""
         part_m = part_of(self.partial.name_m, num_parts)
         order_m = np.argsort(part_m, kind="stable")
         first_m = np.searchsorted(part_m[order_m], part_m[order_m])
@@ -59,13 +59,13 @@ class GroupRows:
         )
 
     def ordered(self) -> GroupRows:
-        """Return the same with the rows of each group together, in their canonical order."""
+        """Return the same rows, sorted by group and canonical order."""
         order_n = canonical_order(self.key_n, self.code_n)
         return GroupRows(self.partial, self.code_n[order_n], self.key_n[order_n], self.x_nd[order_n], self.y_n[order_n])
 
 
 def gather(*parts: GroupRows) -> GroupRows:
-    """Return the groups of all parts, each once, with the rows of all."""
+    """Return the union of the groups, with all their rows."""
     if len(parts) == 1:
         return parts[0]
     whole = merge([part.partial for part in parts])
@@ -82,7 +82,7 @@ def gather(*parts: GroupRows) -> GroupRows:
 def scan_rows(
     fragments: Sequence[Fragment], layout: Layout, s3: S3Settings, memory_mb: int, num_parts: int
 ) -> tuple[ScanSummary | GroupRows, ...]:
-    """Return a summary, then the groups of the fragments, with their rows, dealt to `num_parts` parts; see `scan`."""
+    """Return a summary, then the groups of the fragments, with their rows, in `num_parts` parts; see `scan`."""
     wanted = wanted_columns(layout.card.features, layout.card.target, layout.group_by)
     at_once = block_rows(len(layout.card.columns), memory_mb)
     blocks, num_rows = [_no_rows(layout)], 0

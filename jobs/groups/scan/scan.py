@@ -1,4 +1,4 @@
-"""What a scan task does: read fragments once, in blocks of bounded size, and sum them by group.
+"""The scan task: read fragments once, in chunks of bounded size, and sum them by group.
 
 Shapes: m groups · k raw features.
 """
@@ -26,13 +26,13 @@ from jobs.sources.row_keys import row_keys
 from jobs.sources.validation_split import TRAINS, draw, fold_of_rows
 from model_store.objects.s3_settings import S3Settings
 
-SHARE_OF_MEMORY = 4  # a block, those read ahead, and what is made of it may take a quarter of a task's memory
+SHARE_OF_MEMORY = 4  # a chunk, the chunks read ahead, and their temporaries may take a quarter of a task's memory
 MAX_BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
 class ScanSummary:
-    """What a scan has read."""
+    """The numbers of rows and chunks that a scan has read."""
 
     num_rows: int
     num_blocks: int
@@ -40,10 +40,10 @@ class ScanSummary:
 
 @dataclass(frozen=True)
 class Survey:
-    """What has to be known before rows can be encoded: the levels of each categorical feature, and sums by group.
+    """The data that encoding needs: the levels of each categorical feature, and sums for the means of each group.
 
-    `sum_mk` and `count_mk` are of the values that are present in the rows that train, of the features with rule `mean`;
-    `rows_m2` counts the rows that train, and that validate; where a fraction does, `extremes` hold raw features.
+    `sum_mk` and `count_mk` are of the present values in rows that train, for features with the rule `mean`. `rows_m2`
+    counts the rows that train and that validate; if a fraction validates, `extremes` have raw features.
     """
 
     levels: tuple[frozenset[str], ...]
@@ -54,12 +54,12 @@ class Survey:
     extremes: Extremes | None
 
     def means(self) -> Floats:
-        """Return the mean of each feature over the rows that train, NaN where there is none; see `fold_of_dataset`."""
+        """Return the mean of each feature over the rows that train, NaN without values; see `fold_of_dataset`."""
         sum_mk, count_mk = self.sum_mk, self.count_mk
         if self.extremes is not None:
             low_mk, high_mk = self.extremes.row_m2q[:, 0], self.extremes.row_m2q[:, 1]
             low_m1, high_m1 = self.extremes.count_m2[:, :1], self.extremes.count_m2[:, 1:]
-            # None validates: the lowest drawn rows will. None trains: the highest drawn rows will.
+            # If no row validates, those with the lowest draw do. If none trains, those with the highest draw do.
             taken_mk = (self.rows_m2[:, 1:] == 0) & np.isfinite(low_mk)
             sum_mk = sum_mk - np.where(taken_mk, low_mk * low_m1, 0.0)
             count_mk = count_mk - np.where(taken_mk, low_m1, 0.0)
@@ -71,7 +71,7 @@ class Survey:
 
 
 def block_rows(num_columns: int, memory_mb: int) -> int:
-    """Return how many rows a block has: with what is made of it, it takes some six float64 for each of its columns."""
+    """Return the rows of a chunk: with its temporaries it takes some six float64 for each column."""
     row_bytes = 8 * 6 * (num_columns + 1)
     return max(1024, min(MAX_BLOCK_ROWS, memory_mb * 2**20 // SHARE_OF_MEMORY // row_bytes))
 
@@ -79,9 +79,9 @@ def block_rows(num_columns: int, memory_mb: int) -> int:
 def scan(
     fragments: Sequence[Fragment], layout: Layout, s3: S3Settings, memory_mb: int, num_parts: int
 ) -> tuple[ScanSummary | Partial, ...]:
-    """Return a summary, then the groups of the fragments dealt to `num_parts` parts.
+    """Return a summary, then the groups of the fragments in `num_parts` parts.
 
-    Raises DataError where a file can't be read as what the configuration says it is.
+    Raises DataError if a file can't be read in the configured format.
     """
     wanted = wanted_columns(layout.card.features, layout.card.target, layout.group_by)
     rows_at_once = block_rows(len(layout.card.columns), memory_mb)
@@ -96,7 +96,7 @@ def scan(
 
 
 def no_groups(layout: Layout) -> Partial:
-    """Return what is known of the groups of no rows."""
+    """Return the partial without groups."""
     num_parts = 1 + (layout.split.num_parts if layout.split else 0)
     d, k = len(layout.card.columns), len(layout.card.features)
     return Partial(
@@ -111,7 +111,7 @@ def no_groups(layout: Layout) -> Partial:
 
 
 def needs_survey(features: Sequence[Feature]) -> bool:
-    """Return whether the rows have to be read once before, for levels or fill values."""
+    """Return whether a first pass over the rows is necessary, for levels or fill values."""
     return any(feature.kind == "categorical" or feature.missing == "mean" for feature in features)
 
 
@@ -143,7 +143,7 @@ def _surveys(blocks: Iterator[Columns], layout: Layout) -> Iterator[Survey]:
 
 
 def _who_trains(columns: Columns, layout: Layout) -> tuple[NDArray[np.bool_], Floats | None]:
-    """Return which rows train, by themselves; and, where a fraction of the others validates, what each drew."""
+    """Return which rows train by their draw; and the draws, if a fraction validates."""
     split = layout.split
     if split is None or split.fraction is None:
         return np.ones(columns.num_rows, dtype=bool), None
@@ -168,7 +168,7 @@ def _levels(columns: Columns, layout: Layout) -> tuple[frozenset[str], ...]:
 
 
 def merge_surveys(parts: Sequence[Survey], num_features: int) -> Survey:
-    """Return what all parts together say."""
+    """Return the survey of all rows together."""
     names = pa.chunked_array([part.name_m for part in parts], pa.large_string()).combine_chunks()
     encoded = names.dictionary_encode()
     code_t = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -1,11 +1,11 @@
-"""The rows of a source too large for memory, read anew in every epoch, in a budget that does not depend on its size.
+"""Stream the rows of a source that is too large for memory: read it again in every epoch, with bounded memory.
 
 An epoch reads the fragments (parquet row groups; a delimited file is one) in an order drawn from the seed and the
-epoch, and shuffles its rows within windows of a fixed number of rows, cut wherever the fragments end. So the same
-fragments give the same batches, in one file or in many, and whatever the size of the blocks in which they are read;
-they are other batches than those of the same rows in memory. The next blocks are read and encoded meanwhile.
+epoch, and shuffles its rows within windows of a fixed number of rows, independent of the ends of fragments. So the same
+fragments give the same batches, in one file or in many, and with any size of chunks. The batches differ from those of
+the same rows in memory. The next chunks are read and encoded meanwhile.
 
-Memory: two windows, and the blocks of `scan.block_rows` that are read ahead: about half of the budget.
+Memory: two windows, and the chunks of `scan.block_rows` that are read ahead: about half of the budget.
 
 Shapes: n rows of a block · c rows of a chunk · w rows of a window · d encoded columns · q columns of z: d + 1, or d + 2
 with a bias.
@@ -37,12 +37,12 @@ from jobs.sources.row_keys import row_keys
 from jobs.sources.validation_split import draw, fold_of_rows
 from model_store.objects.s3_settings import S3Settings
 
-SHARE_OF_MEMORY = 16  # of the budget, for a window; there are two
+SHARE_OF_MEMORY = 16  # a window takes this share of the budget; there are two
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is read: fragments of files, and the memory that there is for it."""
+    """The fragments of a streamed source, and the memory budget."""
 
     fragments: tuple[Fragment, ...]
     s3: S3Settings
@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class RowStream:
-    """The rows of a dataset, encoded: those `column_d` of the layout's columns that have a weight."""
+    """The encoded rows of a dataset, with the columns `column_d` of the layout, which have a weight."""
 
     source: Source
     layout: Layout
@@ -62,20 +62,20 @@ class RowStream:
 
     @cached_property
     def fit(self) -> Fit:
-        """How a row is encoded: the scan before has seen to it that each can be."""
+        """The fit that encodes rows; the scan has checked that every row can be encoded."""
         name_1 = pa.array([self.layout.dataset], pa.large_string())
         return fit_of(self.layout, self.layout.fills.of(name_1)[0] if self.layout.fills else no_fill(self.layout))
 
     def chunks(
         self, scaling: Scaling | None, num_rows: int, *, without: int | None, within: int | None
     ) -> StreamedChunks:
-        """Return the rows outside a part, or those within one (None: all rows), to be scaled."""
+        """Return the rows outside the fold `without`, or in the fold `within` (both None: all rows), scaled."""
         return StreamedChunks(self, scaling, num_rows, without, within)
 
 
 @dataclass(frozen=True)
 class StreamedChunks:
-    """Some rows of a stream; `num_rows` of them, or the source has changed."""
+    """Some rows of a stream; if their number is not `num_rows`, the source has changed."""
 
     stream: RowStream
     scaling: Scaling | None
@@ -84,7 +84,7 @@ class StreamedChunks:
     within: int | None
 
     def read(self, epoch: int | None) -> Iterator[Tensor]:
-        """Yield z = [x 1 y], chunk by chunk; shuffled by the epoch, or as the rows stand where it is None."""
+        """Yield z = [x 1 y], chunk by chunk; shuffled by the epoch, or in the order of the source if it is None."""
         fragments = self.stream.source.fragments
         if epoch is None:
             yield from self._counted(prefetched(self._blocks(fragments)))
@@ -95,7 +95,7 @@ class StreamedChunks:
         yield from self._counted(self._windows(blocks, generator))
 
     def _counted(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Yield the chunks. Raises DataError where there are not as many rows as there were."""
+        """Yield the chunks. Raises DataError if the number of rows has changed."""
         found = 0
         for chunk_cq in chunks:
             found += len(chunk_cq)
@@ -110,7 +110,7 @@ class StreamedChunks:
             )
 
     def _windows(self, blocks: Iterator[Tensor], generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield the rows of the blocks shuffled, a window at a time, which is valid until the next is asked for."""
+        """Yield the shuffled rows, window by window; a window is valid until the next is requested."""
         stream, filled = self.stream, 0
         width = len(stream.column_d) + 1 + stream.bias
         size = stream.source.memory_mb * 2**20 // SHARE_OF_MEMORY // (width * stream.dtype.itemsize)
@@ -137,7 +137,7 @@ class StreamedChunks:
                 yield self._encoded(columns)
 
     def _encoded(self, columns: Columns) -> Tensor:
-        """Return those of the rows that are wanted as z, (c, q)."""
+        """Return the requested rows as z, (c, q)."""
         stream, n, d = self.stream, columns.num_rows, len(self.stream.column_d)
         z_nq = torch.ones(n, d + 1 + stream.bias, dtype=stream.dtype)
         all_columns = d == len(stream.layout.card.columns)

@@ -1,4 +1,4 @@
-"""From sums to datasets that can be trained: what validates, what can't be regressed on, and the columns of each.
+"""Turn sums into trainable datasets: held-out rows, the columns of each dataset, and reasons of untrainable ones.
 
 Shapes: m groups · k raw features and the target · r parts · w packed moments · d encoded columns.
 """
@@ -18,14 +18,14 @@ from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.packed import Floats, combine, pack, take_columns, unpack
 from jobs.groups.scan.partial import Partial
 
-EQUAL = 1e-12  # two columns whose difference has this share of their variance are equal but for rounding
+EQUAL = 1e-12  # two columns are equal up to rounding if their difference has at most this share of their variance
 
 
 @dataclass(frozen=True)
 class Trainable:
-    """Groups that share a model card: names, moments of all their rows, those of the parts held out, bounds, hashes.
+    """Groups with the same model card: names, moments of all rows and of each fold, bounds, hashes.
 
-    `place_m` are their places among all groups, `column_d` those of the card's columns among the columns of all levels.
+    `place_m` are their positions among all groups; `column_d` are the card's columns among the columns of all levels.
     """
 
     card: ModelCard
@@ -40,7 +40,7 @@ class Trainable:
 
 
 def split_trainable(partial: Partial, layout: Layout, bias: bool) -> tuple[list[Trainable], dict[str, str]]:
-    """Return the groups that can be trained, by model card, and the reasons of those that can't."""
+    """Return the trainable groups, by model card, and the reasons of the other groups."""
     failures = dict(partial.failures)
     packed_mrw, unsplit = _with_validation(partial, layout)
     failures = unsplit | failures
@@ -89,7 +89,7 @@ def _total(packed_mrw: Floats) -> Floats:
 
 
 def _with_validation(partial: Partial, layout: Layout) -> tuple[Floats, dict[str, str]]:
-    """Return the moments with rows that validate, and some that train, in every group; see `fold_of_dataset`."""
+    """Return moments in which every group has rows that validate and rows that train; see `fold_of_dataset`."""
     packed_mrw, split, extremes = partial.moments_mrw, layout.split, partial.extremes
     if split is None or extremes is None:
         return packed_mrw, {}
@@ -106,7 +106,7 @@ def _with_validation(partial: Partial, layout: Layout) -> tuple[Floats, dict[str
     whole_mw = _total(packed_mrw[short_m])
     low_mw, high_mw = (_one_row(extremes.row_m2q[short_m, side], extremes.count_m2[short_m, side]) for side in (0, 1))
     if split.fraction is not None:
-        # None validated: the lowest drawn do. None trained: the highest drawn do.
+        # If no row validates, those with the lowest draw do. If none trains, those with the highest draw do.
         none_validates_m1 = count_mr[short_m, :1] > 0
         validates_mw = np.where(none_validates_m1, low_mw, _less(whole_mw, high_mw))
         packed_mrw[short_m, 0], packed_mrw[short_m, 1] = _less(whole_mw, validates_mw), validates_mw
@@ -126,22 +126,22 @@ def _names(partial: Partial, mask_m: NDArray[np.bool_]) -> list[str]:
 
 
 def _one_row(row_mq: Floats, count_m: Floats) -> Floats:
-    """Return the packed moments of one row for each group, which is there `count_m` times."""
+    """Return the packed moments of one row for each group, repeated `count_m` times."""
     m, q = row_mq.shape
     return np.concatenate([count_m[:, None], row_mq, np.zeros((m, q * (q + 1) // 2))], axis=1)
 
 
 def _less(whole_mw: Floats, part_mw: Floats) -> Floats:
-    """Return the packed moments of the rows that are not in the part."""
+    """Return the packed moments of the rows of `whole_mw` without those of `part_mw`."""
     return pack(unpack(whole_mw).without(unpack(part_mw)))
 
 
 def _cards(
     packed_mrw: Floats, layout: Layout, bias: bool, index_m: NDArray[np.intp]
 ) -> Iterator[tuple[ModelCard, NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield each model card with its groups and the places of its columns among all levels'.
+    """Yield each model card with its groups, and the positions of its columns among the columns of all levels.
 
-    A group has a card by the levels that its own training rows hold, as if it were a dataset of its own.
+    The card of a group has the levels of its own training rows, as for a listed dataset.
     """
     full = layout.card
     if all(feature.kind == "numeric" for feature in full.features):
@@ -163,7 +163,7 @@ def _width(feature: Feature) -> range:
 
 
 def _present(full: ModelCard, here_d: NDArray[np.bool_], bias: bool) -> tuple[tuple[Feature, ...], NDArray[np.intp]]:
-    """Return the features with the levels that are there, and the columns that have a weight."""
+    """Return the features with their present levels, and the columns with a weight."""
     features, columns, place = [], [], 0
     for feature in full.features:
         width = len(_width(feature))
@@ -179,12 +179,12 @@ def _present(full: ModelCard, here_d: NDArray[np.bool_], bias: bool) -> tuple[tu
 
 
 def _trained(packed_mrw: Floats, layout: Layout) -> Floats:
-    """Return the moments of the rows that train: with folds all of them."""
+    """Return the moments of the rows that train; with folds, all rows."""
     return packed_mrw[:, 0] if layout.split and layout.split.fraction is not None else _total(packed_mrw)
 
 
 def _unseen_levels(packed_mrw: Floats, card: ModelCard, layout: Layout) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
-    """Yield the levels that the card lacks, and which groups have them in a row that validates."""
+    """Yield each level that the card lacks, and the groups that have it in a row that validates."""
     if layout.split is None or layout.split.fraction is None:
         return
     place = 1
@@ -203,7 +203,7 @@ def _reasons(
     columns: NDArray[np.intp],
     layout: Layout,
 ) -> dict[int, str]:
-    """Return why groups can't be regressed on, by their place among the chosen; see `check_table`."""
+    """Return the reasons of untrainable groups, by their position in `chosen_m`; see `check_table`."""
     trained = unpack(take_columns(_trained(packed_mrw[chosen_m], layout), columns))
     num_weights = len(card.columns) + card.bias
     reasons: dict[int, str] = {}
