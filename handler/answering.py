@@ -65,7 +65,7 @@ def _answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
 
 
 def _success(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Answer:
-    num_extrapolations = sum(int(part.outside_nk.any(axis=1).sum()) for part in scored if part.outside_nk.any())
+    num_extrapolations = sum(int(one.outside_nk.any(axis=1).sum()) for one in scored if one.outside_nk.any())
     return Answer(OK, responses.body(fleet, query, scored), len(query.instances), num_extrapolations)
 
 
@@ -83,8 +83,8 @@ def _score_all(
         waiting = [piece for piece in pieces if piece.stack == stack and piece.request not in refused]
         while waiting:
             try:
-                for part in _score(fleet.stacks[stack], waiting):
-                    scored[part.piece.request].append(part)
+                for one in _score(fleet.stacks[stack], waiting):
+                    scored[one.piece.request].append(one)
                 break
             except PieceError as exc:
                 refused[exc.request] = exc.error
@@ -114,12 +114,12 @@ def _score(stack: ServedStack, pieces: Sequence[Piece]) -> list[Scored]:
     outside_nk = scoring.outside_range(stack, models, raw_nk)
     if len(pieces) == 1:
         return [_finite(Scored(pieces[0], x_nd, raw_nk, prediction_n, outside_nk))]
-    parts, start = [], 0
+    results, start = [], 0
     for piece in pieces:
         rows = slice(start, start + len(piece.positions))
-        parts.append(_finite(Scored(piece, x_nd[rows], raw_nk[rows], prediction_n[rows], outside_nk[rows])))
+        results.append(_finite(Scored(piece, x_nd[rows], raw_nk[rows], prediction_n[rows], outside_nk[rows])))
         start = rows.stop
-    return parts
+    return results
 
 
 def _joined(pieces: Sequence[Piece]) -> tuple[Columns, Models]:
@@ -144,14 +144,14 @@ def _piece_error(pieces: Sequence[Piece], error: EncodingError) -> PieceError:
     )
 
 
-def _finite(part: Scored) -> Scored:
+def _finite(one: Scored) -> Scored:
     """Return the scores. Raises PieceError if a prediction overflowed."""
-    finite = np.isfinite(part.prediction_n)
+    finite = np.isfinite(one.prediction_n)
     if not finite.all():
-        position = part.piece.positions[int(np.argmin(finite))]
+        position = one.piece.positions[int(np.argmin(finite))]
         error = PayloadError(f"instance {position}: its prediction is beyond float64: give smaller values")
-        raise PieceError(part.piece.request, error)
-    return part
+        raise PieceError(one.piece.request, error)
+    return one
 
 
 def _raw(stack: ServedStack, columns: Columns) -> Floats:

@@ -109,8 +109,8 @@ def _description(fleet: Fleet, dataset: str | None) -> Answer:
 def _request(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     """Return the request: the body is in `body`; in a form or over gRPC it is in `data` or `body`."""
     body = row.get("body", row.get("data", b""))
-    part = headers.get("body")  # TorchServe's description of the parameter `body`
-    content_type = part.get("content-type", "") if isinstance(part, dict) else ""
+    parameter = headers.get("body")  # TorchServe's description of the parameter `body`
+    content_type = parameter.get("content-type", "") if isinstance(parameter, dict) else ""
     return Request(body, content_type.lower(), _path_dataset(headers), headers.get("explain") == "True")
 
 

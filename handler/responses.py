@@ -43,15 +43,15 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
     Raises PayloadError for an interval or an explanation if the model has no statistics for it, or if it overflows.
     """
     answer: Json = {
-        "predictions": _in_order(query, scored, (part.prediction_n.tolist() for part in scored)),
+        "predictions": _in_order(query, scored, (one.prediction_n.tolist() for one in scored)),
         "model": {"collection": fleet.collection, "version": fleet.version, "dataset": _dataset(scored)},
     }
     if query.interval is not None:
         answer["intervals"] = _intervals(fleet, query, scored, query.interval)
     if query.extrapolation:
-        answer["extrapolations"] = _in_order(query, scored, (_extrapolations(fleet, part) for part in scored))
+        answer["extrapolations"] = _in_order(query, scored, (_extrapolations(fleet, one) for one in scored))
     if query.explanations:
-        answer["explanations"] = _in_order(query, scored, (_explanations(fleet, part) for part in scored))
+        answer["explanations"] = _in_order(query, scored, (_explanations(fleet, one) for one in scored))
     if query.protocol == "inputs":
         answer = _as_outputs(query, answer)
     try:
@@ -75,8 +75,8 @@ def _in_order(query: Query, scored: Sequence[Scored], values: Iterable[list[Any]
     if len(scored) == 1:
         return next(iter(values))
     ordered: list[Any] = [None] * len(query.instances)
-    for part, part_values in zip(scored, values, strict=True):
-        for position, value in zip(part.piece.positions, part_values, strict=True):
+    for one, its_values in zip(scored, values, strict=True):
+        for position, value in zip(one.piece.positions, its_values, strict=True):
             ordered[position] = value
     return ordered
 
@@ -85,21 +85,21 @@ def _dataset(scored: Sequence[Scored]) -> str | list[str]:
     """Return the dataset, or one for each instance if there are several."""
     if len(scored) == 1 and len(set(scored[0].piece.datasets)) == 1:
         return scored[0].piece.datasets[0]
-    named = {at: name for part in scored for at, name in zip(part.piece.positions, part.piece.datasets, strict=True)}
+    named = {at: name for one in scored for at, name in zip(one.piece.positions, one.piece.datasets, strict=True)}
     return [named[position] for position in sorted(named)]
 
 
 def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: float) -> Json:
     intervals = [
-        scoring.intervals(fleet.stacks[part.piece.stack], part.piece.models, part.x_nd, part.prediction_n, level)
-        for part in scored
+        scoring.intervals(fleet.stacks[one.piece.stack], one.piece.models, one.x_nd, one.prediction_n, level)
+        for one in scored
     ]
-    for part, bounds in zip(scored, intervals, strict=True):
+    for one, bounds in zip(scored, intervals, strict=True):
         finite = np.isfinite(bounds.prediction_n2).all(axis=1)
         if not finite.all():
             row = int(np.argmin(finite))
             raise PayloadError(
-                f"instance {part.piece.positions[row]}: dataset {shown(part.piece.datasets[row])} has no statistics "
+                f"instance {one.piece.positions[row]}: dataset {shown(one.piece.datasets[row])} has no statistics "
                 "for an interval: it has no more rows than weights, or was trained without; leave 'interval' out"
             )
     return {
@@ -109,30 +109,30 @@ def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: floa
     }
 
 
-def _extrapolations(fleet: Fleet, part: Scored) -> list[list[Json]]:
+def _extrapolations(fleet: Fleet, one: Scored) -> list[list[Json]]:
     """Return, for each instance, the features outside the trained range; an empty list if there are none."""
-    stack = fleet.stacks[part.piece.stack]
+    stack = fleet.stacks[one.piece.stack]
     return [
-        [_extrapolation(stack, part, row, int(k)) for k in np.flatnonzero(outside_k)] if outside_k.any() else []
-        for row, outside_k in enumerate(part.outside_nk)
+        [_extrapolation(stack, one, row, int(k)) for k in np.flatnonzero(outside_k)] if outside_k.any() else []
+        for row, outside_k in enumerate(one.outside_nk)
     ]
 
 
-def _extrapolation(stack: ServedStack, part: Scored, row: int, k: int) -> Json:
+def _extrapolation(stack: ServedStack, one: Scored, row: int, k: int) -> Json:
     assert stack.statistics is not None  # noqa: S101 - only a model with statistics has ranges
-    model = part.piece.models if isinstance(part.piece.models, int) else part.piece.models[row]
+    model = one.piece.models if isinstance(one.piece.models, int) else one.piece.models[row]
     return {
         "feature": stack.card.features[k].name,
-        "value": float(part.raw_nk[row, k]),
+        "value": float(one.raw_nk[row, k]),
         "minimum": float(stack.statistics.feature_min_mk[model, k]),
         "maximum": float(stack.statistics.feature_max_mk[model, k]),
     }
 
 
-def _explanations(fleet: Fleet, part: Scored) -> list[Json]:
+def _explanations(fleet: Fleet, one: Scored) -> list[Json]:
     """Return, for each instance, the prediction of the mean training row and the contribution of each feature."""
-    stack = fleet.stacks[part.piece.stack]
-    explained = scoring.explain(stack, part.piece.models, part.x_nd, part.prediction_n)
+    stack = fleet.stacks[one.piece.stack]
+    explained = scoring.explain(stack, one.piece.models, one.x_nd, one.prediction_n)
     if explained is None:
         raise PayloadError("the model was trained without statistics, so there is no mean row to explain against")
     contribution_nk = _by_feature(stack, explained.contribution_nd)

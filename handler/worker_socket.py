@@ -40,8 +40,8 @@ def buffered_reader() -> Callable[[Connection, int], bytearray]:
                 received = received[position:]
                 position = 0
             received += piece
-        part = received[position : position + size_bytes]
+        requested = received[position : position + size_bytes]
         position += size_bytes
-        return part
+        return requested
 
     return read

@@ -48,8 +48,8 @@ class RunFolder:
         """Return the objects with these names that were written, reading several at once."""
         wanted = list(names)
         with ThreadPoolExecutor(PARALLEL_READS) as pool:
-            found = zip(wanted, pool.map(self.read, wanted), strict=True)
-            return {name: data for name, data in found if data is not None}
+            pairs = zip(wanted, pool.map(self.read, wanted), strict=True)
+            return {name: data for name, data in pairs if data is not None}
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of the objects that start with `prefix`, in order."""

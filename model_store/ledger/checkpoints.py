@@ -48,9 +48,9 @@ def read_stack(checkpoint: bytes, statistics: bytes | None = None, name: str = "
 
 def _read_statistics(data: bytes, card: ModelCard, num_models: int, name: str) -> Statistics:
     tensors, metadata = load_arrays(load, data, f"the statistics of {name}")
-    found = metadata.get("format", "")
-    if found.isdecimal() and int(found) > STATISTICS_FORMAT:
-        raise NewerFormatError(f"the statistics of {name}", found, STATISTICS_FORMAT)
+    stored_format = metadata.get("format", "")
+    if stored_format.isdecimal() and int(stored_format) > STATISTICS_FORMAT:
+        raise NewerFormatError(f"the statistics of {name}", stored_format, STATISTICS_FORMAT)
     d = len(card.columns)
     sizes = {"m": num_models, "k": len(card.features), "d": d, "p": d + card.bias}
     for key, field in STATISTICS.items():

@@ -95,10 +95,10 @@ def collect(
             forget_old_pins(objects)
         live = dict(_live_runs(objects))
         spared = _spared(objects, collection, range(before, oldest), oldest, live, grace_s)
-        found = _sweep(objects, spared, claim)
+        swept = _sweep(objects, spared, claim)
         before_s = min(objects.now() - (RUN_GRACE_S if grace_s is None else grace_s), spared.live_since)
         of_runs = _sweep_runs(objects, _kept_versions(objects, collection, oldest), live.keys(), before_s, claim)
-        return GcReport(collection, oldest, head.number, *found, tuple(sorted(live)), dry_run, *of_runs)
+        return GcReport(collection, oldest, head.number, *swept, tuple(sorted(live)), dry_run, *of_runs)
 
 
 def _sweep_runs(

@@ -91,7 +91,7 @@ def _require(objects: ObjectStore, refs: Iterable[BlobRef]) -> None:
     if len(keys) >= LIST_FROM:  # a listing has a thousand keys a request: faster, unless the store has far more blobs
         everything = {info.key: info for info in objects.list(BLOBS, limit=PAGE * len(keys) // 2)}
     with ThreadPoolExecutor(PARALLEL_STATS) as pool:
-        found = list(pool.map(lambda key: everything.get(key) or stat(objects, key), keys))
-    for key, info in zip(keys, found, strict=True):
+        infos = list(pool.map(lambda key: everything.get(key) or stat(objects, key), keys))
+    for key, info in zip(keys, infos, strict=True):
         if info is None:
             raise MissingObjectError(objects.uri, key)

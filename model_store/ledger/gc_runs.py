@@ -58,10 +58,10 @@ def remove_run(objects: ObjectStore, run_id: str, before: float) -> bool:
     The newest objects are deleted first, because a newer one may state that older ones exist.
     """
     with suppress(RunClaimedError), take_claim(objects, f"{RUN_CLAIMS}{run_id}/", f"run '{run_id}'") as claim:
-        found = list(objects.list(f"{RUNS}{run_id}/"))
-        if not _is_old(found, before):
+        infos = list(objects.list(f"{RUNS}{run_id}/"))
+        if not _is_old(infos, before):
             return False
-        for info in sorted(found, key=lambda info: (info.modified_at, info.key), reverse=True):
+        for info in sorted(infos, key=lambda info: (info.modified_at, info.key), reverse=True):
             claim.check()
             objects.delete(info.key)
         return True

@@ -128,11 +128,11 @@ class Ledger:
 
     def _read(self, read: Callable[[Version, str], T], collection: str, dataset: str, version: int | None) -> T:
         for _ in range(READ_ATTEMPTS):
-            found = self.version(collection, version)
+            read_version = self.version(collection, version)
             try:
-                return read(found, dataset)
+                return read(read_version, dataset)
             except MissingObjectError as exc:
-                if found.number >= oldest_kept(self.objects, collection):
+                if read_version.number >= oldest_kept(self.objects, collection):
                     raise
                 if version is not None:
                     raise self._collected(collection, version) from exc

@@ -51,16 +51,16 @@ def verify(objects: ObjectStore, collection: str) -> list[Problem]:
     uses: dict[tuple[BlobRef, ...], _Use] = {}
     parent: str | None = None
     for number in range(1, head + 1):
-        found = _read(objects, collection, number)
-        if isinstance(found, Problem):
-            problems.append(found)
+        version = _read(objects, collection, number)
+        if isinstance(version, Problem):
+            problems.append(version)
             parent = None
             continue
-        if number > 1 and parent is not None and found.parent != parent:
-            problems.append(Problem(found.key, number, "its parent is not the version before it"))
-        parent = found.commit_id
+        if number > 1 and parent is not None and version.parent != parent:
+            problems.append(Problem(version.key, number, "its parent is not the version before it"))
+        parent = version.commit_id
         if number >= first_whole:
-            problems += _note_uses(found, uses)
+            problems += _note_uses(version, uses)
     with ThreadPoolExecutor(PARALLEL) as pool:
         for broken in pool.map(lambda use: list(_check(objects, use)), uses.values()):
             problems += broken
@@ -89,18 +89,18 @@ def _note_uses(version: Version, uses: dict[tuple[BlobRef, ...], _Use]) -> Itera
 
 
 def _check(objects: ObjectStore, use: _Use) -> Iterator[Problem]:
-    found: list[bytes] = []
+    blobs: list[bytes] = []
     for ref in use.blobs:
         try:
-            found.append(read_blob(objects, ref))
+            blobs.append(read_blob(objects, ref))
         except MissingObjectError:
             yield Problem(ref.key, use.version, f"it is missing, and dataset '{use.dataset}' needs it")
         except StoreError as exc:
             yield Problem(ref.key, use.version, str(exc))
-    if len(found) < len(use.blobs):
+    if len(blobs) < len(use.blobs):
         return
     try:
-        num_models = len(read_stack(found[0], found[1] if len(found) > 1 else None, use.blobs[0].key).weight_md)
+        num_models = len(read_stack(blobs[0], blobs[1] if len(blobs) > 1 else None, use.blobs[0].key).weight_md)
     except StoreError as exc:
         yield Problem(use.blobs[0].key, use.version, str(exc))
         return

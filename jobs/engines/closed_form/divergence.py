@@ -15,7 +15,7 @@ FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 def earlier(a_mg: Tensor, b_mg: Tensor) -> Tensor:
-    """Return the earlier of two epochs of divergence; 0 stands for none."""
+    """Return the earlier of two epochs of divergence; 0 means none."""
     never = torch.iinfo(torch.int64).max
     first = torch.minimum(a_mg.masked_fill(a_mg == 0, never), b_mg.masked_fill(b_mg == 0, never))
     return first.masked_fill(first == never, 0)

@@ -4,7 +4,8 @@ The result depends on the data only through their cross-products, so one pass ov
 rate, momentum, weight decay and number of epochs. All numbers are float64. If a float32 loop would overflow, the trial
 is reported as diverged at the epoch at which the loop's loss becomes infinite.
 
-Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and the bias last where there is one).
+Shapes: m datasets · g grid points · e evaluated epochs · p weights (the d columns, and the bias last if there
+is one).
 """
 
 from __future__ import annotations
