@@ -1,6 +1,8 @@
 """The model card: the rules that turn a raw row into the d numbers for a weight vector.
 
 All models of a stack share it. Each checkpoint and archive contains it, so training and serving use the same rules.
+
+Shapes: d encoded columns.
 """
 
 from __future__ import annotations
