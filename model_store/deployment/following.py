@@ -10,9 +10,9 @@ from pathlib import Path
 
 from handler.description import example
 from model_store.archives.stored import archive_of
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.deployment.errors import ServerError
 from model_store.deployment.rollout import Deployment, Target, deploy, serves
-from model_store.archives.version_fleet import fleet_of_version
 from model_store.errors import StoreError
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version

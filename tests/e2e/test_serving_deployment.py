@@ -19,10 +19,10 @@ from jobs.cli import main
 from model_store import open_ledger
 from model_store.archives.archive import Archive
 from model_store.archives.stored import archive_of
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.deployment.errors import DeploymentError, KeyRefusedError, ServerError
 from model_store.deployment.following import deploy_version, follow
 from model_store.deployment.rollout import Deployment, Target, deploy, undeploy
-from model_store.archives.version_fleet import fleet_of_version
 from model_store.ledger.ledger import Ledger
 from model_store.torchserve.management import Management
 from tests.samples.fleets import commit_models, sample_stores

@@ -17,6 +17,7 @@ from jobs.errors import DataError
 from jobs.prediction.rows import instances_of, open_rows
 from jobs.sources.dataset import Dataset, read_dataset
 from jobs.sources.formats import FORMATS
+from jobs.sources.job_datasets import resolve_source
 from model_store.objects.opening import OPENERS
 from model_store.objects.s3_settings import S3Settings
 from tests.samples.fleets import commit_models, fitted
@@ -33,7 +34,7 @@ def run(example: str, **names: Any) -> dict[str, Any]:
 
 def read(folder: Path, source: str) -> Dataset:
     config = {"name": "d", "source": source, "target": "y", "features": ["x"]}
-    return read_dataset(DatasetConfig.model_validate(config), bias=True, folder=folder, s3=S3Settings())
+    return read_dataset(resolve_source(DatasetConfig.model_validate(config), folder, S3Settings()), bias=True)
 
 
 def test_extending_by_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from jobs.config import DatasetConfig
 from jobs.errors import DataError
 from jobs.sources.dataset import Dataset, read_dataset
+from jobs.sources.job_datasets import resolve_source
 from jobs.sources.lake_tables import refuse_lake_tables
 from model_store.objects.s3_settings import S3Settings
 from tests.servers.stores import S3Server
@@ -46,7 +47,7 @@ class Folder:
             "target": "y",
             "features": ["x"],
         }
-        return read_dataset(DatasetConfig.model_validate(config), bias=True, folder=Path(), s3=self._settings)
+        return read_dataset(resolve_source(DatasetConfig.model_validate(config), Path(), self._settings), bias=True)
 
     def refusal(self, *sources: str) -> str:
         with pytest.raises(DataError) as caught:

@@ -13,8 +13,8 @@ import pytest
 from handler.description import example
 from model_store import open_ledger
 from model_store.archives.archive import Archive
-from model_store.archives.gathering import gather
 from model_store.archives.stored import archive_of
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.deployment.errors import DeploymentError, ServerError
 from model_store.deployment.following import follow
 from model_store.deployment.rollout import Deployment, Target, deploy, serves, undeploy
@@ -55,7 +55,7 @@ class Bench:
         return Target(self.server, **{"drain_s": 0.0} | options)
 
     def roll(self, version: int, **options: Any) -> Deployment:
-        expected = example(gather(self.ledger.version(MODEL, version)).fleet)
+        expected = example(fleet_of_version(self.ledger.version(MODEL, version)).fleet)
         return deploy(self.target(**options), self.archive(version), expected)
 
     def state(self) -> tuple[str | None, dict[str, int]]:
@@ -104,7 +104,7 @@ def test_a_failure_at_any_step_leaves_the_old_version_and_none_of_the_new(bench:
 
 def test_a_wrong_prediction_is_a_failure(bench: Bench) -> None:
     bench.roll(1)
-    expected = example(gather(bench.ledger.version(MODEL, 2)).fleet)
+    expected = example(fleet_of_version(bench.ledger.version(MODEL, 2)).fleet)
     expected["answer"]["predictions"][0] += 0.001
     with pytest.raises(DeploymentError, match=r"it predicts .*, and the store's model "):
         deploy(bench.target(), bench.archive(2), expected)
