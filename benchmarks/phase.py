@@ -16,7 +16,7 @@ from jobs.config import load_config
 from jobs.groups.parts import Parts
 from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
-from jobs.recipe import policy_of, run_limits_of
+from jobs.recipe import policies_of, run_limits_of
 from jobs.sources.job_datasets import resolve_job
 
 
@@ -33,7 +33,7 @@ def train(cluster: Cluster, path: Path) -> float:
     (spec,) = config.datasets
     started = time.perf_counter()
     resolved = resolve_job(config, path.parent)
-    parts = Parts(resolved.scanned[0], resolved.recipe, policy_of(config, spec))
+    parts = Parts(resolved.scanned[0], resolved.recipe, policies_of(config)[spec.name])
     outcome = train_groups_of(lambda: cluster, parts, run_limits_of(config.training), Progress(quiet=True))
     if outcome.error is not None:
         raise outcome.error

@@ -11,7 +11,7 @@ from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
 from jobs.engines.trials import EngineName
 
 if TYPE_CHECKING:
-    from jobs.config import DatasetConfig, JobConfig, TrainingConfig
+    from jobs.config import JobConfig, TrainingConfig
 
 
 Mode = Literal["min", "max"]
@@ -116,6 +116,7 @@ def run_limits_of(training: TrainingConfig) -> RunLimits:
     )
 
 
-def policy_of(config: JobConfig, dataset: DatasetConfig) -> Policy:
-    """Return what the trials of a dataset of the configuration are compared by."""
-    return Policy(config.metric_of(dataset), config.mode, config.select.promote, config.select.min_improvement)
+def policies_of(config: JobConfig) -> dict[str, Policy]:
+    """Return what the trials of each dataset of the configuration are compared by, by its name."""
+    rule = (config.mode, config.select.promote, config.select.min_improvement)
+    return {dataset.name: Policy(config.metric_of(dataset), *rule) for dataset in config.datasets}

@@ -23,7 +23,7 @@ from jobs.groups.outcome import GroupsOutcome
 from jobs.groups.parts import Parts
 from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
-from jobs.recipe import Recipe, policy_of, run_limits_of
+from jobs.recipe import Recipe, policies_of, run_limits_of
 from jobs.reports.outcome import DatasetOutcome, JobOutcome
 from jobs.reports.repeated_run import repetition_of
 from jobs.sources.dataset import Dataset
@@ -98,7 +98,7 @@ def _train(
     """Train the datasets, then the groups of each source. Raises the first error where nothing could be trained."""
     limits = run_limits_of(config.training)
     trained = train(datasets, job.recipe, TrialLibrary(runs), join=join, limits=limits, progress=progress)
-    policies = {spec.name: policy_of(config, spec) for spec in config.datasets}
+    policies = policies_of(config)
     parts = [Parts(source, job.recipe, policies[source.name], runs) for source in job.scanned]
     of_groups = tuple(train_groups_of(join, each, limits, progress) for each in parts)
     error = next((groups.error for groups in of_groups if groups.error is not None), None)
@@ -116,10 +116,10 @@ def default_run_id(config: JobConfig) -> str:
 def _challengers(config: JobConfig, datasets: Sequence[Dataset], trained: Trained) -> list[Batch]:
     """Return the best trial of each dataset that has one, each a checkpoint of its own."""
     by_name = {dataset.name: dataset for dataset in datasets}
-    specs = {spec.name: spec for spec in config.datasets}
+    policies = policies_of(config)
     batches = []
     for each in trained.datasets:
-        policy = policy_of(config, specs[each.name])
+        policy = policies[each.name]
         statistics = config.training.inference_statistics
         found = challengers_of(each, each.trials(detailed=False), policy, inference_statistics=statistics)
         if found is not None:
@@ -175,7 +175,7 @@ def _keep_run(ledger: Ledger, run_id: str, config: JobConfig, trained: Sequence[
 def _commit(ledger: Ledger, config: JobConfig, batches: Sequence[Batch], outcome: JobOutcome) -> JobOutcome:
     """Offer every model to the ledger in one commit; return what became of each."""
     trained_at = datetime.now(UTC).isoformat(timespec="seconds")
-    offered = [*batches, *group_batches(config, outcome.fleets)]
+    offered = [*batches, *group_batches(policies_of(config), outcome.fleets)]
     version, comparisons = commit_better(ledger, config.name, offered, outcome.run_id, trained_at)
     head = version or ledger.head(config.name)
     of_fleets = iter(comparisons[len(batches) :])

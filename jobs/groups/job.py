@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jobs.champions.batch import Batch
-from jobs.config import JobConfig
 from jobs.errors import DataError
 from jobs.groups.outcome import GroupsOutcome
-from jobs.recipe import policy_of
+from jobs.recipe import Policy
 
 
-def group_batches(config: JobConfig, fleets: Sequence[GroupsOutcome]) -> list[Batch]:
-    """Return the models of all fleets, part by part, ready to be offered."""
-    specs = {spec.name: spec for spec in config.datasets}
+def group_batches(policies: Mapping[str, Policy], fleets: Sequence[GroupsOutcome]) -> list[Batch]:
+    """Return the models of all sources, part by part, ready to be offered; `policies` are those of the sources."""
     return [
-        Batch(challengers, policy_of(config, specs[fleet.name]))
+        Batch(challengers, policies[fleet.name])
         for fleet in fleets
         for part in fleet.parts
         for challengers in part.trained

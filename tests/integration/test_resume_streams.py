@@ -15,7 +15,7 @@ from jobs.config import JobConfig
 from jobs.groups.parts import Parts
 from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
-from jobs.recipe import make_recipe, policy_of
+from jobs.recipe import make_recipe, policies_of
 from jobs.run import run_job
 from jobs.sources.job_datasets import resolve_source
 from jobs.trials.earlier_runs import EarlierRuns
@@ -56,7 +56,7 @@ class Stream:
         (spec,) = config.datasets
         runs = EarlierRuns(open_ledger(str(self.folder / store)), config.name, "run")
         source = resolve_source(spec, self.folder, S3Settings())
-        parts = Parts(source, make_recipe(config), policy_of(config, spec), runs)
+        parts = Parts(source, make_recipe(config), policies_of(config)[spec.name], runs)
         limits = RunLimits(checkpoint_every_s=config.training.checkpoint_every_s)
         train_groups_of(lambda: cluster, parts, limits, Progress(quiet=True))  # type: ignore[arg-type, return-value]
 

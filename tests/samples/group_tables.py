@@ -19,7 +19,7 @@ from jobs.groups.outcome import GroupsOutcome
 from jobs.groups.parts import Parts
 from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
-from jobs.recipe import make_recipe, policy_of
+from jobs.recipe import make_recipe, policies_of
 from jobs.sources.dataset import read_dataset
 from jobs.sources.job_datasets import resolve_source
 from jobs.training.datasets import TrainedDatasets, train_dataset
@@ -91,7 +91,7 @@ def job_of(
 def train_groups(config: JobConfig, folder: Path, num_cpus: int = 2) -> GroupsOutcome:
     """Return what a cluster of `num_cpus` makes of the job's fleet; its tasks run here, one after the other."""
     (spec,) = config.datasets
-    parts = Parts(resolve_source(spec, folder, S3Settings()), make_recipe(config), policy_of(config, spec))
+    parts = Parts(resolve_source(spec, folder, S3Settings()), make_recipe(config), policies_of(config)[spec.name])
     cluster: Any = InlineCluster(num_cpus=num_cpus)
     outcome = train_groups_of(lambda: cluster, parts, RunLimits(), Progress(quiet=True))
     if outcome.error is not None:

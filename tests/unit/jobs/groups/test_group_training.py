@@ -18,6 +18,7 @@ from jobs.groups import scanning
 from jobs.groups.job import group_batches
 from jobs.groups.scan import partial
 from jobs.groups.scan import scan as fleet_scan
+from jobs.recipe import policies_of
 from model_store import open_ledger
 from tests.samples.group_tables import (
     assert_same_trials,
@@ -198,7 +199,7 @@ def test_fleet_of_another_loss_is_not_compared_by_it(tmp_path: Path, table: pa.T
         config = job_of("sites.parquet", loss=loss)
         config = config.model_copy(update={"select": SelectConfig(metric="train_loss")})
         outcome = train_groups(config, tmp_path)
-        _, comparisons = commit_better(ledger, "farms", group_batches(config, [outcome]), loss, "")
+        _, comparisons = commit_better(ledger, "farms", group_batches(policies_of(config), [outcome]), loss, "")
         reasons.append({comparison[0].reason for comparison in comparisons})
     assert reasons == [
         {"there was no champion"},
