@@ -112,7 +112,7 @@ CONFIGURATIONS = {
     "unknown key": ("epochs", "epoch", "job.yaml:10: training.epoch: the key is unknown: did you mean 'epochs'?"),
     "wrong type": ("epochs: 500", "epochs: many", "job.yaml:10: training.epochs: 'many' is not a whole number"),
     "impossible combination": ("epochs: 500", "engine: closed_form\n  optimizer: adam", "optimizer: 'adam' has no clo"),
-    "hyperparameter of another optimizer": ("epochs: 500", "betas: [0.9, 0.99]", "with 'optimizer: adam' only"),
+    "hyperparameter of another optimizer": ("epochs: 500", "betas: [0.9, 0.99]", "with 'optimizer: adam' or"),
     "no validation to select by": ("store:", "select: {metric: val_mse}\nstore:", "dataset 'islands' has none"),
     "not YAML": ("grid:", "grid: [", "job.yaml:"),
     "duplicate dataset": (
