@@ -29,6 +29,7 @@ STOP_TIMEOUT_S = 20.0
 LOG_LINES_SHOWN = 3
 SOCKET_PATH_LIMIT_BYTES = 108
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+BLAS_SETTINGS = ("OPENBLAS_", "MKL_")  # the kernels that training used: another one rounds in another way
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,8 @@ def _command(settings: ServerSettings, configuration: Path) -> list[str]:
 
 def _environment() -> Mapping[str, str]:
     """Return the environment of the server: what it needs, and none of the secrets of this process."""
-    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    names = [name for name in os.environ if name in PASSED_ON or name.startswith(BLAS_SETTINGS)]
+    passed_on = {name: os.environ[name] for name in names}
     return passed_on | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GRIDLINE_WORKER_LOG_LEVEL": "WARNING"}
 
 
