@@ -20,7 +20,7 @@ from jobs.engines.moments import Moments
 from jobs.groups.training import PartResult
 from jobs.trials.table import REPEATED, table_parquet
 from model_store.errors import CorruptObjectError
-from model_store.ledger.checkpoint_layout import metadata_of
+from model_store.ledger.checkpoint_arrays import metadata_of
 
 FORMAT = 3
 HEADER = "gridline"

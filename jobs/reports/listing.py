@@ -25,12 +25,12 @@ def champion_documents(version: Version) -> Iterator[dict[str, Any]]:
 
 def champion_document(ledger: Ledger, collection: str, dataset: str, number: int | None) -> dict[str, Any]:
     """Return the document of `models show --json`: the champion's row, its coefficients and its features."""
-    champion = ledger.coefficients(collection, dataset, number)
+    champion = ledger.champion(collection, dataset, number, verify_statistics=False)
     return {
         "collection": collection,
         "version": champion.version.number,
         **_readable(champion.row),
-        "coefficients": champion.named,
+        "coefficients": champion.coefficients,
         "target": champion.card.target,
         "features": list(champion.card.feature_names),
     }

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from jobs.trials.columns import MOMENTS, KeyedTrials, columns_of, from_columns, join
-from model_store.ledger.checkpoint_layout import metadata_of
+from model_store.ledger.checkpoint_arrays import metadata_of
 
 FORMAT = 1
 META = "gridline"

@@ -1,4 +1,4 @@
-"""The champion of a dataset: its row in the champion table, and its model.
+"""The champion of a dataset: its row in the champion table, and its model, read without importing torch.
 
 Shapes: d encoded columns.
 """
@@ -7,52 +7,58 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import numpy as np
 
 from handler.model_card import ModelCard
-from handler.stack import Stack
 from model_store.ledger.champion_columns import row_blobs
-from model_store.ledger.checkpoints import read_stack
-from model_store.ledger.coefficients import require_row
+from model_store.ledger.checkpoint_arrays import read_weights, require_row
 from model_store.ledger.versions import Version
 from model_store.objects.blobs import read_blobs
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
 class ChampionModel:
-    """The model of one dataset in one version: row `stack_row` of `stack`; `row` is its row of the champion table."""
+    """The model of one dataset in one version, in raw units, float64; `row` is its row of the champion table.
+
+    `bias_1` is empty if the model card has no bias.
+    """
 
     version: Version
     row: Mapping[str, Any]
-    stack: Stack
-    stack_row: int
-
-    @property
-    def dataset(self) -> str:
-        return str(self.row["dataset"])
-
-    @property
-    def card(self) -> ModelCard:
-        return self.stack.card
+    card: ModelCard
+    weight_d: np.ndarray
+    bias_1: np.ndarray
 
     @property
     def coefficients(self) -> dict[str, float]:
         """The weights in raw units by the names of their encoded columns, after `intercept` if there is a bias."""
-        bias = None if self.stack.bias_m is None else self.stack.bias_m[self.stack_row].item()
-        return self.card.coefficients(self.stack.weight_md[self.stack_row].tolist(), bias)
+        return self.card.coefficients(self.weight_d.tolist(), self.bias_1.item() if self.card.bias else None)
 
     def linear(self) -> nn.Linear:
         """Return the model as an `nn.Linear(d, 1)` in PyTorch's default dtype."""
-        return self.stack.linear(self.stack_row)
+        import torch
+
+        from handler.stack import Stack
+
+        bias_1 = torch.from_numpy(self.bias_1) if self.card.bias else None
+        return Stack(self.card, torch.from_numpy(self.weight_d[np.newaxis]), bias_1).linear(0)
 
 
-def read_champion(version: Version, dataset: str) -> ChampionModel:
-    """Return a champion with verified blobs. Raises UnknownDatasetError, MissingObjectError and CorruptObjectError."""
+def read_champion(version: Version, dataset: str, *, verify_statistics: bool = True) -> ChampionModel:
+    """Return a champion after verifying its checkpoint, and the blob of its statistics unless switched off.
+
+    Raises UnknownDatasetError, MissingObjectError and CorruptObjectError.
+    """
     row = version.find(dataset)
-    checkpoint, *statistics = read_blobs(version.objects, row_blobs(row))
+    blobs = list(row_blobs(row))
+    checkpoint, *_ = read_blobs(version.objects, blobs if verify_statistics else blobs[:1])
     name = f"checkpoint {row['checkpoint']}"
-    stack = read_stack(checkpoint, statistics[0] if statistics else None, name)
-    require_row(dataset, row["row"], len(stack.weight_md), name)
-    return ChampionModel(version, row, stack, row["row"])
+    card, arrays = read_weights(checkpoint, name)
+    at = row["row"]
+    require_row(dataset, at, len(arrays["weight"]), name)
+    return ChampionModel(version, row, card, arrays["weight"][at], arrays.get("bias", np.empty(0))[at : at + 1])

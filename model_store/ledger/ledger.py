@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from model_store.claims.runs import RunFolder
 from model_store.errors import (
@@ -33,7 +33,6 @@ from model_store.objects.s3_settings import S3Settings
 
 if TYPE_CHECKING:
     from model_store.ledger.champion import ChampionModel
-    from model_store.ledger.coefficients import Coefficients
     from model_store.ledger.gc import GcReport
     from model_store.ledger.verify import Problem
 
@@ -43,7 +42,6 @@ COMMIT_ATTEMPTS = 500
 READ_ATTEMPTS = 5
 MAX_PAUSE_S = 0.5
 
-T = TypeVar("T")
 Propose = Callable[[Version | None], Draft | None]
 
 
@@ -111,26 +109,19 @@ class Ledger:
         self.version(collection)
         return list(self._history(collection).newest_first())
 
-    def champion(self, collection: str, dataset: str, version: int | None = None) -> ChampionModel:
-        """Return the model of a dataset in a version, the newest by default.
+    def champion(
+        self, collection: str, dataset: str, version: int | None = None, *, verify_statistics: bool = True
+    ) -> ChampionModel:
+        """Return the model of a dataset in a version, the newest by default; see `read_champion`.
 
         Raises UnknownCollectionError, UnknownVersionError, UnknownDatasetError and CorruptObjectError.
         """
         from model_store.ledger.champion import read_champion
 
-        return self._read(read_champion, collection, dataset, version)
-
-    def coefficients(self, collection: str, dataset: str, version: int | None = None) -> Coefficients:
-        """Return the coefficients of a champion, without importing torch; see `champion`."""
-        from model_store.ledger.coefficients import read_coefficients
-
-        return self._read(read_coefficients, collection, dataset, version)
-
-    def _read(self, read: Callable[[Version, str], T], collection: str, dataset: str, version: int | None) -> T:
         for _ in range(READ_ATTEMPTS):
             read_version = self.version(collection, version)
             try:
-                return read(read_version, dataset)
+                return read_champion(read_version, dataset, verify_statistics=verify_statistics)
             except MissingObjectError as exc:
                 if read_version.number >= oldest_kept(self.objects, collection):
                     raise

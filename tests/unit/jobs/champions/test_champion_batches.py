@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import statsmodels.api as sm
-import torch
 
 from jobs.champions.batch import Batch
 from jobs.champions.challengers import challengers_of
@@ -93,7 +92,7 @@ def test_offer_commits_the_first_champion(ledger: Ledger) -> None:
     assert version is not None
     assert (version.number, comparisons["a"].reason) == (1, "there was no champion")
     champion = ledger.champion("c", "a")
-    assert torch.equal(champion.stack.weight_md, first.challengers.stack.weight_md)
+    assert np.array_equal(champion.weight_d, first.challengers.stack.weight_md[0])
     (row,) = table_to_rows(version.table())
     assert (row["run_id"], row["metric"], row["mode"], row["score"]) == ("run", "train_mse", "min", score(first))
     assert (row["engine"], row["epoch"], row["num_rows"]) == ("closed_form", 200, 30)
@@ -123,7 +122,7 @@ def test_offer_on_other_rows_scores_the_champion_again(ledger: Ledger) -> None:
     offered(ledger, challenger(dataset(seed=0), epochs=5000))
     other = dataset(seed=1, num_rows=50)
     champion = ledger.champion("c", "a")
-    predicted_n = other.x_nd @ champion.stack.weight_md[0].numpy() + champion.coefficients["intercept"]
+    predicted_n = other.x_nd @ champion.weight_d + champion.coefficients["intercept"]
     _, comparisons = offered(ledger, challenger(other, epochs=1))
     assert comparisons["a"].basis == "scored again"
     assert comparisons["a"].champion_score == pytest.approx(np.mean((predicted_n - other.y_n) ** 2))
@@ -136,7 +135,7 @@ def test_offer_on_another_split_scores_the_champion_on_the_rows_that_validate(le
     other = dataset(folds=[-1, 0, -1])
     champion = ledger.champion("c", "a")
     held = np.asarray(other.fold_n) == 0
-    predicted_n = other.x_nd @ champion.stack.weight_md[0].numpy() + champion.coefficients["intercept"]
+    predicted_n = other.x_nd @ champion.weight_d + champion.coefficients["intercept"]
     _, comparisons = offered(ledger, challenger(other, policy))
     assert comparisons["a"].basis == "scored again"
     expected = np.mean((predicted_n - other.y_n)[held] ** 2)
@@ -148,7 +147,7 @@ def test_offer_by_r2_scores_the_champion_again_by_r2(ledger: Ledger) -> None:
     offered(ledger, challenger(dataset(seed=0), policy))
     other = dataset(seed=1)
     champion = ledger.champion("c", "a")
-    predicted_n = other.x_nd @ champion.stack.weight_md[0].numpy() + champion.coefficients["intercept"]
+    predicted_n = other.x_nd @ champion.weight_d + champion.coefficients["intercept"]
     _, comparisons = offered(ledger, challenger(other, policy))
     expected = 1 - np.mean((predicted_n - other.y_n) ** 2) / np.var(other.y_n)
     assert comparisons["a"].champion_score == pytest.approx(expected)
@@ -192,7 +191,7 @@ def robust(data: Dataset, loss: str, policy: Policy = LOSS, **values: Any) -> Ba
 
 def champion_residuals(ledger: Ledger, data: Dataset) -> np.ndarray:
     champion = ledger.champion("c", "a")
-    predicted_n = data.x_nd @ champion.stack.weight_md[0].numpy() + champion.coefficients["intercept"]
+    predicted_n = data.x_nd @ champion.weight_d + champion.coefficients["intercept"]
     return np.asarray(predicted_n - data.y_n)
 
 

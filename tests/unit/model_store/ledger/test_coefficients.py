@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_store import open_ledger
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.errors import CorruptObjectError, UnknownDatasetError
 from model_store.ledger.champion_table import rows_to_table
 from model_store.ledger.ledger import Ledger
@@ -26,15 +27,17 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def test_coefficients_are_those_of_the_model(ledger: Ledger) -> None:
     for dataset in ("a", "b"):
-        champion, found = ledger.champion("c", dataset), ledger.coefficients("c", dataset)
-        assert found.named == champion.coefficients
-        assert list(found.named) == ["intercept", "area"]
-        assert (found.row, found.card, found.version.number) == (champion.row, champion.card, 1)
+        version = ledger.version("c")
+        champion, row = ledger.champion("c", dataset), version.find(dataset)
+        (stack,) = fleet_of_version(version, [dataset]).stacks
+        assert stack.bias_m is not None
+        assert champion.coefficients == {"intercept": stack.bias_m.item(), "area": stack.weight_md.item()}
+        assert (champion.row, champion.card, champion.version.number) == (row, stack.card, 1)
 
 
 def test_coefficients_of_an_unknown_dataset_are_refused(ledger: Ledger) -> None:
     with pytest.raises(UnknownDatasetError):
-        ledger.coefficients("c", "nowhere")
+        ledger.champion("c", "nowhere")
 
 
 def test_coefficients_of_a_damaged_checkpoint_are_refused(ledger: Ledger, tmp_path: Path) -> None:
@@ -43,7 +46,7 @@ def test_coefficients_of_a_damaged_checkpoint_are_refused(ledger: Ledger, tmp_pa
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     with pytest.raises(CorruptObjectError, match=row["checkpoint"]):
-        ledger.coefficients("c", "a")
+        ledger.champion("c", "a")
 
 
 @pytest.mark.parametrize("change", [{"row": 2}, {"row": -1}])
@@ -52,7 +55,7 @@ def test_coefficients_of_a_row_that_is_not_there_are_refused(tmp_path: Path, cha
     rows = [store_rows(ledger, {"a": 1.0, "b": 2.0})[0] | change]
     ledger.transact("c", lambda head: Draft(rows_to_table(rows), "run", "train", ""))
     with pytest.raises(CorruptObjectError, match="'a' is its row"):
-        ledger.coefficients("c", "a")
+        ledger.champion("c", "a")
 
 
 def test_coefficients_of_what_is_no_checkpoint_are_refused(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_coefficients_of_what_is_no_checkpoint_are_refused(tmp_path: Path) -> No
     row = store_rows(ledger, {"a": 1.0})[0] | {"checkpoint": blob.sha256, "checkpoint_size": blob.size_bytes}
     ledger.transact("c", lambda head: Draft(rows_to_table([row]), "run", "train", ""))
     with pytest.raises(CorruptObjectError, match="not a safetensors file"):
-        ledger.coefficients("c", "a")
+        ledger.champion("c", "a")
 
 
 def test_show_does_not_import_torch(ledger: Ledger, tmp_path: Path) -> None:
