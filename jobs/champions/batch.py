@@ -106,7 +106,7 @@ class Batch:
         for blob in sorted(set(blobs)):
             here = places[[at for at, name in enumerate(blobs) if name == blob]]
             size = standing["checkpoint_size"][int(here[0])].as_py()
-            stack = read_stack(ledger.read_blob(BlobRef(blob, size, CHECKPOINT_EXT)), None, blob)
+            stack = read_stack(ledger.read_blob(BlobRef(blob, size, CHECKPOINT_EXT)), name=blob)
             if stack.card == self.challengers.stack.card:
                 row_t = torch.from_numpy(standing["row"].to_numpy()[here].copy())
                 scores[here] = self._scores(stack, row_t, torch.from_numpy(known[here].copy()))

@@ -86,7 +86,7 @@ def _blobs(table: pa.Table) -> tuple[Ints, list[tuple[BlobRef, ...]]]:
 def _read(version: Version, refs: Sequence[tuple[BlobRef, ...]]) -> list[Stack]:
     data = iter(read_blobs(version.objects, [ref for blobs in refs for ref in blobs]))
     return [
-        read_stack(next(data), next(data) if statistics else None, f"checkpoint {checkpoint.sha256}")
+        read_stack(next(data), next(data) if statistics else None, name=f"checkpoint {checkpoint.sha256}")
         for checkpoint, *statistics in refs
     ]
 

@@ -74,12 +74,6 @@ def rows_to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
         raise StoreError(f"a row of the champion table does not fit its columns: {exc}") from exc
 
 
-def table_to_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Return the rows as mappings, ready for JSON."""
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
-
-
 def table_blobs(table: pa.Table) -> set[BlobRef]:
     """Return every blob that the rows of a table name; its four blob columns are enough."""
     refs: set[BlobRef] = set()

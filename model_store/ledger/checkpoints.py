@@ -36,7 +36,7 @@ def write_statistics(stack: Stack) -> bytes | None:
     return save(_arrays(stack.statistics.named()), metadata={"format": str(STATISTICS_FORMAT)})
 
 
-def read_stack(checkpoint: bytes, statistics: bytes | None = None, name: str = "checkpoint") -> Stack:
+def read_stack(checkpoint: bytes, statistics: bytes | None = None, *, name: str = "checkpoint") -> Stack:
     """Return the stack of a checkpoint and its statistics; errors mention `name`.
 
     Raises CorruptObjectError for invalid bytes, and NewerFormatError for those of a newer gridline.

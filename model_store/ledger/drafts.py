@@ -29,7 +29,7 @@ def version_of(
 
     A shard of the parent is not written again. Raises StoreError if the table is not a champion table.
     """
-    from model_store.ledger.champion_table import INLINE_ROWS, conform, table_to_rows
+    from model_store.ledger.champion_table import INLINE_ROWS, conform
 
     table = conform(draft.table)
     is_inline = len(table) <= INLINE_ROWS
@@ -43,7 +43,7 @@ def version_of(
         action=draft.action,
         note=draft.note,
         num_datasets=len(table),
-        rows=tuple(table_to_rows(table)) if is_inline else (),
+        rows=tuple(table.to_pylist()) if is_inline else (),
         shards=() if is_inline else _put_shards(put, table, parent),
         objects=objects,
         cache={} if is_inline else {"table": table},

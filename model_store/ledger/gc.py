@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from model_store.claims.claims import LONGEST_LEASE_S, Claim, Holder, holder_of, take_claim
-from model_store.errors import InvalidNameError, MissingObjectError, UnknownCollectionError
-from model_store.ledger.gc_kept import keep_from, oldest_kept
+from model_store.errors import InvalidNameError, MissingObjectError
 from model_store.ledger.gc_pins import FRESH_S, forget_old_pins, pinned_keys
 from model_store.ledger.gc_runs import RUN_GRACE_S, folders_of_runs, remove_run, replaced_checkpoints, runs_of, unneeded
 from model_store.ledger.history import History
@@ -84,21 +83,20 @@ def collect(
         raise InvalidNameError(f"keep={keep}: the newest version is always kept, so give 1 or more")
     with contextlib.ExitStack() as stack:
         claim = None if dry_run else stack.enter_context(take_claim(objects, GC_CLAIM, f"gc of {objects.uri}"))
-        head = History(objects, collection).head()
-        if head is None:
-            raise UnknownCollectionError(f"collection '{collection}' is not in {objects.uri}: nothing to collect")
-        before = oldest_kept(objects, collection)
-        oldest = max(before, head.number - keep + 1)
-        if claim is not None and oldest > before:
-            keep_from(objects, collection, oldest)
+        history = History(objects, collection)
+        newest = history.read().number
+        before = history.oldest_kept()
+        oldest = max(before, newest - keep + 1)
         if claim is not None:
+            if oldest > before:
+                history.keep_from(oldest)
             forget_old_pins(objects)
         live = dict(_live_runs(objects))
         spared = _spared(objects, collection, range(before, oldest), oldest, live, grace_s)
         swept = _sweep(objects, spared, claim)
         before_s = min(objects.now() - (RUN_GRACE_S if grace_s is None else grace_s), spared.live_since)
         of_runs = _sweep_runs(objects, _kept_versions(objects, collection, oldest), live.keys(), before_s, claim)
-        return GcReport(collection, oldest, head.number, *swept, tuple(sorted(live)), dry_run, *of_runs)
+        return GcReport(collection, oldest, newest, *swept, tuple(sorted(live)), dry_run, *of_runs)
 
 
 def _sweep_runs(
@@ -119,19 +117,15 @@ def _sweep_runs(
 
 def _sweep(objects: ObjectStore, spared: _Spared, claim: Claim | None) -> tuple[tuple[str, ...], int, int, int]:
     """Return the removed keys, their bytes, and the numbers of named and of young blobs."""
-    removed: list[ObjectInfo] = []
-    num_kept = num_young = 0
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        for info in list(objects.list(BLOBS)):
-            if spared.is_named(info):
-                num_kept += 1
-            elif spared.is_young(info, objects.now()):
-                num_young += 1
-            else:
-                removed.append(info)
-        if claim is not None:
+    stored = list(objects.list(BLOBS))
+    now = objects.now()
+    unnamed = [info for info in stored if not spared.is_named(info)]
+    removed = [info for info in unnamed if not spared.is_young(info, now)]
+    if claim is not None:
+        with ThreadPoolExecutor(PARALLEL) as pool:
             list(pool.map(lambda info: _remove(objects, info, claim), removed))
-    return tuple(info.key for info in removed), sum(info.size_bytes for info in removed), num_kept, num_young
+    num_bytes = sum(info.size_bytes for info in removed)
+    return tuple(info.key for info in removed), num_bytes, len(stored) - len(unnamed), len(unnamed) - len(removed)
 
 
 def _remove(objects: ObjectStore, info: ObjectInfo, claim: Claim) -> None:
@@ -161,14 +155,8 @@ def _spared(
 def _kept_versions(objects: ObjectStore, collection: str, oldest: int) -> Iterator[Version]:
     """Yield the kept versions of every collection; `oldest` is the first one of `collection`."""
     for name in objects.folders(VERSIONS):
-        yield from _versions(objects, name, oldest if name == collection else oldest_kept(objects, name))
-
-
-def _versions(objects: ObjectStore, collection: str, start: int) -> Iterator[Version]:
-    history = History(objects, collection)
-    head = history.head()
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        yield from pool.map(history.read, range(start, head.number + 1 if head else start))
+        history = History(objects, name)
+        yield from history.newest_first(oldest if name == collection else history.oldest_kept())
 
 
 def _blobs_left(version: Version) -> set[BlobRef]:

@@ -1,4 +1,8 @@
-"""The versions of one collection: find the newest, read one, and create the next."""
+"""The versions of one collection: find the newest, read one, and create the next.
+
+gc records the oldest kept version in the store before it removes blobs:
+gc/kept/<collection>/00000000000000000005.json      versions 5 and newer are whole; older ones may have lost blobs
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from model_store.errors import MissingObjectError, UnknownCollectionError, UnknownVersionError
 from model_store.ledger.versions import Version, parse_version
-from model_store.names import number_of, numbered, version_prefix
+from model_store.names import GC_KEPT, VERSIONS, number_of, numbered, version_prefix
 from model_store.objects.protocol import ObjectStore
 
 PAGE = 1000
@@ -21,6 +25,7 @@ class History:
         self._objects = objects
         self._collection = collection
         self._prefix = version_prefix(collection)
+        self._kept_prefix = f"{GC_KEPT}{collection}/"
         self._newest: Version | None = None
 
     def head(self) -> Version | None:
@@ -35,14 +40,21 @@ class History:
         """Return the newest number, 0 if there is none, without reading the version."""
         return self._last_number(self._newest.number if self._newest else 0)
 
-    def read(self, number: int) -> Version:
-        """Return one version. Raises UnknownVersionError and CorruptObjectError."""
-        if self._newest is not None and self._newest.number == number:
-            return self._newest
+    def read(self, number: int | None = None) -> Version:
+        """Return one version, the newest by default.
+
+        Raises UnknownCollectionError, UnknownVersionError and CorruptObjectError.
+        """
+        cached = self.head() if number is None else self._newest
+        if cached is not None and number in (None, cached.number):
+            return cached
+        if number is None:
+            raise self.unknown_collection()
         try:
             data = self._objects.read(numbered(self._prefix, number))
         except MissingObjectError as exc:
-            raise self._unknown(number) from exc
+            last = self._last_number(0)
+            raise (self._unknown_version(number, last) if last else self.unknown_collection()) from exc
         return parse_version(self._objects, self._collection, number, data)
 
     def create(self, version: Version, data: bytes) -> bool:
@@ -57,25 +69,34 @@ class History:
         self._remember(self.read(number))
         return self.head() or self.read(number)
 
-    def newest_first(self) -> Iterator[Version]:
-        """Yield every version from the newest to the first, reading several at once."""
+    def newest_first(self, first: int = 1) -> Iterator[Version]:
+        """Yield the versions from the newest to `first`, reading several at once."""
         head = self.head()
         with ThreadPoolExecutor(PARALLEL_READS) as pool:
-            yield from pool.map(self.read, range(head.number if head else 0, 0, -1))
+            yield from pool.map(self.read, range(head.number if head else 0, first - 1, -1))
 
     def _remember(self, version: Version) -> None:
         if self._newest is None or version.number > self._newest.number:
             self._newest = version
 
-    def _unknown(self, number: int) -> UnknownCollectionError | UnknownVersionError:
-        last = self._last_number(0)
-        where = f"in {self._objects.uri}"
-        if not last:
-            return UnknownCollectionError(
-                f"collection '{self._collection}' is not {where}: see 'gridline models list', or train it first"
-            )
+    def oldest_kept(self) -> int:
+        """Return the oldest version whose blobs gc has never been asked to remove."""
+        return max((number_of(info.key) or 1 for info in self._objects.list(self._kept_prefix)), default=1)
+
+    def keep_from(self, number: int) -> None:
+        """Record that the versions before `number` may lose their blobs from now on."""
+        self._objects.create(numbered(self._kept_prefix, number), b"{}")
+
+    def unknown_collection(self) -> UnknownCollectionError:
+        """Return the error of a collection that has no version."""
+        others = list(self._objects.folders(VERSIONS))
+        return UnknownCollectionError(
+            f"collection '{self._collection}' is not in {self._objects.uri}, which has {others}: train it first"
+        )
+
+    def _unknown_version(self, number: int, last: int) -> UnknownVersionError:
         return UnknownVersionError(
-            f"collection '{self._collection}' {where} has versions 1 to {last}, and not {number}"
+            f"collection '{self._collection}' in {self._objects.uri} has versions 1 to {last}, and not {number}"
         )
 
     def _last_number(self, start: int) -> int:

@@ -15,12 +15,10 @@ from model_store.errors import (
     ContendedError,
     MissingObjectError,
     StoreUnreachableError,
-    UnknownCollectionError,
     UnknownStoreError,
     UnknownVersionError,
 )
 from model_store.ledger.drafts import version_of
-from model_store.ledger.gc_kept import oldest_kept
 from model_store.ledger.gc_pins import FRESH_S, secure_blobs
 from model_store.ledger.history import History
 from model_store.ledger.versions import Draft, Version, version_json
@@ -98,11 +96,7 @@ class Ledger:
     def version(self, collection: str, number: int | None = None) -> Version:
         """Return one version, the newest by default. Raises UnknownCollectionError and UnknownVersionError."""
         self._require_store()
-        history = self._history(collection)
-        version = history.read(number) if number is not None else history.head()
-        if version is None:
-            raise self._unknown(collection)
-        return version
+        return self._history(collection).read(number)
 
     def history(self, collection: str) -> list[Version]:
         """Return every version from the newest to the first. Raises UnknownCollectionError."""
@@ -123,7 +117,7 @@ class Ledger:
             try:
                 return read_champion(read_version, dataset, verify_statistics=verify_statistics)
             except MissingObjectError as exc:
-                if read_version.number >= oldest_kept(self.objects, collection):
+                if read_version.number >= self._history(collection).oldest_kept():
                     raise
                 if version is not None:
                     raise self._collected(collection, version) from exc
@@ -143,8 +137,6 @@ class Ledger:
         from model_store.ledger.verify import verify
 
         self._require_store()
-        if not self._history(collection).head_number():
-            raise self._unknown(collection)
         return verify(self.objects, collection)
 
     def export(self, collection: str, dataset: str | None, out_dir: Path, version: int | None = None) -> list[Path]:
@@ -198,7 +190,7 @@ class Ledger:
         try:
             return self.transact(collection, propose) or old
         except MissingObjectError as exc:
-            if number >= oldest_kept(self.objects, collection):
+            if number >= self._history(collection).oldest_kept():
                 raise
             raise self._collected(collection, number) from exc
 
@@ -221,13 +213,8 @@ class Ledger:
                 exc.where, f"{exc.cause}; version {version.number} may or may not be committed: run again to find out"
             ) from exc
 
-    def _unknown(self, collection: str) -> UnknownCollectionError:
-        return UnknownCollectionError(
-            f"collection '{collection}' is not in {self.uri}, which has {self.collections()}: train it first"
-        )
-
     def _collected(self, collection: str, number: int) -> UnknownVersionError:
-        kept = oldest_kept(self.objects, collection)
+        kept = self._history(collection).oldest_kept()
         return UnknownVersionError(
             f"version {number} of collection '{collection}' is no longer whole in {self.uri}: gc has removed what only "
             f"it named; versions {kept} and newer are whole"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from model_store.errors import MissingObjectError, StoreError
 from model_store.ledger.champion_columns import row_blobs
+from model_store.ledger.checkpoint_arrays import require_row
 from model_store.ledger.checkpoints import read_stack
-from model_store.ledger.gc_kept import oldest_kept
 from model_store.ledger.history import History
 from model_store.ledger.versions import Version
 from model_store.names import numbered, version_prefix
@@ -40,13 +40,16 @@ class _Use:
 
 
 def verify(objects: ObjectStore, collection: str) -> list[Problem]:
-    """Return the broken objects of a collection, in order of versions.
+    """Return the broken objects of a collection, in order of versions. Raises UnknownCollectionError.
 
     It checks that no number is missing, every commit's checksum and parent, and, for the kept versions, every table,
     every blob's size and sha256, and that the checkpoints have the rows that the tables name.
     """
-    head = History(objects, collection).head_number()
-    first_whole = oldest_kept(objects, collection)
+    history = History(objects, collection)
+    head = history.head_number()
+    if not head:
+        raise history.unknown_collection()
+    first_whole = history.oldest_kept()
     problems: list[Problem] = []
     uses: dict[tuple[BlobRef, ...], _Use] = {}
     parent: str | None = None
@@ -100,10 +103,7 @@ def _check(objects: ObjectStore, use: _Use) -> Iterator[Problem]:
     if len(blobs) < len(use.blobs):
         return
     try:
-        num_models = len(read_stack(blobs[0], blobs[1] if len(blobs) > 1 else None, use.blobs[0].key).weight_md)
+        stack = read_stack(*blobs, name=use.blobs[0].key)
+        require_row(use.dataset, use.last_row, len(stack.weight_md), use.blobs[0].key)
     except StoreError as exc:
         yield Problem(use.blobs[0].key, use.version, str(exc))
-        return
-    if not 0 <= use.last_row < num_models:
-        reason = f"dataset '{use.dataset}' is its row {use.last_row}, and it has {num_models}"
-        yield Problem(use.blobs[0].key, use.version, reason)

@@ -29,6 +29,19 @@ FORMAT = 1
 SHARD_EXT = "parquet"
 Action = Literal["train", "rollback"]
 
+# The fields of a version that its JSON has under the same names, with their types.
+FIELDS: dict[str, type[str] | type[int]] = {
+    "collection": str,
+    "number": int,
+    "commit_id": str,
+    "parent": str,  # or null
+    "created_at": str,
+    "run_id": str,
+    "action": str,
+    "note": str,
+    "num_datasets": int,
+}
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -81,11 +94,8 @@ class Version:
 
         from model_store.ledger.champion_table import read_shard, rows_to_table
 
-        if not self.shards:
-            table = rows_to_table(self.rows)
-            return table if columns is None else table.select(columns)
-        if "table" in self.cache:
-            table = self.cache["table"]
+        table = self.cache.get("table") if self.shards else rows_to_table(self.rows)
+        if table is not None:
             return table if columns is None else table.select(columns)
         blobs = read_blobs(self.objects, [shard.blob for shard in self.shards])
         tables = [read_shard(shard.blob.key, data, columns) for shard, data in zip(self.shards, blobs, strict=True)]
@@ -96,25 +106,25 @@ class Version:
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the champion table shard by shard, sorted by dataset, so that only one shard is in memory."""
-        from model_store.ledger.champion_table import read_shard
-
         if not self.shards or "table" in self.cache:
             yield self.table()
             return
-        for shard in self.shards:
-            yield read_shard(shard.blob.key, read_blob(self.objects, shard.blob))
+        yield from map(self._read_shard, self.shards)
+
+    def _read_shard(self, shard: Shard) -> pa.Table:
+        from model_store.ledger.champion_table import read_shard
+
+        return read_shard(shard.blob.key, read_blob(self.objects, shard.blob))
 
     def find(self, dataset: str) -> Mapping[str, Any]:
         """Return the row of one dataset; reads at most one shard. Raises UnknownDatasetError."""
         rows = self.rows
         if self.shards:
-            from model_store.ledger.champion_table import read_shard, table_to_rows
+            import pyarrow.compute as pc
 
             at = bisect_right(self.shards, dataset, key=lambda shard: shard.first) - 1
-            shard = self.shards[max(at, 0)]
-            rows = tuple(
-                table_to_rows(_row_of(read_shard(shard.blob.key, read_blob(self.objects, shard.blob)), dataset))
-            )
+            table = self._read_shard(self.shards[max(at, 0)])
+            rows = tuple(table.filter(pc.equal(table["dataset"], dataset)).to_pylist())
         at = bisect_left(rows, dataset, key=lambda row: str(row["dataset"]))
         if at == len(rows) or rows[at]["dataset"] != dataset:
             raise UnknownDatasetError(
@@ -132,24 +142,10 @@ class Version:
         return {shard.blob for shard in self.shards} | table_blobs(self.table(BLOB_COLUMNS))
 
 
-def _row_of(table: pa.Table, dataset: str) -> pa.Table:
-    import pyarrow.compute as pc
-
-    return table.filter(pc.equal(table["dataset"], dataset))
-
-
 def version_json(version: Version) -> bytes:
     """Return the bytes of a commit."""
     body = {
-        "collection": version.collection,
-        "number": version.number,
-        "commit_id": version.commit_id,
-        "parent": version.parent,
-        "created_at": version.created_at,
-        "run_id": version.run_id,
-        "action": version.action,
-        "note": version.note,
-        "num_datasets": version.num_datasets,
+        **{name: getattr(version, name) for name in FIELDS},
         "rows": [{name: value for name, value in row.items() if value is not None} for row in version.rows],
         "parts": [
             {
@@ -192,45 +188,31 @@ def _from_body(objects: ObjectStore, body: Mapping[str, Any]) -> Version:
         if problem := row_problem(row):
             raise ValueError(f"in a row, {problem}")
     rows = tuple({column.name: row.get(column.name) for column in COLUMNS} for row in body["rows"])
+    for name, kind in FIELDS.items():
+        if name != "parent" or body["parent"] is not None:
+            _require(body, name, kind)
     if body["action"] not in get_args(Action):
         raise ValueError(f"action {body['action']!r}")
-    shards = tuple(
-        Shard(
-            _text(shard, "first"), _count(shard, "num_rows"), BlobRef(shard["sha256"], _count(shard, "size"), SHARD_EXT)
-        )
-        for shard in body["parts"]
-    )
+    shards = tuple(_shard(fields) for fields in body["parts"])
     if (len(rows) or sum(shard.num_rows for shard in shards)) != body["num_datasets"]:
         raise ValueError("the number of its rows is not that of its datasets")
     names = [row["dataset"] for row in rows] or [shard.first for shard in shards]
     if any(name >= following for name, following in pairwise(names)):
         raise ValueError("its datasets are not sorted by name, each once")
-    texts: dict[str, Any] = {name: _text(body, name) for name in ("collection", "commit_id", "created_at", "run_id")}
-    return Version(
-        **texts,
-        action=body["action"],
-        note=_text(body, "note"),
-        number=_count(body, "number"),
-        parent=None if body["parent"] is None else _text(body, "parent"),
-        num_datasets=_count(body, "num_datasets"),
-        rows=rows,
-        shards=shards,
-        objects=objects,
-    )
+    return Version(**{name: body[name] for name in FIELDS}, rows=rows, shards=shards, objects=objects)
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
+def _shard(fields: Mapping[str, Any]) -> Shard:
+    for name, kind in (("first", str), ("num_rows", int), ("size", int)):
+        _require(fields, name, kind)
+    return Shard(fields["first"], fields["num_rows"], BlobRef(fields["sha256"], fields["size"], SHARD_EXT))
+
+
+def _require(fields: Mapping[str, Any], name: str, kind: type[str] | type[int]) -> None:
+    """Raise TypeError unless a field is a text, or a count."""
     value = fields[name]
-    if not isinstance(value, str):
-        raise TypeError(f"'{name}' is {value!r}, not a text")
-    return value
-
-
-def _count(fields: Mapping[str, Any], name: str) -> int:
-    value = fields[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(f"'{name}' is {value!r}, not a count")
-    return value
+    if type(value) is not kind or (isinstance(value, int) and value < 0):
+        raise TypeError(f"'{name}' is {value!r}, not a {'text' if kind is str else 'count'}")
 
 
 def _digest(body: Mapping[str, Any]) -> str:

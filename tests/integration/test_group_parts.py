@@ -18,7 +18,6 @@ from jobs.progress import Progress
 from jobs.reports.outcome import JobOutcome
 from jobs.run import run_job
 from model_store import open_ledger
-from model_store.ledger.champion_table import table_to_rows
 from tests.integration.farms import document, groups, statuses
 from tests.servers.inline_cluster import InlineCluster
 
@@ -47,7 +46,7 @@ class Farm:
         return run_job(config, self.folder, ledger, progress=Progress(quiet=True), **options)
 
     def champions(self, store: str = "store") -> dict[str, tuple[str, int]]:
-        rows = table_to_rows(open_ledger(str(self.folder / store)).version("farms").table())
+        rows = open_ledger(str(self.folder / store)).version("farms").table().to_pylist()
         return {row["dataset"]: (row["checkpoint"], row["row"]) for row in rows}
 
     def parts(self, store: str = "store") -> dict[str, bytes]:

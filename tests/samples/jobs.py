@@ -14,7 +14,6 @@ from jobs.reports.outcome import JobOutcome
 from jobs.run import run_job
 from jobs.trials.serialization import read_trials
 from model_store import open_ledger
-from model_store.ledger.champion_table import table_to_rows
 from model_store.ledger.ledger import Ledger
 from tests.servers.stores import Place
 
@@ -62,7 +61,7 @@ class Jobs:
         return run_job(config, self.folder, self.ledger, progress=Progress(quiet=True), **options)
 
     def checkpoints(self) -> dict[str, str]:
-        return {row["dataset"]: row["checkpoint"] for row in table_to_rows(self.ledger.version("fruit").table())}
+        return {row["dataset"]: row["checkpoint"] for row in self.ledger.version("fruit").table().to_pylist()}
 
     def stored(self) -> dict[str, bytes]:
         root = self.folder / "store" / "runs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from model_store.ledger.champion_table import rows_to_table, table_to_rows
+from model_store.ledger.champion_table import rows_to_table
 from model_store.ledger.ledger import Propose
 from model_store.ledger.versions import Draft, Version
 
@@ -13,7 +13,7 @@ def lowest_of_each(rows: list[dict[str, Any]], run_id: str = "run") -> Propose:
     """Return a proposal that keeps, of each dataset, the row with the lower score, and nothing if none is better."""
 
     def propose(head: Version | None) -> Draft | None:
-        champions = {row["dataset"]: row for row in (table_to_rows(head.table()) if head else [])}
+        champions = {row["dataset"]: row for row in (head.table().to_pylist() if head else [])}
         better = [
             row for row in rows if row["dataset"] not in champions or row["score"] < champions[row["dataset"]]["score"]
         ]

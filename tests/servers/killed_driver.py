@@ -18,7 +18,6 @@ from jobs.groups.outcome import num_trials
 from jobs.groups.stored import part_of_bytes
 from jobs.trials.serialization import read_trials
 from model_store import open_ledger
-from model_store.ledger.champion_table import table_to_rows
 from tests.servers.stores import ROOT
 
 NUM_DATASETS, NUM_RATES = 20, 8
@@ -123,7 +122,7 @@ class KilledDriver:
 
 def champions(store: Path) -> dict[str, str]:
     """Return the checkpoint of each dataset's champion."""
-    return {row["dataset"]: row["checkpoint"] for row in table_to_rows(open_ledger(str(store)).version("many").table())}
+    return {row["dataset"]: row["checkpoint"] for row in open_ledger(str(store)).version("many").table().to_pylist()}
 
 
 def num_stored_in_parts(store: Path) -> int:

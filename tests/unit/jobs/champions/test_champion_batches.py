@@ -21,7 +21,6 @@ from jobs.recipe import Policy
 from jobs.sources.dataset import Dataset
 from jobs.training.datasets import TrainedDatasets
 from model_store import open_ledger
-from model_store.ledger.champion_table import table_to_rows
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
 from tests.samples.datasets import dataset, trained
@@ -93,7 +92,7 @@ def test_offer_commits_the_first_champion(ledger: Ledger) -> None:
     assert (version.number, comparisons["a"].reason) == (1, "there was no champion")
     champion = ledger.champion("c", "a")
     assert np.array_equal(champion.weight_d, first.challengers.stack.weight_md[0])
-    (row,) = table_to_rows(version.table())
+    (row,) = version.table().to_pylist()
     assert (row["run_id"], row["metric"], row["mode"], row["score"]) == ("run", "train_mse", "min", score(first))
     assert (row["engine"], row["epoch"], row["num_rows"]) == ("closed_form", 200, 30)
     assert json.loads(row["hyperparameters"])["learning_rate"] == 0.1
@@ -174,14 +173,14 @@ def test_offer_of_some_datasets_leaves_the_others_as_they_are(ledger: Ledger) ->
     offered(ledger, challenger(dataset("a")), challenger(dataset("b")), run_id="first")
     version, _ = offered(ledger, challenger(dataset("b"), epochs=400), run_id="second")
     assert version is not None
-    rows = {row["dataset"]: row["run_id"] for row in table_to_rows(version.table())}
+    rows = {row["dataset"]: row["run_id"] for row in version.table().to_pylist()}
     assert rows == {"a": "first", "b": "second"}
 
 
 def test_offer_stores_equal_models_once(ledger: Ledger) -> None:
     version, _ = offered(ledger, challenger(dataset("a")), challenger(dataset("b")))
     assert version is not None
-    first, second = table_to_rows(version.table())
+    first, second = version.table().to_pylist()
     assert first["checkpoint"] == second["checkpoint"]
 
 
