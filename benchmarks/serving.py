@@ -25,7 +25,6 @@ from benchmarks.torchserve_peers import (
     register,
     served,
 )
-from model_store.torchserve.keys import KeyFile
 from model_store.torchserve.management import Management
 from model_store.torchserve.process import TorchServe
 
@@ -179,7 +178,7 @@ def compare_memory(folder: Path) -> list[Line]:
     for m, archive in archives.items():
         with served(Subject(str(m), archive.path, "fleet"), workers=2) as server:
             Contender("", server, "fleet", ONE_ROW_OF_MANY, m).measure(WARM_UP_S)
-            with Management(server.settings.management_url, KeyFile(server.settings.key_file)) as management:
+            with Management(server.settings.management_url, server.settings.key_file) as management:
                 pids = [worker.pid for worker in management.describe("fleet", "1").workers]
             own_kib[m] = max(memory_kib(pid)["Private_Dirty"] for pid in pids)
     weights_kib = 1_000_000 * 2 * 8 / 1024

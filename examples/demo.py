@@ -26,9 +26,7 @@ from jobs.training.datasets import TrainedDatasets
 from model_store.archives.archive import Archive
 from model_store.archives.stored import export_archive
 from model_store.torchserve.inference import Inference
-from model_store.torchserve.keys import KeyFile
-from model_store.torchserve.ports import with_free
-from model_store.torchserve.process import Ports, ServerSettings
+from model_store.torchserve.process import Ports, ServerSettings, with_free
 from model_store.torchserve.serving import serving
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,7 +98,7 @@ def _predict(archive: Archive) -> None:
     """Serve the archive on free ports of the loopback interface, ask for one prediction, and stop the server."""
     with tempfile.TemporaryDirectory(prefix="gridline-demo-") as folder:
         settings = ServerSettings(Path(folder).resolve(), ports=with_free(Ports(0, 0, 0, 0, 0)))
-        with serving(archive, settings), Inference(settings.inference_url, KeyFile(settings.key_file)) as endpoint:
+        with serving(archive, settings), Inference(settings.inference_url, settings.key_file) as endpoint:
             print(f"POST {settings.inference_url}/predictions/{archive.collection}")
             models = EndpointModels(endpoint, archive.collection, None)
             answer = predict_values(models, PredictionOptions(), [f"area={AREA}"])

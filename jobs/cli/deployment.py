@@ -9,7 +9,7 @@ import typer
 
 from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
 from jobs.cli.output import console, emit_json
-from jobs.cli.serving_options import TokenFileOption, WorkersOption, key_file
+from jobs.cli.serving_options import TokenFileOption, WorkersOption
 
 if TYPE_CHECKING:
     from model_store.deployment.rollout import Deployment
@@ -53,7 +53,7 @@ def deploy(
     if follow and version is not None:
         raise UsageError("--follow deploys the newest version: leave --version out")
     ledger = open_ledger(store)
-    with Management(management, key_file(token_file), _model_store(model_store, token_file)) as client:
+    with Management(management, token_file, _model_store(model_store, token_file)) as client:
         target = Target(client, workers, keep)
         if follow:
             following.follow(ledger, collection, target, lambda done: _print_deployment(done, json))
@@ -72,7 +72,7 @@ def undeploy(
     from model_store.deployment import rollout
     from model_store.torchserve.management import Management
 
-    with Management(management, key_file(token_file), _model_store(model_store, token_file)) as client:
+    with Management(management, token_file, _model_store(model_store, token_file)) as client:
         removed = rollout.undeploy(rollout.Target(client), collection)
     if json:
         emit_json({"collection": collection, "removed": [int(version) for version in removed]})

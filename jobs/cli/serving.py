@@ -14,7 +14,7 @@ import typer
 from jobs.cli import deployment
 from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
 from jobs.cli.output import console, emit_json
-from jobs.cli.serving_options import TokenFileOption, WorkersOption, key_file
+from jobs.cli.serving_options import TokenFileOption, WorkersOption
 
 if TYPE_CHECKING:
     from jobs.prediction.models import Models
@@ -73,8 +73,7 @@ def serve(
     json: JsonOption = False,
 ) -> None:
     """Run TorchServe on this machine with the models of a collection, until it is interrupted."""
-    from model_store.torchserve.ports import with_free
-    from model_store.torchserve.process import Ports, ServerSettings
+    from model_store.torchserve.process import Ports, ServerSettings, with_free
 
     ports = with_free(Ports(port, management_port, metrics_port, grpc_port, grpc_management_port))
     with tempfile.TemporaryDirectory(prefix="gridline-serve-") as temporary:
@@ -171,7 +170,7 @@ def _models(
         return
     from model_store.torchserve.inference import Inference
 
-    with Inference(url, key_file(token_file)) as endpoint:
+    with Inference(url, token_file) as endpoint:
         yield EndpointModels(endpoint, collection, version)
 
 

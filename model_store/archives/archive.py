@@ -10,13 +10,14 @@ Entries are sorted, not compressed (deflate differs between zlib builds, and wei
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
+import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -68,9 +69,8 @@ def write_archive(version_fleet: VersionFleet, folder: Path) -> Archive:
         _write_zip(entries, partial)
         with partial.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        archive = Archive(fleet.collection, fleet.version, folder, digest)
-        path = partial.rename(folder / archive.file_name)
-    return Archive(fleet.collection, fleet.version, path, digest)
+        archive = Archive(fleet.collection, fleet.version, partial, digest)
+        return replace(archive, path=partial.rename(folder / archive.file_name))
 
 
 def check_archive(path: Path) -> None:
@@ -137,15 +137,6 @@ def _write_zip(entries: dict[str, Path | bytes], path: Path) -> None:
             info = zipfile.ZipInfo(name, DATE)
             info.external_attr, info.create_system = REGULAR_FILE, UNIX
             info.file_size = len(content) if isinstance(content, bytes) else content.stat().st_size
-            with archive.open(info, "w") as entry:
-                for chunk in _chunks(content):
-                    entry.write(chunk)
-
-
-def _chunks(content: Path | bytes) -> Iterator[bytes]:
-    if isinstance(content, bytes):
-        yield content
-        return
-    with content.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+            source = io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
+            with source, archive.open(info, "w") as entry:
+                shutil.copyfileobj(source, entry, CHUNK_BYTES)

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from model_store.archives.archive import EXT, Archive, check_archive, code_digest, write_archive
@@ -44,7 +44,7 @@ def archive_of(ledger: Ledger, version: Version, folder: Path) -> Archive:
     archive = write_archive(fleet_of_version(version), folder)
     try:
         ref = ledger.put_blob(archive.path.read_bytes(), EXT)
-        ledger.run(ARCHIVES_RUN).create(name, _record(ref))
+        ledger.run(ARCHIVES_RUN).create(name, json.dumps(asdict(ref), sort_keys=True).encode())
     except StoreRefusedError as exc:
         logger.warning("the archive of version %d is not kept in the store: %s", version.number, exc)
     return archive
@@ -77,8 +77,3 @@ def _written_again(version: Version, folder: Path, ref: BlobRef) -> Archive:
             f"it came out as {archive.sha256}, and {ref.sha256} was recorded",
         )
     return archive
-
-
-def _record(ref: BlobRef) -> bytes:
-    content = {"sha256": ref.sha256, "size_bytes": ref.size_bytes, "ext": ref.ext}
-    return json.dumps(content, sort_keys=True).encode()

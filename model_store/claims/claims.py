@@ -16,12 +16,11 @@ import threading
 import time
 import uuid
 from dataclasses import asdict, dataclass
-from types import TracebackType
 
 from model_store.claims.process_identity import ProcessIdentity, is_dead, this_process
 from model_store.errors import CorruptObjectError, MissingObjectError, RunClaimedError, StoreError
 from model_store.names import number_of, numbered
-from model_store.objects.protocol import ObjectInfo, ObjectStore
+from model_store.objects.protocol import ObjectStore
 
 LEASE_S = 60.0
 LONGEST_LEASE_S = 600.0
@@ -48,16 +47,15 @@ class Holder:
         return not self.released and self.age_s <= self.lease_s + CLOCK_MARGIN_S and not is_dead(self.process)
 
 
-def holder_of(objects: ObjectStore, prefix: str) -> Holder | None:
-    """Return the holder in the newest number below `prefix`, or None if there is no number. Two requests."""
-    newest: ObjectInfo | None = None
-    for info in objects.list(prefix):
-        if number_of(info.key) is not None:
-            newest = info
-    return None if newest is None else _read_holder(objects, newest)
+def holder_of(objects: ObjectStore, prefix: str, after: str = "") -> Holder | None:
+    """Return the holder in the newest number below `prefix`, or None if no number is after the key `after`.
 
-
-def _read_holder(objects: ObjectStore, info: ObjectInfo) -> Holder:
+    Two requests.
+    """
+    infos = [info for info in objects.list(prefix, after) if number_of(info.key) is not None]
+    if not infos:
+        return None
+    info = infos[-1]
     number = number_of(info.key) or 0
     age_s = objects.now() - info.modified_at
     try:
@@ -66,19 +64,15 @@ def _read_holder(objects: ObjectStore, info: ObjectInfo) -> Holder:
         released, lease_s = bool(fields["released"]), float(fields["lease_s"])
         return Holder(number, str(fields["token"]), process, released, lease_s, float(fields["started_at"]), age_s)
     except MissingObjectError:  # after the listing, the holder has written newer numbers and removed this one
-        return _read_newer(objects, info)
+        newer = holder_of(objects, prefix, info.key)
+        if newer is None:
+            name = f"{objects.uri}/{info.key}"
+            raise CorruptObjectError(name, "it was listed, and is gone without a newer number") from None
+        return newer
     except (ValueError, KeyError, TypeError):
         log.warning("%s/%s is not a claim; it counts as held until it is %g s old", objects.uri, info.key, LEASE_S)
         process = ProcessIdentity(host="an unreadable claim")
         return Holder(number, "", process, False, LEASE_S, info.modified_at, age_s)
-
-
-def _read_newer(objects: ObjectStore, stale: ObjectInfo) -> Holder:
-    """Return the holder in the newest number, after an older one was removed."""
-    newest = list(objects.list(stale.key.rpartition("/")[0] + "/", after=stale.key))
-    if not newest:
-        raise CorruptObjectError(f"{objects.uri}/{stale.key}", "it was listed, and is gone without a newer number")
-    return _read_holder(objects, newest[-1])
 
 
 def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LEASE_S) -> Claim:
@@ -94,13 +88,14 @@ def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LE
             f"{what} is claimed by a live process: {holder.process}, last seen {max(holder.age_s, 0):.0f} s ago; wait "
             f"for it to end, or {holder.lease_s:.0f} s after it has died"
         )
-    claim = Claim(objects, prefix, what, lease_s, 0 if holder is None else holder.number)
-    claim.start()
-    return claim
+    return Claim(objects, prefix, what, lease_s, 0 if holder is None else holder.number)
 
 
 class Claim:
-    """A claim that is held until `release`; as a context manager, it is released at the end."""
+    """A claim that is taken at once and kept by a heartbeat until `release`, or the end of a `with` block.
+
+    Raises RunClaimedError if another process was faster.
+    """
 
     def __init__(self, objects: ObjectStore, prefix: str, what: str, lease_s: float, number: int) -> None:
         self._objects = objects
@@ -112,15 +107,11 @@ class Claim:
         self._token = uuid.uuid4().hex
         self._stopped = threading.Event()
         self._lost = False
-        self._started_at = 0.0
+        self._started_at = objects.now()
         self._beaten_at = time.monotonic()
-        self._thread = threading.Thread(target=self._keep, name=f"claim of {what}", daemon=True)
-
-    def start(self) -> None:
-        """Take the claim and keep it with a heartbeat. Raises RunClaimedError if another process was faster."""
-        self._started_at = self._objects.now()
         if not self._write(released=False):
-            raise RunClaimedError(f"{self._what} was just claimed by another process: wait for it to end")
+            raise RunClaimedError(f"{what} was just claimed by another process: wait for it to end")
+        self._thread = threading.Thread(target=self._keep, name=f"claim of {what}", daemon=True)
         self._thread.start()
 
     def _write(self, released: bool) -> bool:
@@ -177,10 +168,8 @@ class Claim:
     def __enter__(self) -> Claim:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         try:
             self.release()
-        except StoreError as exc_release:
-            log.warning("%s could not be released, and frees itself when its lease ends: %s", self._what, exc_release)
+        except StoreError as exc:
+            log.warning("%s could not be released, and frees itself when its lease ends: %s", self._what, exc)

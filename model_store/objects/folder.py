@@ -8,7 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model_store.errors import MissingObjectError, StoreProbeError, StoreRefusedError
@@ -140,7 +140,7 @@ class FolderObjects:
     def _sweep_staging(self) -> None:
         """Remove what writers that were killed left behind."""
         for path in (self._root / STAGING).iterdir():
-            with _missing_is_fine():
+            with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - STAGING_AGE_S:
                     path.unlink()
 
@@ -170,11 +170,3 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _missing_is_fine() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        return

@@ -72,7 +72,9 @@ def _probe_one_after_the_other(objects: ObjectStore) -> None:
                 f"{objects.uri} does not list an object that it has just stored, so a job could miss a commit: use a "
                 "storage with read-after-write consistency"
             )
-        _warn_of_clock(objects, info.modified_at)
+        off_s = time.time() - info.modified_at
+        if abs(off_s) > CLOCK_WARNING_S:
+            log.warning("the clock of this machine is %.0f s ahead of that of %s: set it", off_s, objects.uri)
     finally:
         objects.delete(key)
 
@@ -88,9 +90,3 @@ def _probe_at_once(objects: ObjectStore, pool: ThreadPoolExecutor) -> None:
             )
     finally:
         objects.delete(key)
-
-
-def _warn_of_clock(objects: ObjectStore, modified_at: float) -> None:
-    off_s = time.time() - modified_at
-    if abs(off_s) > CLOCK_WARNING_S:
-        log.warning("the clock of this machine is %.0f s ahead of that of %s: set it", off_s, objects.uri)

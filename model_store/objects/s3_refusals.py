@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 CONDITION_FAILED = frozenset({"PreconditionFailed", "412"})
 MISSING_KEY = frozenset({"NoSuchKey"})
 TRANSIENT_CODES = frozenset(
@@ -23,17 +21,7 @@ TRANSIENT_CODES = frozenset(
         "BadDigest",
     }
 )
-TRANSIENT_STATUS = frozenset(
-    {
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.BAD_GATEWAY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        HTTPStatus.GATEWAY_TIMEOUT,
-    }
-)
+TRANSIENT_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504})
 CAUSES = {
     "NoSuchBucket": "there is no such bucket: create it, or correct 'store.uri'",
     "InvalidBucketName": "this is not a valid bucket name: correct 'store.uri'",
@@ -65,6 +53,6 @@ def is_transient(code: str, status: int) -> bool:
 
 def cause_of(code: str, status: int, message: str) -> str:
     """Return why S3 refused; the server's own message is quoted for a code that has no text here."""
-    if known := CAUSES.get(code or str(status)):
-        return f"{known} ({code or status})"
+    if cause := CAUSES.get(code or str(status)):
+        return f"{cause} ({code or status})"
     return f"the server answered {status} {code}: {' '.join(message.split()) or 'no reason given'}"

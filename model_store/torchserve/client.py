@@ -1,22 +1,25 @@
-"""What the clients of TorchServe's APIs share: the key, the timeouts, and the errors of the way there."""
+"""A client of one of TorchServe's APIs: the key, the timeouts, and the errors of a connection."""
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import httpx
 
 from model_store.deployment.errors import KeyRefusedError, ServerError
-from model_store.torchserve.keys import BearerKey, KeyFile, KeyKind, is_key_refusal
 
 CONNECT_TIMEOUT_S = 5.0
+
+Api = Literal["inference", "management"]
 
 
 class Client:
     """A client of one of the APIs, at `url`; a context manager. Raises ServerError and its kinds."""
 
-    def __init__(self, url: str, api: KeyKind, key_file: KeyFile | None, timeout_s: float) -> None:
+    def __init__(self, url: str, api: Api, key_file: Path | None, timeout_s: float) -> None:
         self.url = url.rstrip("/")
         self._api = api
         auth = None if key_file is None else BearerKey(key_file, api)
@@ -26,9 +29,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._client.close()
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
@@ -46,3 +47,45 @@ class Client:
                 response.status_code,
             )
         return response
+
+
+class BearerKey(httpx.Auth):
+    """Send the key of an API with each request; when it is refused, read the file again and ask once more."""
+
+    def __init__(self, key_file: Path, api: Api) -> None:
+        self._key_file = key_file
+        self._api = api
+        self._key: str | None = None
+
+    requires_response_body = True
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        used = self._key
+        self._key = used or read_key(self._key_file, self._api)
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        response = yield request
+        if used is not None and is_key_refusal(response):
+            self._key = read_key(self._key_file, self._api)
+            request.headers["Authorization"] = f"Bearer {self._key}"
+            yield request
+
+
+def read_key(key_file: Path, api: Api) -> str:
+    """Return the key of an API; `key_file` may also be the folder of `key_file.json`. A restart makes new keys.
+
+    Raises ServerError, with no key in its message, if the file can't be read or has none.
+    """
+    path = key_file / "key_file.json" if key_file.is_dir() else key_file
+    try:
+        return str(json.loads(path.read_text())[api]["key"])
+    except OSError as exc:
+        raise ServerError(
+            f"key file {path} can't be read: {exc.strerror}; set --token-file to TorchServe's key_file.json"
+        ) from exc
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ServerError(f"key file {path} has no {api} key: is it TorchServe's key_file.json?") from exc
+
+
+def is_key_refusal(response: httpx.Response) -> bool:
+    """Return whether TorchServe refused the key: it answers 400 with an error type for keys."""
+    return response.status_code in (400, 401, 403) and "InvalidKeyException" in response.text

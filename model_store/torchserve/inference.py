@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from model_store.deployment.errors import PredictionRefusedError, ServerRefusedError
 from model_store.torchserve.client import Client
-from model_store.torchserve.keys import KeyFile
 
 TIMEOUT_S = 60.0
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -20,7 +20,7 @@ OURS = (httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND)
 class Inference(Client):
     """A client of the inference API at `url`."""
 
-    def __init__(self, url: str, key_file: KeyFile | None = None) -> None:
+    def __init__(self, url: str, key_file: Path | None = None) -> None:
         super().__init__(url, "inference", key_file, TIMEOUT_S)
 
     def predict(self, collection: str, request: Mapping[str, Any], version: int | None = None) -> dict[str, Any]:

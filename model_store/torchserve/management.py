@@ -13,7 +13,6 @@ from model_store.archives.archive import Archive
 from model_store.deployment.errors import ServerError, ServerRefusedError
 from model_store.deployment.server import RegisteredVersion, Worker
 from model_store.torchserve.client import Client
-from model_store.torchserve.keys import KeyFile
 
 TIMEOUT_S = 180.0  # registering waits for the workers
 READY = "READY"
@@ -25,26 +24,26 @@ class Management(Client):
     `model_store` is the folder that TorchServe loads archives from, where this process can write to it.
     """
 
-    def __init__(self, url: str, key_file: KeyFile | None = None, model_store: Path | None = None) -> None:
+    def __init__(self, url: str, key_file: Path | None = None, model_store: Path | None = None) -> None:
         super().__init__(url, "management", key_file, TIMEOUT_S)
         self._model_store = model_store
 
     def versions(self, model: str) -> tuple[RegisteredVersion, ...]:
-        try:
-            found = self._call("GET", f"/models/{model}/all")
-        except ServerRefusedError as exc:
-            if exc.status == httpx.codes.NOT_FOUND:
-                return ()
-            raise
-        return tuple(_version(entry) for entry in found)
+        return tuple(map(_version, self._registered(f"/models/{model}/all")))
 
     def default_version(self, model: str) -> str | None:
+        default = self._registered(f"/models/{model}")
+        return str(default[0]["modelVersion"]) if default else None
+
+    def _registered(self, path: str) -> list[Mapping[str, Any]]:
+        """Return the entries at `path`; none if the model is not registered."""
         try:
-            return str(self._call("GET", f"/models/{model}")[0]["modelVersion"])
+            entries: list[Mapping[str, Any]] = self._call("GET", path)
         except ServerRefusedError as exc:
             if exc.status == httpx.codes.NOT_FOUND:
-                return None
+                return []
             raise
+        return entries
 
     def describe(self, model: str, version: str) -> RegisteredVersion:
         return _version(self._call("GET", f"/models/{model}/{version}")[0])

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources, util
 from pathlib import Path
 from string import Template
-from types import TracebackType
 
 from model_store.deployment.errors import ServerError
 
@@ -27,6 +28,8 @@ TEMPORARY = "tmp"
 MAIN_CLASS = "org.pytorch.serve.ModelServer"
 STOP_TIMEOUT_S = 20.0
 LOG_LINES_SHOWN = 3
+FIRST_PORT, LAST_PORT = 10_000, 32_767
+PORT_ATTEMPTS = 1000
 SOCKET_PATH_LIMIT_BYTES = 108
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 BLAS_SETTINGS = ("OPENBLAS_", "MKL_")  # the kernels that training used: another one rounds in another way
@@ -41,6 +44,29 @@ class Ports:
     metrics: int = 8082
     grpc_inference: int = 7070
     grpc_management: int = 7071
+
+
+def with_free(ports: Ports) -> Ports:
+    """Return the ports with each 0 replaced by a port that is free now; all of them differ.
+
+    TorchServe binds its ports only seconds later. So they are drawn from below the range of Linux for outgoing
+    connections: a port from that range, which binding to 0 gives, might be taken by then.
+    """
+    chosen = asdict(ports)
+    with contextlib.ExitStack() as sockets:
+        for name, port in chosen.items():
+            if port == 0:
+                chosen[name] = _bind(sockets.enter_context(socket.socket()))
+    return Ports(**chosen)
+
+
+def _bind(free: socket.socket) -> int:
+    """Bind a socket to a free port, and return it. Raises ServerError if none is found."""
+    for _ in range(PORT_ATTEMPTS):
+        with contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", random.randint(FIRST_PORT, LAST_PORT)))  # noqa: S311
+            return int(free.getsockname()[1])
+    raise ServerError(f"no port between {FIRST_PORT} and {LAST_PORT} is free: end some program, or give the ports")
 
 
 @dataclass(frozen=True)
@@ -93,9 +119,7 @@ class TorchServe:
     def __enter__(self) -> TorchServe:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     @property
@@ -118,7 +142,8 @@ class TorchServe:
             with contextlib.suppress(subprocess.TimeoutExpired):  # the last lines end it then
                 self._process.wait(timeout_s)
         finally:
-            _kill_group(self._process.pid)
+            with contextlib.suppress(ProcessLookupError):  # all are gone
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def log_tail(self) -> str:
@@ -134,8 +159,8 @@ def start(settings: ServerSettings, load_models: str = "") -> TorchServe:
 
     Raises ServerError if Java can't be started, or the folder's path is too long for the sockets in it.
     """
-    socket = settings.folder.resolve() / TEMPORARY / ".ts.sock.65535"
-    if len(str(socket).encode()) >= SOCKET_PATH_LIMIT_BYTES:
+    longest = settings.folder.resolve() / TEMPORARY / ".ts.sock.65535"
+    if len(str(longest).encode()) >= SOCKET_PATH_LIMIT_BYTES:
         raise ServerError(
             f"the path of folder {settings.folder} is too long for a socket: set --folder to a shorter one"
         )
@@ -174,18 +199,10 @@ def write_configuration(settings: ServerSettings, load_models: str) -> Path:
     path = settings.folder / "config.properties"
     path.write_text(
         Template((shipped / "config.properties").read_text()).substitute(
-            host=settings.host,
-            inference_port=settings.ports.inference,
-            management_port=settings.ports.management,
-            metrics_port=settings.ports.metrics,
-            grpc_inference_port=settings.ports.grpc_inference,
-            grpc_management_port=settings.ports.grpc_management,
-            model_store=settings.model_store.resolve(),
-            load_models=load_models,
-            workers=settings.workers,
-            token_expiration_min=settings.token_expiration_min,
-            max_request_size_bytes=settings.max_request_size_bytes,
-            metrics_config=(settings.folder / "metrics.yaml").resolve(),
+            asdict(settings)
+            | {f"{name}_port": port for name, port in asdict(settings.ports).items()}
+            | {"model_store": settings.model_store.resolve(), "load_models": load_models}
+            | {"metrics_config": (settings.folder / "metrics.yaml").resolve()}
         )
     )
     return path
@@ -230,8 +247,3 @@ def site_packages() -> Path:
     if found is None or found.origin is None:
         raise ServerError("TorchServe is not installed: install gridline with its dependencies")
     return Path(found.origin).parent.parent
-
-
-def _kill_group(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # all are gone
-        os.killpg(group, signal.SIGKILL)

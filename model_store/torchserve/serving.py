@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from model_store.archives.archive import Archive
 from model_store.deployment.errors import ServerError, ServerRefusedError
-from model_store.torchserve.keys import KeyFile
 from model_store.torchserve.management import Management
 from model_store.torchserve.process import ServerSettings, TorchServe, start
 
@@ -34,7 +33,7 @@ def wait_until_ready(server: TorchServe, model: str, version: str) -> None:
     """Wait until every worker of a version is ready. Raises ServerError if the server ends, or time runs out."""
     settings = server.settings
     deadline = time.monotonic() + READY_TIMEOUT_S
-    with Management(settings.management_url, KeyFile(settings.key_file)) as management:
+    with Management(settings.management_url, settings.key_file) as management:
         while True:
             problem = _problem(management, model, version, settings.workers)
             if problem is None:

@@ -14,7 +14,7 @@ import grpc_tools
 import pytest
 from grpc_tools import protoc
 
-from model_store.torchserve.keys import KeyFile
+from model_store.torchserve.client import read_key
 from tests.servers.torchserve import ServedStores
 
 pytestmark = pytest.mark.torchserve
@@ -65,7 +65,7 @@ def predict(
 def test_grpc_answers_as_http_does(
     served_stores: ServedStores, channel: grpc.Channel, messages: tuple[ModuleType, ModuleType]
 ) -> None:
-    key = KeyFile(served_stores.server.settings.key_file).read("inference")
+    key = read_key(served_stores.server.settings.key_file, "inference")
     assert predict(channel, messages, BODY, key) == served_stores.post(BODY).json()
 
 
@@ -73,7 +73,7 @@ def test_grpc_answers_a_wrong_request_with_its_code_in_the_document(
     served_stores: ServedStores, channel: grpc.Channel, messages: tuple[ModuleType, ModuleType]
 ) -> None:
     """TorchServe does not turn the status of an answer into one of gRPC: the document holds it."""
-    key = KeyFile(served_stores.server.settings.key_file).read("inference")
+    key = read_key(served_stores.server.settings.key_file, "inference")
     document = predict(channel, messages, b'{"dataset": "west", "instances": [[3, 1]]}', key)
     assert document["code"] == 404
 
@@ -82,8 +82,8 @@ def test_grpc_answers_a_wrong_request_with_its_code_in_the_document(
 def test_grpc_refuses_without_the_inference_key(
     served_stores: ServedStores, channel: grpc.Channel, messages: tuple[ModuleType, ModuleType], kind: str | None
 ) -> None:
-    keys = KeyFile(served_stores.server.settings.key_file)
-    key = keys.read("management") if kind == "management" else kind
+    keys = served_stores.server.settings.key_file
+    key = read_key(keys, "management") if kind == "management" else kind
     with pytest.raises(grpc.RpcError) as caught:
         predict(channel, messages, BODY, key)
     assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED

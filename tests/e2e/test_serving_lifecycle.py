@@ -18,8 +18,7 @@ import pytest
 from jobs.cli import main
 from model_store.archives.stored import archive_of
 from model_store.ledger.ledger import Ledger
-from model_store.torchserve.ports import with_free
-from model_store.torchserve.process import ServerSettings
+from model_store.torchserve.process import ServerSettings, with_free
 from model_store.torchserve.serving import serving as serving_here
 from tests.servers.torchserve import ANY_PORTS, ServedStores, processes_with, until
 

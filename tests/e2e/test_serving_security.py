@@ -12,11 +12,10 @@ import httpx
 import pytest
 
 from model_store.deployment.errors import KeyRefusedError
+from model_store.torchserve.client import read_key
 from model_store.torchserve.inference import Inference
-from model_store.torchserve.keys import KeyFile
 from model_store.torchserve.management import Management
-from model_store.torchserve.ports import with_free
-from model_store.torchserve.process import ServerSettings, start
+from model_store.torchserve.process import ServerSettings, start, with_free
 from tests.servers.torchserve import ANY_PORTS, ServedStores, until
 
 pytestmark = pytest.mark.torchserve
@@ -32,7 +31,7 @@ def folder_digest(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("kind", [None, "wrong", "management"])
 def test_predictions_need_the_inference_key(served_stores: ServedStores, kind: str | None) -> None:
     settings = served_stores.server.settings
-    key = KeyFile(settings.key_file).read("management") if kind == "management" else kind
+    key = read_key(settings.key_file, "management") if kind == "management" else kind
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     for path in ("/predictions/stores", "/v1/models/stores:predict", "/v2/models/stores/infer", "/ping"):
         response = httpx.post(settings.inference_url + path, json=BODY, headers=headers)
@@ -43,7 +42,7 @@ def test_predictions_need_the_inference_key(served_stores: ServedStores, kind: s
 @pytest.mark.parametrize("kind", [None, "wrong", "inference"])
 def test_management_needs_the_management_key(served_stores: ServedStores, kind: str | None) -> None:
     settings = served_stores.server.settings
-    key = KeyFile(settings.key_file).read("inference") if kind == "inference" else kind
+    key = read_key(settings.key_file, "inference") if kind == "inference" else kind
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=settings.management_url, headers=headers) as client:
         refused = [
@@ -83,7 +82,7 @@ def test_archives_come_from_the_model_store_only(served_stores: ServedStores, tm
         "nowhere.mar",
         "",
     ]
-    key = KeyFile(settings.key_file).read("management")
+    key = read_key(settings.key_file, "management")
     with httpx.Client(
         base_url=settings.management_url, headers={"Authorization": f"Bearer {key}"}, timeout=60
     ) as client:
@@ -132,11 +131,11 @@ def test_workers_see_no_secret_of_the_environment(served_stores: ServedStores) -
 
 def test_keys_expire_and_are_read_anew_after_a_restart(tmp_path: Path) -> None:
     settings = ServerSettings(tmp_path / "s", ports=with_free(ANY_PORTS), token_expiration_min=0.05)
-    keys = KeyFile(settings.key_file)
+    keys = settings.key_file
     with Management(settings.management_url, keys) as management:
         with start(settings):
             until(lambda: answers(management))
-            key = keys.read("management")
+            key = read_key(keys, "management")
             until(lambda: not answers(management))
             with pytest.raises(KeyRefusedError) as caught:
                 management.versions("stores")
@@ -145,7 +144,7 @@ def test_keys_expire_and_are_read_anew_after_a_restart(tmp_path: Path) -> None:
                 endpoint.describe("stores")
         with start(settings):
             until(lambda: answers(management))
-            assert keys.read("management") != key
+            assert read_key(keys, "management") != key
 
 
 def answers(management: Management) -> bool:

@@ -16,10 +16,9 @@ from model_store import open_ledger
 from model_store.archives.stored import archive_of
 from model_store.archives.version_fleet import fleet_of_version
 from model_store.ledger.ledger import Ledger
-from model_store.torchserve.keys import BearerKey, KeyFile
+from model_store.torchserve.client import BearerKey
 from model_store.torchserve.management import Management
-from model_store.torchserve.ports import with_free
-from model_store.torchserve.process import Ports, ServerSettings, TorchServe
+from model_store.torchserve.process import Ports, ServerSettings, TorchServe, with_free
 from model_store.torchserve.serving import serving
 from tests.samples.fleets import commit_models, sample_stores
 
@@ -39,7 +38,7 @@ class ServedStores:
     def management(self) -> Management:
         """Return a client of its management API."""
         settings = self.server.settings
-        return Management(settings.management_url, KeyFile(settings.key_file), settings.model_store)
+        return Management(settings.management_url, settings.key_file, settings.model_store)
 
     def post(self, content: bytes, content_type: str = "application/json", path: str = "") -> httpx.Response:
         """Send a body to the endpoint of the collection."""
@@ -76,7 +75,7 @@ def served_stores(
 
 def inference_client(settings: ServerSettings, **options: Any) -> httpx.Client:
     """Return a client of the inference port, with the key."""
-    auth = BearerKey(KeyFile(settings.key_file), "inference")
+    auth = BearerKey(settings.key_file, "inference")
     return httpx.Client(base_url=settings.inference_url, auth=auth, timeout=30.0, trust_env=False, **options)
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from model_store.deployment.errors import ServerError
-from model_store.torchserve.ports import with_free
-from model_store.torchserve.process import Ports, ServerSettings, launch, start, write_configuration
+from model_store.torchserve.process import Ports, ServerSettings, launch, start, with_free, write_configuration
 from tests.servers.torchserve import until
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from model_store.deployment.errors import ServerError
-from model_store.torchserve.keys import BearerKey, KeyFile
+from model_store.torchserve.client import BearerKey, read_key
 
 
 def write_keys(path: Path, key: str) -> None:
@@ -16,7 +16,7 @@ def write_keys(path: Path, key: str) -> None:
 
 def test_a_key_file_may_be_named_by_its_folder(tmp_path: Path) -> None:
     write_keys(tmp_path / "key_file.json", "one")
-    assert KeyFile(tmp_path).read("inference") == KeyFile(tmp_path / "key_file.json").read("inference") == "one"
+    assert read_key(tmp_path, "inference") == read_key(tmp_path / "key_file.json", "inference") == "one"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_key_file_that_is_none_is_refused_without_telling_keys(
     if text is not None:
         path.write_text(text)
     with pytest.raises(ServerError, match=message) as caught:
-        KeyFile(path).read("inference")
+        read_key(path, "inference")
     assert "sekret" not in str(caught.value)
 
 
@@ -55,7 +55,7 @@ def test_a_refused_key_is_read_anew_once(tmp_path: Path) -> None:
     path = tmp_path / "key_file.json"
     write_keys(path, "one")
     key, seen = ["one"], list[str]()
-    auth = BearerKey(KeyFile(path), "inference")
+    auth = BearerKey(path, "inference")
     with httpx.Client(transport=server_with(key, seen), auth=auth, base_url="http://server") as client:
         assert client.get("/").status_code == 200
         key[0] = "two"
@@ -74,7 +74,7 @@ def test_another_refusal_does_not_ask_twice(tmp_path: Path) -> None:
         asked.append(1)
         return httpx.Response(400, json={"code": 400, "type": "PayloadError", "message": "no"})
 
-    auth = BearerKey(KeyFile(tmp_path), "inference")
+    auth = BearerKey(tmp_path, "inference")
     with httpx.Client(transport=httpx.MockTransport(refuse), auth=auth, base_url="http://server") as client:
         client.get("/")
         client.get("/")
