@@ -38,7 +38,7 @@ from model_store.ledger.champion_columns import CHECKPOINT_EXT
 from model_store.ledger.champion_table import CHAMPION_SCHEMA
 from model_store.ledger.checkpoints import read_stack, write_checkpoint, write_statistics
 from model_store.ledger.ledger import Ledger
-from model_store.objects.blobs import BlobRef, ref_of
+from model_store.objects.blobs import BlobRef, read_blob, ref_of
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Batch:
         for blob in sorted(set(blobs)):
             here = places[[at for at, name in enumerate(blobs) if name == blob]]
             size = standing["checkpoint_size"][int(here[0])].as_py()
-            stack = read_stack(ledger.read_blob(BlobRef(blob, size, CHECKPOINT_EXT)), name=blob)
+            stack = read_stack(read_blob(ledger.objects, BlobRef(blob, size, CHECKPOINT_EXT)), name=blob)
             if stack.card == self.challengers.stack.card:
                 row_t = torch.from_numpy(standing["row"].to_numpy()[here].copy())
                 scores[here] = self._scores(stack, row_t, torch.from_numpy(known[here].copy()))

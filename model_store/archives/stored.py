@@ -19,7 +19,7 @@ from model_store.errors import CorruptObjectError, MissingObjectError, StoreRefu
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
 from model_store.names import ARCHIVES_RUN
-from model_store.objects.blobs import BlobRef
+from model_store.objects.blobs import BlobRef, blob_path
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def archive_of(ledger: Ledger, version: Version, folder: Path) -> Archive:
     if record is not None:
         ref = BlobRef(**json.loads(record))
         try:
-            archive = Archive(version.collection, version.number, ledger.blob_path(ref, folder), ref.sha256)
+            archive = Archive(version.collection, version.number, blob_path(ledger.objects, ref, folder), ref.sha256)
         except MissingObjectError:
             return _written_again(version, folder, ref)
         check_archive(archive.path)

@@ -34,7 +34,6 @@ class Holder:
     """The content of the newest number of a claim."""
 
     number: int
-    token: str
     process: ProcessIdentity
     released: bool
     lease_s: float
@@ -62,7 +61,7 @@ def holder_of(objects: ObjectStore, prefix: str, after: str = "") -> Holder | No
         fields = json.loads(objects.read(info.key))
         process = ProcessIdentity(**fields["process"])
         released, lease_s = bool(fields["released"]), float(fields["lease_s"])
-        return Holder(number, str(fields["token"]), process, released, lease_s, float(fields["started_at"]), age_s)
+        return Holder(number, process, released, lease_s, float(fields["started_at"]), age_s)
     except MissingObjectError:  # after the listing, the holder has written newer numbers and removed this one
         newer = holder_of(objects, prefix, info.key)
         if newer is None:
@@ -72,7 +71,7 @@ def holder_of(objects: ObjectStore, prefix: str, after: str = "") -> Holder | No
     except (ValueError, KeyError, TypeError):
         log.warning("%s/%s is not a claim; it counts as held until it is %g s old", objects.uri, info.key, LEASE_S)
         process = ProcessIdentity(host="an unreadable claim")
-        return Holder(number, "", process, False, LEASE_S, info.modified_at, age_s)
+        return Holder(number, process, False, LEASE_S, info.modified_at, age_s)
 
 
 def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LEASE_S) -> Claim:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 from model_store.claims.claims import LEASE_S, Claim, take_claim
 from model_store.errors import CorruptObjectError, MissingObjectError
 from model_store.names import RUN_CLAIMS, RUNS, check_name, check_object_name
 from model_store.objects.probe import require_promises
-from model_store.objects.protocol import ObjectStore
+from model_store.objects.protocol import ObjectStore, in_parallel
 
 SEAL = b"gridline 1 sha256 "
-PARALLEL_READS = 8
 
 
 class RunFolder:
@@ -47,9 +45,8 @@ class RunFolder:
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return the objects with these names that were written, reading several at once."""
         wanted = list(names)
-        with ThreadPoolExecutor(PARALLEL_READS) as pool:
-            pairs = zip(wanted, pool.map(self.read, wanted), strict=True)
-            return {name: data for name, data in pairs if data is not None}
+        pairs = zip(wanted, in_parallel(self.read, wanted), strict=True)
+        return {name: data for name, data in pairs if data is not None}
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of the objects that start with `prefix`, in order."""

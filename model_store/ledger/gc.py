@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable, Iterator, Set
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from model_store.claims.claims import LONGEST_LEASE_S, Claim, Holder, holder_of, take_claim
@@ -20,13 +19,12 @@ from model_store.ledger.history import History
 from model_store.ledger.versions import Version
 from model_store.names import BLOBS, GC_CLAIM, RUN_CLAIMS, RUNS, VERSIONS
 from model_store.objects.blobs import BlobRef
-from model_store.objects.protocol import ObjectInfo, ObjectStore
+from model_store.objects.protocol import ObjectInfo, ObjectStore, in_parallel
 
 DROPPED_GRACE_S = 2 * FRESH_S
 ORPHAN_GRACE_S = 24 * 3600.0
 SHARED_CLOCK_MARGIN_S = 2.0  # times of S3 have whole seconds
 LOCAL_CLOCK_MARGIN_S = 0.05  # times of files have the kernel's ticks
-PARALLEL = 8
 SHA256 = re.compile(rb"[0-9a-f]{64}")
 
 
@@ -122,8 +120,7 @@ def _sweep(objects: ObjectStore, spared: _Spared, claim: Claim | None) -> tuple[
     unnamed = [info for info in stored if not spared.is_named(info)]
     removed = [info for info in unnamed if not spared.is_young(info, now)]
     if claim is not None:
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(lambda info: _remove(objects, info, claim), removed))
+        in_parallel(lambda info: _remove(objects, info, claim), removed)
     num_bytes = sum(info.size_bytes for info in removed)
     return tuple(info.key for info in removed), num_bytes, len(stored) - len(unnamed), len(unnamed) - len(removed)
 

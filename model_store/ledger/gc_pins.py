@@ -12,20 +12,18 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Set
-from concurrent.futures import ThreadPoolExecutor
 
 from model_store.claims.claims import LEASE_S, holder_of
 from model_store.errors import CorruptObjectError, MissingObjectError, StoreError
 from model_store.names import BLOBS, GC_CLAIM, GC_PINS
 from model_store.objects.blobs import BlobRef
-from model_store.objects.protocol import ObjectInfo, ObjectStore, stat
+from model_store.objects.protocol import ObjectInfo, ObjectStore, in_parallel, stat
 
 FRESH_S = 300.0
 PIN_S = 3600.0
 LONGEST_GC_S = 900.0
 POLL_S = 0.2
 CLOCK_MARGIN_S = 5.0
-PARALLEL_STATS = 8
 LIST_FROM = 16
 PAGE = 1000
 
@@ -90,8 +88,7 @@ def _require(objects: ObjectStore, refs: Iterable[BlobRef]) -> None:
     everything: dict[str, ObjectInfo] = {}
     if len(keys) >= LIST_FROM:  # a listing has a thousand keys a request: faster, unless the store has far more blobs
         everything = {info.key: info for info in objects.list(BLOBS, limit=PAGE * len(keys) // 2)}
-    with ThreadPoolExecutor(PARALLEL_STATS) as pool:
-        infos = list(pool.map(lambda key: everything.get(key) or stat(objects, key), keys))
+    infos = in_parallel(lambda key: everything.get(key) or stat(objects, key), keys)
     for key, info in zip(keys, infos, strict=True):
         if info is None:
             raise MissingObjectError(objects.uri, key)

@@ -6,16 +6,12 @@ gc/kept/<collection>/00000000000000000005.json      versions 5 and newer are who
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-
 from model_store.errors import MissingObjectError, UnknownCollectionError, UnknownVersionError
 from model_store.ledger.versions import Version, parse_version
 from model_store.names import GC_KEPT, VERSIONS, number_of, numbered, version_prefix
-from model_store.objects.protocol import ObjectStore
+from model_store.objects.protocol import ObjectStore, in_parallel
 
 PAGE = 1000
-PARALLEL_READS = 8
 
 
 class History:
@@ -31,14 +27,27 @@ class History:
     def head(self) -> Version | None:
         """Return the newest version, or None if there is none. One request, or two if there is a new version."""
         cached = self._newest.number if self._newest else 0
-        number = self._last_number(cached)
+        number = self.head_number()
         if number > cached:
             self._remember(self.read(number))
         return self._newest
 
     def head_number(self) -> int:
-        """Return the newest number, 0 if there is none, without reading the version."""
-        return self._last_number(self._newest.number if self._newest else 0)
+        """Return the newest number, 0 if there is none, without reading the version.
+
+        One request if there are less than 1000 numbers after the cached version, else exponential search.
+        """
+        last, is_full = self._page(self._newest.number if self._newest else 0)
+        step = PAGE
+        while is_full:  # exponential search, then back to single pages
+            beyond, _ = self._page(last + step, limit=1)
+            if beyond > last + step:
+                last, step = beyond, step * 2
+            elif step > PAGE:
+                step //= 2
+            else:
+                last, is_full = self._page(last)
+        return last
 
     def read(self, number: int | None = None) -> Version:
         """Return one version, the newest by default.
@@ -53,7 +62,7 @@ class History:
         try:
             data = self._objects.read(numbered(self._prefix, number))
         except MissingObjectError as exc:
-            last = self._last_number(0)
+            last = self.head_number()
             raise (self._unknown_version(number, last) if last else self.unknown_collection()) from exc
         return parse_version(self._objects, self._collection, number, data)
 
@@ -69,11 +78,10 @@ class History:
         self._remember(self.read(number))
         return self.head() or self.read(number)
 
-    def newest_first(self, first: int = 1) -> Iterator[Version]:
-        """Yield the versions from the newest to `first`, reading several at once."""
+    def newest_first(self, first: int = 1) -> list[Version]:
+        """Return the versions from the newest to `first`, reading several at once."""
         head = self.head()
-        with ThreadPoolExecutor(PARALLEL_READS) as pool:
-            yield from pool.map(self.read, range(head.number if head else 0, first - 1, -1))
+        return in_parallel(self.read, range(head.number if head else 0, first - 1, -1))
 
     def _remember(self, version: Version) -> None:
         if self._newest is None or version.number > self._newest.number:
@@ -98,20 +106,6 @@ class History:
         return UnknownVersionError(
             f"collection '{self._collection}' in {self._objects.uri} has versions 1 to {last}, and not {number}"
         )
-
-    def _last_number(self, start: int) -> int:
-        """Return the newest number, from an existing one or 0: one request, or exponential search over 999 new ones."""
-        last, is_full = self._page(start)
-        step = PAGE
-        while is_full:  # exponential search, then back to single pages
-            beyond, _ = self._page(last + step, limit=1)
-            if beyond > last + step:
-                last, step = beyond, step * 2
-            elif step > PAGE:
-                step //= 2
-            else:
-                last, is_full = self._page(last)
-        return last
 
     def _page(self, after: int, limit: int = PAGE) -> tuple[int, bool]:
         """Return the last of up to `limit` numbers after `after`, else `after`, and whether the limit was reached."""

@@ -23,7 +23,7 @@ from model_store.ledger.gc_pins import FRESH_S, secure_blobs
 from model_store.ledger.history import History
 from model_store.ledger.versions import Draft, Version, version_json
 from model_store.names import VERSIONS
-from model_store.objects.blobs import BlobRef, blob_path, put_blob, read_blob
+from model_store.objects.blobs import BlobRef, put_blob
 from model_store.objects.opening import open_objects
 from model_store.objects.probe import require_promises
 from model_store.objects.protocol import ObjectStore
@@ -72,14 +72,6 @@ class Ledger:
         self._written[ref] = began_at
         return ref
 
-    def read_blob(self, ref: BlobRef) -> bytes:
-        """Return the bytes of a blob. Raises MissingObjectError and CorruptObjectError."""
-        return read_blob(self.objects, ref)
-
-    def blob_path(self, ref: BlobRef, cache_dir: Path) -> Path:
-        """Return a verified file with the bytes of a blob, for memory-mapping: the store's own, or a cached copy."""
-        return blob_path(self.objects, ref, cache_dir)
-
     def run(self, run_id: str) -> RunFolder:
         """Return the folder of a run."""
         return RunFolder(self.objects, run_id)
@@ -101,7 +93,7 @@ class Ledger:
     def history(self, collection: str) -> list[Version]:
         """Return every version from the newest to the first. Raises UnknownCollectionError."""
         self.version(collection)
-        return list(self._history(collection).newest_first())
+        return self._history(collection).newest_first()
 
     def champion(
         self, collection: str, dataset: str, version: int | None = None, *, verify_statistics: bool = True

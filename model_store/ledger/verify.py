@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from model_store.errors import MissingObjectError, StoreError
@@ -14,9 +13,8 @@ from model_store.ledger.history import History
 from model_store.ledger.versions import Version
 from model_store.names import numbered, version_prefix
 from model_store.objects.blobs import BlobRef, read_blob
-from model_store.objects.protocol import ObjectStore
+from model_store.objects.protocol import ObjectStore, in_parallel
 
-PARALLEL = 8
 COLUMNS = ["dataset", "checkpoint", "checkpoint_size", "statistics", "statistics_size", "row"]
 
 
@@ -54,27 +52,20 @@ def verify(objects: ObjectStore, collection: str) -> list[Problem]:
     uses: dict[tuple[BlobRef, ...], _Use] = {}
     parent: str | None = None
     for number in range(1, head + 1):
-        version = _read(objects, collection, number)
-        if isinstance(version, Problem):
-            problems.append(version)
+        try:
+            version = history.read(number)
+        except StoreError as exc:
+            problems.append(Problem(numbered(version_prefix(collection), number), number, str(exc)))
             parent = None
             continue
-        if number > 1 and parent is not None and version.parent != parent:
+        if parent is not None and version.parent != parent:
             problems.append(Problem(version.key, number, "its parent is not the version before it"))
         parent = version.commit_id
         if number >= first_whole:
             problems += _note_uses(version, uses)
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        for broken in pool.map(lambda use: list(_check(objects, use)), uses.values()):
-            problems += broken
+    for broken in in_parallel(lambda use: list(_check(objects, use)), uses.values()):
+        problems += broken
     return sorted(set(problems), key=lambda problem: (problem.version, problem.key))
-
-
-def _read(objects: ObjectStore, collection: str, number: int) -> Version | Problem:
-    try:
-        return History(objects, collection).read(number)
-    except StoreError as exc:
-        return Problem(numbered(version_prefix(collection), number), number, str(exc))
 
 
 def _note_uses(version: Version, uses: dict[tuple[BlobRef, ...], _Use]) -> Iterator[Problem]:

@@ -6,17 +6,15 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_store.errors import CorruptObjectError
 from model_store.names import BLOBS
-from model_store.objects.protocol import ObjectStore
+from model_store.objects.protocol import ObjectStore, in_parallel
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 EXT = re.compile(r"[a-z0-9]{1,16}")
-PARALLEL_READS = 8
 
 
 @dataclass(frozen=True)
@@ -60,11 +58,7 @@ def read_blob(objects: ObjectStore, ref: BlobRef) -> bytes:
 
 def read_blobs(objects: ObjectStore, refs: Iterable[BlobRef]) -> list[bytes]:
     """Return the bytes of several blobs, in order, reading some at once."""
-    wanted = list(refs)
-    if len(wanted) < 2:
-        return [read_blob(objects, ref) for ref in wanted]
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        return list(pool.map(lambda ref: read_blob(objects, ref), wanted))
+    return in_parallel(lambda ref: read_blob(objects, ref), refs)
 
 
 def blob_path(objects: ObjectStore, ref: BlobRef, cache_dir: Path) -> Path:

@@ -6,10 +6,16 @@ in `tests/integration/test_store_contract.py`; docs/extending.md shows how to ad
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+PARALLEL_CALLS = 8
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,14 @@ class ObjectStore(Protocol):
 
 
 def stat(objects: ObjectStore, key: str) -> ObjectInfo | None:
-    """Return what the store knows of one object, or None if it is not there; one request."""
-    for info in objects.list(key, limit=1):
-        if info.key == key:
-            return info
-    return None
+    """Return the size and the time of one object, or None if it is not there; one request."""
+    return next((info for info in objects.list(key, limit=1) if info.key == key), None)
+
+
+def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return the results of a function for each item, in order, with several calls at once."""
+    each = list(items)
+    if len(each) < 2:
+        return list(map(function, each))
+    with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
+        return list(pool.map(function, each))

@@ -38,7 +38,6 @@ class TransientError(Exception):
 
     def __init__(self, cause: str, retry_after_s: float = 0.0) -> None:
         super().__init__(cause)
-        self.cause = cause
         self.retry_after_s = retry_after_s
 
 

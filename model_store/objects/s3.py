@@ -179,9 +179,7 @@ class S3Objects:
             return with_retries(translated, policy, attempts)
         except TransientError as exc:
             where = f"bucket '{self._bucket}', key '{self._prefix + key}' at {self._settings.endpoint_url or 'AWS'}"
-            cause = (
-                f"{exc.cause}, in {attempts} attempts or {policy.deadline_s:g} s: check AWS_ENDPOINT_URL and the server"
-            )
+            cause = f"{exc}, in {attempts} attempts or {policy.deadline_s:g} s: check AWS_ENDPOINT_URL and the server"
             raise StoreUnreachableError(where, cause) from exc
 
     @contextmanager

@@ -21,11 +21,7 @@ from string import Template
 
 from model_store.deployment.errors import ServerError
 
-KEY_FILE = "key_file.json"
-LOG_FILE = "torchserve.log"
-MODEL_STORE = "model-store"
 TEMPORARY = "tmp"
-MAIN_CLASS = "org.pytorch.serve.ModelServer"
 STOP_TIMEOUT_S = 20.0
 LOG_LINES_SHOWN = 3
 FIRST_PORT, LAST_PORT = 10_000, 32_767
@@ -84,17 +80,17 @@ class ServerSettings:
     @property
     def model_store(self) -> Path:
         """The folder from which the server may load archives, by file name."""
-        return self.folder / MODEL_STORE
+        return self.folder / "model-store"
 
     @property
     def key_file(self) -> Path:
         """The file with the keys, made anew at each start."""
-        return self.folder / KEY_FILE
+        return self.folder / "key_file.json"
 
     @property
     def log_file(self) -> Path:
         """The file that gets what the server and its workers say."""
-        return self.folder / LOG_FILE
+        return self.folder / "torchserve.log"
 
     @property
     def inference_url(self) -> str:
@@ -223,7 +219,7 @@ def _command(settings: ServerSettings, configuration: Path) -> list[str]:
         f"-Djava.io.tmpdir={folder / TEMPORARY}",
         "-cp",
         str(site / "ts" / "frontend" / "*"),
-        MAIN_CLASS,
+        "org.pytorch.serve.ModelServer",
         "--python",
         sys.executable,
         "-f",
