@@ -21,7 +21,7 @@ class StoreUnreachableError(StoreError):
 
 
 class StoreRefusedError(StoreError):
-    """The storage answered no. `bucket` and `key` say where (`key` may be empty), `cause` says why."""
+    """The storage refused a request for `key` (which may be empty) in `bucket`, because of `cause`."""
 
     def __init__(self, bucket: str, key: str, cause: str) -> None:
         where = ("folder" if bucket.startswith("/") else "bucket") + f" '{bucket}'" + (f", key '{key}'" if key else "")
@@ -32,7 +32,7 @@ class StoreRefusedError(StoreError):
 
 
 class StoreProbeError(StoreError):
-    """The storage breaks a promise that the ledger rests on, such as create-if-absent."""
+    """The storage lacks a property that the ledger needs, such as create-if-absent."""
 
 
 class MissingObjectError(StoreError):
@@ -44,7 +44,7 @@ class MissingObjectError(StoreError):
 
 
 class CorruptObjectError(StoreError):
-    """The bytes of `name` are not what was written; nothing of it was used."""
+    """The bytes of `name` differ from those that were written; none of them were used."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name} is corrupt: {reason}")
@@ -70,13 +70,13 @@ class ContendedError(StoreError):
 
 
 class NotFoundError(StoreError):
-    """What the caller asked for is not in the store."""
+    """The store does not have the requested object."""
 
     exit_code = 2
 
 
 class UnknownStoreError(NotFoundError):
-    """There is no store at that address."""
+    """The address has no store."""
 
 
 class UnknownCollectionError(NotFoundError):
@@ -88,7 +88,7 @@ class UnknownDatasetError(NotFoundError):
 
 
 class UnknownVersionError(NotFoundError):
-    """The collection has no such version, or gc has collected what it named."""
+    """The collection has no such version, or gc has removed blobs that it names."""
 
 
 class InvalidNameError(NotFoundError):

@@ -24,7 +24,7 @@ GC_KEPT = "gc/kept/"
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return `name` if it can name a collection or a run. Raises InvalidNameError that says what is allowed."""
+    """Return `name` if it can name a collection or a run. Raises InvalidNameError with the rules for names."""
     if not NAME.fullmatch(name):
         raise InvalidNameError(
             f"{kind} {name!r} is not a name: use at most 128 letters, digits, '.', '_' and '-', no sign first"
@@ -51,5 +51,5 @@ def number_of(key: str) -> int | None:
 
 
 def version_prefix(collection: str) -> str:
-    """Return what the keys of all versions of a collection start with."""
+    """Return the prefix of the keys of all versions of a collection."""
     return f"{VERSIONS}{check_name('collection', collection)}/"

@@ -24,10 +24,10 @@ class KeyRefusedError(ServerRefusedError):
 
 
 class DeploymentError(ServerError):
-    """A new version did not come up as it should; the old one serves as before."""
+    """A new version did not start correctly; the old one serves as before."""
 
 
 class PredictionRefusedError(ServerRefusedError):
-    """The endpoint found the request wrong; the message is its own."""
+    """The endpoint refused the request as wrong, with this message."""
 
     exit_code = 2

@@ -1,7 +1,7 @@
 """Rolling a version out on a server that serves another: no request is lost, and a failure changes nothing.
 
-The new version comes up beside the old one, answers an example as `gridline predict` does, and becomes the default;
-then the old one finishes what it was asked, and loses its workers. It stays registered, to come back sooner.
+The new version starts beside the old one, answers an example as `gridline predict` does, and becomes the default;
+then the old one answers its waiting requests, and its workers end. It stays registered, so that it can return sooner.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a deployment did: `previous` is the version that served before, `removed` are those no longer kept."""
+    """The result of a deployment: `previous` served before, and the versions `removed` are no longer registered."""
 
     collection: str
     version: int
@@ -49,9 +49,9 @@ class Deployment:
 
 
 def deploy(target: Target, archive: Archive, example: Mapping[str, Any]) -> Deployment:
-    """Make a version the one that serves; `example` is what handler.description.example says of it.
+    """Make a version the one that serves; `example` is from handler.description.example.
 
-    Returns with `changed` False if it serves already. Raises DeploymentError if it does not come up as it should: then
+    Returns with `changed` False if it serves already. Raises DeploymentError if it does not start correctly: then
     the old version serves as before, and the new one is gone.
     """
     model, version = archive.collection, str(archive.version)
@@ -100,7 +100,7 @@ def _refuse_other_content(registered: RegisteredVersion | None, archive: Archive
 def _bring_up(
     target: Target, archive: Archive, registered: RegisteredVersion | None, example: Mapping[str, Any]
 ) -> None:
-    """Register the version, or give it workers again, and check what it predicts."""
+    """Register the version, or give it workers again, and check a prediction."""
     model, version = archive.collection, str(archive.version)
     if registered is None:
         target.server.register(archive, target.workers)
@@ -120,18 +120,18 @@ def _wait_for_workers(target: Target, model: str, version: str) -> None:
 
 def _check_example(target: Target, model: str, version: str, example: Mapping[str, Any]) -> None:
     """Raise ServerError unless a worker of the version answers the example as the store's own models do."""
-    found = target.server.example(model, version)
-    if not found or found.get("request") != example["request"]:
+    answered = target.server.example(model, version)
+    if not answered or answered.get("request") != example["request"]:
         raise ServerError("its workers do not describe the model that was packaged")
-    [served], [stored] = found["answer"]["predictions"], example["answer"]["predictions"]
+    [served], [stored] = answered["answer"]["predictions"], example["answer"]["predictions"]
     if not math.isclose(served, stored, rel_tol=RELATIVE_TOLERANCE, abs_tol=RELATIVE_TOLERANCE):
         raise ServerError(f"it predicts {served} for {example['request']}, and the store's model {stored}")
 
 
 def _retire(target: Target, model: str, version: str) -> None:
-    """Take the workers of a version away once it has answered everything: stopping a worker loses what it holds.
+    """Take the workers of a version away once it has answered everything: stopping a worker loses its requests.
 
-    A server tells how many requests wait, not how many a worker has in its hands: so none may wait for `drain_s`.
+    A server reports how many requests wait, not how many a worker handles: so none may wait for `drain_s`.
     """
     started = time.monotonic()
     idle_since: float | None = None
@@ -146,7 +146,7 @@ def _retire(target: Target, model: str, version: str) -> None:
 
 
 def _restore(target: Target, archive: Archive, old: RegisteredVersion | None, *, was_registered: bool) -> str | None:
-    """Make the old version serve again, and the new one gone; return what could not be undone."""
+    """Make the old version serve again, and the new one gone; return why that failed, or None."""
     model, version = archive.collection, str(archive.version)
     try:
         if old is not None:

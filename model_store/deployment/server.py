@@ -1,4 +1,4 @@
-"""What a deployment asks of a server: of TorchServe (model_store/torchserve/management.py), or of any other.
+"""The methods of a server that a deployment calls: TorchServe (model_store/torchserve/management.py) or another.
 
 docs/extending.md shows how to add one.
 """
@@ -37,7 +37,7 @@ class RegisteredVersion:
 
 
 class Server(Protocol):
-    """A server that holds versions of models, of which one, the default, answers requests that name no version.
+    """A server that holds versions of models; the default version answers requests that name none.
 
     Every method may raise ServerError.
     """
@@ -61,7 +61,7 @@ class Server(Protocol):
         """Make requests without a version go to this one."""
 
     def scale(self, model: str, version: str, workers: int) -> None:
-        """Set the number of workers of a version, and wait until they are up; what a stopped worker holds is lost."""
+        """Set the number of workers of a version, and wait until they are ready; a stopped worker loses its requests."""
 
     def unregister(self, model: str, version: str) -> None:
         """Remove a version, its workers and its archive; the default can only go last."""

@@ -25,7 +25,7 @@ class History:
         self._newest: Version | None = None
 
     def head(self) -> Version | None:
-        """Return the newest version, or None if there is none. One request, or two if there is a new version."""
+        """Return the newest version, or None. One request, or two if a version is new."""
         cached = self._newest.number if self._newest else 0
         number = self.head_number()
         if number > cached:
@@ -33,9 +33,9 @@ class History:
         return self._newest
 
     def head_number(self) -> int:
-        """Return the newest number, 0 if there is none, without reading the version.
+        """Return the newest number, or 0, without reading the version.
 
-        One request if there are less than 1000 numbers after the cached version, else exponential search.
+        One request for less than 1000 numbers after the cached version, else exponential search.
         """
         last, is_full = self._page(self._newest.number if self._newest else 0)
         step = PAGE

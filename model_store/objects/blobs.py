@@ -19,7 +19,7 @@ EXT = re.compile(r"[a-z0-9]{1,16}")
 
 @dataclass(frozen=True)
 class BlobRef:
-    """The name of a blob: the sha256 of its bytes in hex, how many there are, and their kind (`safetensors`, …)."""
+    """The name of a blob: the sha256 of its bytes in hex, their number, and their kind (`safetensors`, …)."""
 
     sha256: str
     size_bytes: int
@@ -50,7 +50,7 @@ def put_blob(objects: ObjectStore, data: bytes, ext: str) -> BlobRef:
 
 
 def read_blob(objects: ObjectStore, ref: BlobRef) -> bytes:
-    """Return the bytes of a blob. Raises MissingObjectError, and CorruptObjectError if they are not what was stored."""
+    """Return the bytes of a blob. Raises MissingObjectError, and CorruptObjectError if they were changed."""
     data = objects.read(ref.key)
     _check(objects, ref, len(data), hashlib.sha256(data).hexdigest())
     return data
@@ -66,7 +66,7 @@ def blob_path(objects: ObjectStore, ref: BlobRef, cache_dir: Path) -> Path:
     own = objects.local_path(ref.key)
     if own is not None:
         if not own.exists():
-            objects.read(ref.key, 0, 0)  # raises what the store says of a missing object
+            objects.read(ref.key, 0, 0)  # raises the store's error for a missing object
         _check_file(objects, ref, own)
         return own
     cached = cache_dir / f"{ref.sha256}.{ref.ext}"

@@ -138,7 +138,7 @@ class FolderObjects:
         self._made.add(folder)
 
     def _sweep_staging(self) -> None:
-        """Remove what writers that were killed left behind."""
+        """Remove the files of killed writers."""
         for path in (self._root / STAGING).iterdir():
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - STAGING_AGE_S:

@@ -1,8 +1,8 @@
-"""Whether a storage keeps the promises of the ledger: asked before the first write, and remembered in the store.
+"""Probe whether a storage has the properties that the ledger needs, before the first write; the store has the result.
 
-Asked are: create-if-absent is honoured one writer after the other and with several at once, what was written is read
-and listed at once, and the clocks agree. A storage that breaks a promise only now and then can pass;
-docs/reliability.md says which are known to.
+The properties: create-if-absent holds for writers one after the other and for several at once, a written object is
+read and listed at once, and the clocks agree. A storage that fails only sometimes can pass; docs/reliability.md lists
+known ones.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _passed: set[str] = set()
 
 
 def require_promises(objects: ObjectStore) -> None:
-    """Return if the storage keeps its promises; asks it once in a process, and probes once in the life of a store.
+    """Return if the storage has the properties; look once in a process, and probe once in the life of a store.
 
-    Raises StoreProbeError with the promise that it broke.
+    Raises StoreProbeError with the property that it lacks.
     """
     if objects.identity in _passed:
         return

@@ -43,7 +43,7 @@ class ObjectStore(Protocol):
         """Whether writers reach it over a network, so that atomic creation needs proof under concurrency."""
 
     def exists(self) -> bool:
-        """Return whether there is something at the address; True where only reading can tell."""
+        """Return whether the address exists; True if only a read can find out."""
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the bytes [start, stop) of an object. Raises MissingObjectError."""
@@ -52,7 +52,7 @@ class ObjectStore(Protocol):
         """Write an object to a new file without holding it in memory. Raises MissingObjectError."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Store an object if there is none under the key, atomically, and make it durable.
+        """Store an object if the key is free, atomically, and make it durable.
 
         Returns True if the key now holds `data`, and False if it holds something else. It survives a lost
         acknowledgement: whatever was unclear is read back and compared before it answers.
@@ -68,10 +68,10 @@ class ObjectStore(Protocol):
         """Yield the names that follow `prefix` (which ends with `/`) up to their next slash, in order."""
 
     def delete(self, key: str) -> None:
-        """Remove an object; removing what is not there is no error."""
+        """Remove an object; a missing object is no error."""
 
     def local_path(self, key: str) -> Path | None:
-        """Return the file that holds an object, to be memory-mapped, or None where there is no such file."""
+        """Return the file that holds an object, to be memory-mapped, or None if the store has no files."""
 
     def now(self) -> float:
         """Return the store's own time, in seconds since the epoch, comparable with `ObjectInfo.modified_at`."""

@@ -1,4 +1,4 @@
-"""Trying again: exponential with full jitter, and bounded both in attempts and in time."""
+"""Retry with exponential waits and full jitter, bounded in attempts and in time."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class RetryPolicy:
     first_contact_attempts: int = 6
 
     def wait_s(self, failures: int, at_least_s: float) -> float:
-        """Return how long to wait after so many failures; `at_least_s` is what the server asked for."""
+        """Return how long to wait after `failures` failures, at least the `at_least_s` that the server asked for."""
         return max(at_least_s, random.uniform(0.0, min(self.cap_s, self.base_s * 2.0**failures)))  # noqa: S311
 
 
 class TransientError(Exception):
     """An attempt that may succeed when it is made again; it never leaves the storage module.
 
-    `retry_after_s` is what the server asked for, 0 if nothing.
+    `retry_after_s` is the wait that the server asked for, 0 if none.
     """
 
     def __init__(self, cause: str, retry_after_s: float = 0.0) -> None:
@@ -49,7 +49,7 @@ def with_retries(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Answer:
-    """Return what `attempt` returns, calling it again for each TransientError; raises the last one when it gives up."""
+    """Return the result of `attempt`, called again after each TransientError; raise the last one after all attempts."""
     started = clock()
     failures = 0
     while True:

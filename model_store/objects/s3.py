@@ -1,4 +1,4 @@
-"""The store in a bucket: the one module that knows boto3, and the one in which its errors are translated."""
+"""The store in a bucket: the only module that imports boto3, and translates its errors."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def _code(exc: ClientError) -> str:
 
 
 def _new_client(settings: S3Settings) -> S3Client:
-    """Return a client; with an endpoint of its own it signs in the way that every S3-compatible server reads."""
+    """Return a client; with an endpoint of its own it signs as every S3-compatible server expects."""
     custom = settings.endpoint_url is not None
     config = Config(
         retries={"total_max_attempts": 1, "mode": "standard"},

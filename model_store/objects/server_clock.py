@@ -1,4 +1,4 @@
-"""The clock of a server, as far as the Date header of its answers tells."""
+"""Estimate the clock of a server from the Date headers of its responses."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ServerClock:
         if date_header is None:
             return
         offset_s = parsedate_to_datetime(date_header).timestamp() - time.time()
-        known = self._offset_s
-        self._offset_s = offset_s if known is None or offset_s < known - 2 else max(known, offset_s)
+        before_s = self._offset_s
+        self._offset_s = offset_s if before_s is None or offset_s < before_s - 2 else max(before_s, offset_s)
 
     def now(self) -> float:
         """Return the server's time in seconds since the epoch, ours if it has never answered."""

@@ -25,7 +25,7 @@ class Inference(Client):
 
     def predict(self, collection: str, request: Mapping[str, Any], version: int | None = None) -> dict[str, Any]:
         """Return the answer to a request. Raises PredictionRefusedError for one that is wrong."""
-        content = json.dumps(request).encode()  # httpx would refuse NaN, which stands for a missing value
+        content = json.dumps(request).encode()  # httpx would refuse NaN, a missing value
         return self._call("POST", _path(collection, version), content=content, headers=JSON_TYPE)
 
     def describe(self, collection: str, version: int | None = None) -> dict[str, Any]:
@@ -45,11 +45,11 @@ def _path(collection: str, version: int | None) -> str:
 
 
 def _refusal(url: str, response: httpx.Response) -> ServerRefusedError:
-    """Return the error of a refusal: the handler's own words where they are, else the status."""
+    """Return the error of a refusal: the message of the handler if the body has one, else the status."""
     try:
-        said = response.json()
-        message = str(said["message"])
-        ours = response.status_code in OURS and not str(said["type"]).startswith("Model")
+        error = response.json()
+        message = str(error["message"])
+        ours = response.status_code in OURS and not str(error["type"]).startswith("Model")
     except (ValueError, KeyError, TypeError):
         return ServerRefusedError(f"the endpoint at {url} refused: {response.status_code}", response.status_code)
     kind = PredictionRefusedError if ours else ServerRefusedError

