@@ -61,7 +61,7 @@ class Server(Protocol):
         """Make requests without a version go to this one."""
 
     def scale(self, model: str, version: str, workers: int) -> None:
-        """Set the number of workers of a version, and wait until they are ready; a stopped worker loses its requests."""
+        """Set the number of workers of a version, and wait for them; a stopped worker loses its requests."""
 
     def unregister(self, model: str, version: str) -> None:
         """Remove a version, its workers and its archive; the default can only go last."""
