@@ -16,7 +16,7 @@ from typing import NoReturn
 import typer
 
 from handler.errors import GridlineError
-from jobs.cli import models, serving, training
+from jobs.cli import deployment, models, serving, training
 from jobs.cli.output import report_error
 from jobs.errors import INTERRUPTED
 
@@ -29,9 +29,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-training.register(app)
-models.register(app)
-serving.register(app)
+for verb in (
+    *(training.plan, training.train, training.schema, models.gc),
+    *(serving.package, serving.serve, serving.predict, deployment.deploy, deployment.undeploy),
+):
+    app.command()(verb)
+app.add_typer(models.models, name="models")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
-from jobs.cli.output import console, emit_json
-from jobs.cli.serving_options import TokenFileOption, WorkersOption
+from jobs.cli.options import (
+    CollectionArgument,
+    JsonOption,
+    StoreOption,
+    TokenFileOption,
+    VersionOption,
+    WorkersOption,
+)
+from jobs.cli.output import emit
 
 if TYPE_CHECKING:
     from model_store.deployment.rollout import Deployment
+    from model_store.torchserve.management import Management
 
 ManagementOption = Annotated[str, typer.Option("--management", metavar="URL", help="TorchServe's management address.")]
 ModelStoreOption = Annotated[
@@ -23,12 +31,6 @@ ModelStoreOption = Annotated[
         help="TorchServe's; default: `model-store` beside its key_file.json.",
     ),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    app.command("deploy")(deploy)
-    app.command("undeploy")(undeploy)
 
 
 def deploy(
@@ -48,12 +50,11 @@ def deploy(
     from model_store import open_ledger
     from model_store.deployment import following
     from model_store.deployment.rollout import Target
-    from model_store.torchserve.management import Management
 
     if follow and version is not None:
         raise UsageError("--follow deploys the newest version: leave --version out")
     ledger = open_ledger(store)
-    with Management(management, token_file, _model_store(model_store, token_file)) as client:
+    with _client(management, token_file, model_store) as client:
         target = Target(client, workers, keep)
         if follow:
             following.follow(ledger, collection, target, lambda done: _print_deployment(done, json))
@@ -70,39 +71,30 @@ def undeploy(
 ) -> None:
     """Remove every version of a collection from a running TorchServe."""
     from model_store.deployment import rollout
+
+    with _client(management, token_file, model_store) as client:
+        removed = rollout.undeploy(rollout.Target(client), collection)
+    document = {"collection": collection, "removed": [int(version) for version in removed]}
+    emit(document, f"removed {len(removed)} versions of {collection}", as_json=json)
+
+
+def _client(management: str, token_file: Path | None, model_store: Path | None) -> Management:
+    """Return a client of the management API. Raises UsageError if TorchServe's folder of archives is not given."""
+    from jobs.errors import UsageError
     from model_store.torchserve.management import Management
 
-    with Management(management, token_file, _model_store(model_store, token_file)) as client:
-        removed = rollout.undeploy(rollout.Target(client), collection)
-    if json:
-        emit_json({"collection": collection, "removed": [int(version) for version in removed]})
-    else:
-        console().print(f"removed {len(removed)} versions of {collection}")
-
-
-def _model_store(model_store: Path | None, token_file: Path | None) -> Path:
-    from jobs.errors import UsageError
-
-    if model_store is not None:
-        return model_store
-    if token_file is None:
-        raise UsageError("where TorchServe loads archives from is not known: set --model-store, or --token-file")
-    return (token_file if token_file.is_dir() else token_file.parent) / "model-store"
+    if model_store is None:
+        if token_file is None:
+            raise UsageError("where TorchServe loads archives from is not known: set --model-store, or --token-file")
+        model_store = (token_file if token_file.is_dir() else token_file.parent) / "model-store"
+    return Management(management, token_file, model_store)
 
 
 def _print_deployment(done: Deployment, json: bool) -> None:
-    if json:
-        emit_json(
-            {
-                "collection": done.collection,
-                "version": done.version,
-                "previous": None if done.previous is None else int(done.previous),
-                "changed": done.changed,
-                "removed": [int(version) for version in done.removed],
-            }
-        )
-    elif done.changed:
-        before = "" if done.previous is None else f" instead of version {done.previous}"
-        console().print(f"version {done.version} of {done.collection} serves{before}")
-    else:
-        console().print(f"version {done.version} of {done.collection} serves already")
+    document = asdict(done) | {
+        "previous": None if done.previous is None else int(done.previous),
+        "removed": [int(version) for version in done.removed],
+    }
+    instead = "" if done.previous is None else f" instead of version {done.previous}"
+    how = instead if done.changed else " already"
+    emit(document, f"version {done.version} of {done.collection} serves{how}", as_json=json)

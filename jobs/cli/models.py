@@ -9,15 +9,9 @@ from typing import Annotated
 import typer
 
 from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
-from jobs.cli.output import console, emit_json, emit_json_stream, number
+from jobs.cli.output import console, emit, emit_json_stream, number
 
 models = typer.Typer(help="List, show, restore, export and verify models in the store.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    app.add_typer(models, name="models")
-    app.command("gc")(gc)
 
 
 @models.command("list")
@@ -58,11 +52,7 @@ def show(
     from model_store import open_ledger
 
     document = champion_document(open_ledger(store), collection, dataset, version)
-    if json:
-        emit_json(document)
-        return
-    for key, value in document.items():
-        console().print(f"{key}: {value}", markup=False)
+    emit(document, "\n".join(f"{key}: {value}" for key, value in document.items()), as_json=json)
 
 
 @models.command("history")
@@ -72,14 +62,12 @@ def history(collection: CollectionArgument, store: StoreOption = None, json: Jso
     from model_store import open_ledger
 
     document = history_document(open_ledger(store), collection)
-    if json:
-        emit_json(document)
-        return
-    for version in document["versions"]:
-        console().print(
-            f"{version['version']}  {version['created_at']}  {version['action']}  {version['num_datasets']} datasets  "
-            f"{version['note']}  (run {version['run_id']})"
-        )
+    lines = (
+        f"{version['version']}  {version['created_at']}  {version['action']}  {version['num_datasets']} datasets  "
+        f"{version['note']}  (run {version['run_id']})"
+        for version in document["versions"]
+    )
+    emit(document, "\n".join(lines), as_json=json)
 
 
 @models.command("rollback")
@@ -93,10 +81,11 @@ def rollback(
     from model_store import open_ledger
 
     head = open_ledger(store).rollback(collection, version)
-    if json:
-        emit_json({"collection": collection, "version": head.number, "note": head.note})
-    else:
-        console().print(f"{collection} is at version {head.number}, with the champions of version {version}")
+    emit(
+        {"collection": collection, "version": head.number, "note": head.note},
+        f"{collection} is at version {head.number}, with the champions of version {version}",
+        as_json=json,
+    )
 
 
 @models.command("export")
@@ -112,10 +101,7 @@ def export(
     from model_store import open_ledger
 
     open_ledger(store).export(collection, dataset, out, version)
-    if json:
-        emit_json({"collection": collection, "dataset": dataset, "out": str(out)})
-    else:
-        console().print(f"exported to {out}")
+    emit({"collection": collection, "dataset": dataset, "out": str(out)}, f"exported to {out}", as_json=json)
 
 
 @models.command("verify")
@@ -124,12 +110,9 @@ def verify(collection: CollectionArgument, store: StoreOption = None, json: Json
     from model_store import open_ledger
 
     problems = open_ledger(store).verify(collection)
-    if json:
-        emit_json({"collection": collection, "problems": [asdict(problem) for problem in problems]})
-    for problem in () if json else problems:
-        console().print(f"{problem.key}: {problem.reason} (version {problem.version})", markup=False)
-    if not json and not problems:
-        console().print(f"{collection} is whole")
+    lines = [f"{problem.key}: {problem.reason} (version {problem.version})" for problem in problems]
+    document = {"collection": collection, "problems": [asdict(problem) for problem in problems]}
+    emit(document, "\n".join(lines) or f"{collection} is whole", as_json=json)
     return 4 if problems else 0
 
 
@@ -148,12 +131,10 @@ def gc(
     from model_store import open_ledger
 
     report = open_ledger(store).gc(collection, keep, dry_run, grace_s)
-    if json:
-        emit_json(asdict(report))
-        return
     did = "would remove" if dry_run else "removed"
-    console().print(
+    text = (
         f"{collection}: {did} {len(report.removed)} objects ({report.removed_bytes / 2**20:.1f} MiB); "
         f"{report.num_young} are too young, {len(report.live_runs)} runs go on; {did} the folders of "
         f"{len(report.removed_runs)} runs and {report.num_checkpoints} old checkpoints"
     )
+    emit(asdict(report), text, as_json=json)

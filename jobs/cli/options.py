@@ -27,3 +27,8 @@ AddressOption = Annotated[
         help="The Ray cluster: ray://HOST:PORT, HOST:PORT, auto, or local. Default: RAY_ADDRESS, or local.",
     ),
 ]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="PATH", help="TorchServe's key_file.json, or the folder that holds it."),
+]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Worker processes; one serves all models.")]

@@ -16,6 +16,14 @@ def emit_json(document: Any) -> None:
     print(json.dumps(document, ensure_ascii=False, allow_nan=False))
 
 
+def emit(document: Any, text: str, *, as_json: bool) -> None:
+    """Print the document as JSON, or else the text."""
+    if as_json:
+        emit_json(document)
+    else:
+        console().print(text, markup=False)
+
+
 def emit_json_stream(document: Mapping[str, Any], key: str, items: Iterable[Any]) -> None:
     """Print one JSON document whose last key has a list, item by item, so that the list need not fit in memory.
 

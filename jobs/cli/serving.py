@@ -11,22 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import deployment
-from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
-from jobs.cli.output import console, emit_json
-from jobs.cli.serving_options import TokenFileOption, WorkersOption
+from jobs.cli.options import (
+    CollectionArgument,
+    JsonOption,
+    StoreOption,
+    TokenFileOption,
+    VersionOption,
+    WorkersOption,
+)
+from jobs.cli.output import console, emit, emit_json
 
 if TYPE_CHECKING:
     from jobs.prediction.models import Models
     from model_store.torchserve.process import ServerSettings
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    app.command("package")(package)
-    app.command("serve")(serve)
-    app.command("predict")(predict)
-    deployment.register(app)
 
 
 def package(
@@ -41,18 +38,14 @@ def package(
     from model_store.archives.stored import export_archive
 
     archive = export_archive(open_ledger(store), collection, version, out)
-    if json:
-        emit_json(
-            {
-                "collection": collection,
-                "version": archive.version,
-                "archive": str(archive.path),
-                "sha256": archive.sha256,
-                "size_bytes": archive.path.stat().st_size,
-            }
-        )
-    else:
-        console().print(f"wrote {archive.path} (sha256 {archive.sha256})")
+    document = {
+        "collection": collection,
+        "version": archive.version,
+        "archive": str(archive.path),
+        "sha256": archive.sha256,
+        "size_bytes": archive.path.stat().st_size,
+    }
+    emit(document, f"wrote {archive.path} (sha256 {archive.sha256})", as_json=json)
 
 
 def serve(

@@ -24,24 +24,29 @@ MAX_TABLES = 100
 def print_outcome(console: Console, outcome: JobOutcome) -> None:
     """Print the grid of each dataset with its champion, then what was committed."""
     _print_datasets(console, outcome)
-    for fleet in outcome.fleets:
-        _print_groups(console, fleet)
+    for groups in outcome.fleets:
+        _print_groups(console, groups)
     if outcome.committed:
         console.print(f"committed {outcome.collection} version {outcome.version} (run {outcome.run_id})")
     else:
         console.print(f"nothing to commit (run {outcome.run_id})")
 
 
-def _print_groups(console: Console, fleet: GroupsOutcome) -> None:
-    unhealthy = len(fleet.failures) + len(fleet.unconverged)
+def _print_groups(console: Console, groups: GroupsOutcome) -> None:
+    reasons = sorted({**groups.failures, **groups.unconverged}.items())
     console.print(
-        f"{fleet.name}: {fleet.num_trained} datasets trained, {fleet.num_promoted} promoted, "
-        f"{unhealthy} without a model"
+        f"{groups.name}: {groups.num_trained} datasets trained, {groups.num_promoted} promoted, "
+        f"{len(reasons)} without a model"
     )
-    for name, reason in sorted({**fleet.failures, **fleet.unconverged}.items())[:MAX_REASONS]:
-        console.print(f"{fleet.name}: {name}: {reason}", markup=False)
-    if unhealthy > MAX_REASONS:
-        console.print(f"{fleet.name}: and {unhealthy - MAX_REASONS} more: see --json")
+    _print_reasons(console, reasons, f"{groups.name}: ")
+
+
+def _print_reasons(console: Console, reasons: Sequence[tuple[str, str]], start: str = "") -> None:
+    """Print the first reasons with their names, each line after `start`, and the number of the others."""
+    for name, reason in reasons[:MAX_REASONS]:
+        console.print(f"{start}{name}: {reason}", markup=False)
+    if len(reasons) > MAX_REASONS:
+        console.print(f"{start}and {len(reasons) - MAX_REASONS} more: see --json")
 
 
 def _print_datasets(console: Console, outcome: JobOutcome) -> None:
@@ -50,14 +55,14 @@ def _print_datasets(console: Console, outcome: JobOutcome) -> None:
         for document in outcome.listed_documents():
             _print_dataset(console, document)
         return
-    found = [(str(d["status"]), str(d["dataset"]), d.get("reason")) for d in outcome.listed_documents()]
-    counts = Counter(status for status, _, _ in found)
-    console.print(f"{len(found)} datasets: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
-    wrong = [(name, reason) for _, name, reason in found if reason is not None]
-    for name, reason in wrong[:MAX_REASONS]:
-        console.print(f"{name}: {reason}", markup=False)
-    if len(wrong) > MAX_REASONS:
-        console.print(f"and {len(wrong) - MAX_REASONS} more: see --json")
+    counts: Counter[str] = Counter()
+    reasons = []
+    for document in outcome.listed_documents():
+        counts[document["status"]] += 1
+        if "reason" in document:
+            reasons.append((document["dataset"], document["reason"]))
+    console.print(f"{counts.total()} datasets: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    _print_reasons(console, reasons)
 
 
 def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
@@ -86,39 +91,25 @@ def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
 
 def _grid(name: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> Table:
     others = [each.name for each in HYPERPARAMETERS if any(each.name in trial for trial in trials)]
-    has_validation = any(trial["val_mse"] is not None for trial in trials)
+    errors = {"MSE": "train_mse"}
+    if any(trial["val_mse"] is not None for trial in trials):
+        errors["validation MSE"] = "val_mse"
     table = Table(title=name, title_justify="left")
-    for heading in (
-        "learning rate",
-        *others,
-        "status",
-        "epoch",
-        "MSE",
-        *(["validation MSE"] if has_validation else []),
-    ):
+    for heading in ("learning rate", *others, "status", "epoch", *errors, "R²", ""):
         table.add_column(heading, justify="left" if heading == "status" else "right")
-    table.add_column("R²", justify="right")
-    table.add_column("")
     for trial in trials:
         diverged = trial["status"] == "diverged"
         status = f"diverged at epoch {trial['diverged_at']}" if diverged else trial["status"].replace("_", " ")
-        errors = [_number(trial["train_mse"], "{:.6g}")]
-        if has_validation:
-            errors.append(_number(trial["val_mse"], "{:.6g}"))
         table.add_row(
             f"{trial['learning_rate']:.6g}",
             *(str(trial.get(key, "")) for key in others),
             status,
-            _number(trial["epoch"], "{}"),
-            *errors,
-            _number(trial["r2"], "{:.6f}"),
+            number(trial["epoch"], ""),
+            *(number(trial[key], ".6g") for key in errors.values()),
+            number(trial["r2"], ".6f"),
             "best" if trial == best else "",
         )
     return table
-
-
-def _number(value: float | None, pattern: str) -> str:
-    return "" if value is None else pattern.format(value)
 
 
 def print_plan(console: Console, plan: Plan) -> None:
@@ -126,8 +117,8 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(f"{plan.collection}: {plan.recipe.reason}")
     for block in plan.blocks:
         console.print(f"block: {', '.join(block)}")
-    for fleet in plan.fleets:
-        _print_groups_plan(console, fleet)
+    for groups in plan.fleets:
+        _print_groups_plan(console, groups)
     for certificate in plan.certificates:
         table = Table(title=f"{certificate.dataset} ({certificate.num_rows} rows)", title_justify="left")
         table.add_column("learning rate", justify="right")
@@ -144,12 +135,11 @@ def print_plan(console: Console, plan: Plan) -> None:
             console.print(f"{certificate.dataset}: {certificate.advice}")
 
 
-def _print_groups_plan(console: Console, fleet: GroupsPlan) -> None:
-    console.print(f"{fleet.name}: {fleet.num_groups} datasets, {len(fleet.failures)} that can't be trained")
-    for what in ("num_rows", "stability_limit", "condition_number"):
-        spread = getattr(fleet, what)
+def _print_groups_plan(console: Console, groups: GroupsPlan) -> None:
+    console.print(f"{groups.name}: {groups.num_groups} datasets, {len(groups.failures)} that can't be trained")
+    for measure in ("num_rows", "stability_limit", "condition_number"):
+        spread = getattr(groups, measure)
         if spread is not None:
             least, median, greatest = (f"{value:.6g}" for value in spread)
-            console.print(f"{fleet.name}: {what.replace('_', ' ')} {least} to {greatest}, median {median}")
-    for name, reason in sorted(fleet.failures.items())[:MAX_REASONS]:
-        console.print(f"{fleet.name}: {name}: {reason}", markup=False)
+            console.print(f"{groups.name}: {measure.replace('_', ' ')} {least} to {greatest}, median {median}")
+    _print_reasons(console, sorted(groups.failures.items()), f"{groups.name}: ")

@@ -14,13 +14,6 @@ from jobs.cli.options import AddressOption, ConfigArgument, JsonOption, StoreOpt
 from jobs.cli.output import console, emit_json, emit_json_stream
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    app.command("plan")(plan)
-    app.command("train")(train)
-    app.command("schema")(schema)
-
-
 def plan(config: ConfigArgument, json: JsonOption = False) -> None:
     """Print the certificate, the blocks and the engine of a job, without training."""
     from jobs.api import plan as make_plan
