@@ -46,7 +46,7 @@ class LinearHandler:
         self.fleet = fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER)
         self.metrics = WorkerMetrics(context.model_name)
         self.metrics.start()
-        _read_in_large_pieces()
+        _read_through_buffer()
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Return one body for each request, in their order, and set the status of each.
@@ -65,7 +65,7 @@ class LinearHandler:
         return [one.body for one in answers]
 
 
-def _read_in_large_pieces() -> None:
+def _read_through_buffer() -> None:
     """In the supported release of TorchServe, replace its reader of the socket by one with a buffer."""
     release, protocol = sys.modules.get("ts"), sys.modules.get("ts.protocol.otf_message_handler")
     if protocol is not None and getattr(release, "__version__", None) == TORCHSERVE:

@@ -25,8 +25,7 @@ class WorkerMetrics:
     def __init__(self, model_name: str) -> None:
         self._model_name = model_name
         self._lock = threading.Lock()
-        self._sums: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
+        self._sums: Counter[tuple[str, str]] = Counter()  # by metric and dimensions
         logging.getLogger(LOGGER).setLevel(logging.INFO)  # independent of the level of other loggers
 
     def start(self) -> None:
@@ -37,32 +36,27 @@ class WorkerMetrics:
         """Add the answers of one batch."""
         with self._lock:
             sums = self._sums
-            sums["GridlineRequests.Count"] += len(answers)
-            sums["GridlineInferenceMicroseconds.Microseconds"] += round(elapsed_s * 1e6)
+            sums["GridlineRequests.Count", ""] += len(answers)
+            sums["GridlineInferenceMicroseconds.Microseconds", ""] += round(elapsed_s * 1e6)
             for one in answers:
-                sums["GridlineRows.Count"] += one.num_rows
-                sums["GridlineExtrapolations.Count"] += one.num_extrapolations
+                sums["GridlineRows.Count", ""] += one.num_rows
+                sums["GridlineExtrapolations.Count", ""] += one.num_extrapolations
                 if one.reason is not None:
-                    self._refused[one.reason] += 1
+                    sums["GridlineBadRequests.Count", f"Reason:{one.reason},"] += 1
 
     def flush(self) -> list[str]:
         """Print the sums in TorchServe's format, reset them, and return the lines."""
         with self._lock:
             sums, self._sums = self._sums, Counter()
-            refused, self._refused = self._refused, Counter()
-        lines = [self._line(metric, value) for metric, value in sums.items() if value]
-        lines += [
-            self._line("GridlineBadRequests.Count", value, f"Reason:{reason},") for reason, value in refused.items()
+        where = f"hostname:{socket.gethostname()},{int(time.time())}"
+        lines = [  # as ts/metrics/caching_metric.py prints them
+            f"[METRICS]{metric}:{value}|#{dimensions}ModelName:{self._model_name},Level:Model|#type:COUNTER|#{where}"
+            for (metric, dimensions), value in sums.items()
+            if value
         ]
         for line in lines:
             logging.getLogger(LOGGER).info(line)
         return lines
-
-    def _line(self, metric: str, value: int, dimensions: str = "") -> str:
-        """Return a line in the format that ts/metrics/caching_metric.py prints."""
-        dimensions += f"ModelName:{self._model_name},Level:Model"
-        where = f"hostname:{socket.gethostname()},{int(time.time())}"
-        return f"[METRICS]{metric}:{value}|#{dimensions}|#type:COUNTER|#{where}"
 
     def _flush_for_ever(self) -> None:
         interval = threading.Event()

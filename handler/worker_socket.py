@@ -1,4 +1,4 @@
-"""Read a worker's socket in large pieces.
+"""Read a worker's socket through a buffer.
 
 TorchServe's worker (ts/protocol/otf_message_handler.py, 0.12) reads each field of a message with a separate system
 call: some 40 for a request, which take longer than computing the answer.
@@ -7,41 +7,28 @@ call: some 40 for a request, which take longer than computing the answer.
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from io import BufferedReader
 
-PIECE_BYTES = 1 << 16
-
-
-class Connection(Protocol):
-    """A socket that can be read."""
-
-    def recv(self, size_bytes: int, /) -> bytes:
-        """Return the received bytes, at most this many; none if the other side has closed."""
+BUFFER_BYTES = 1 << 16
 
 
-def buffered_reader() -> Callable[[Connection, int], bytearray]:
-    """Return a function that reads an exact number of bytes, and buffers the bytes that it received beyond them.
+def buffered_reader() -> Callable[[socket.socket, int], bytes]:
+    """Return a function that reads an exact number of bytes from a connection, the same one at each call.
 
     It replaces `_retrieve_buffer`, and like that ends the process when the front end has closed the connection.
     """
-    received = bytearray()
-    position = 0
+    stream: BufferedReader | None = None
 
-    def read(connection: Connection, size_bytes: int) -> bytearray:
-        nonlocal received, position
-        while len(received) - position < size_bytes:
-            piece = connection.recv(max(PIECE_BYTES, size_bytes - (len(received) - position)))
-            if not piece:
-                logging.info("Frontend disconnected.")
-                sys.exit(0)
-            if position:
-                received = received[position:]
-                position = 0
-            received += piece
-        requested = received[position : position + size_bytes]
-        position += size_bytes
+    def read(connection: socket.socket, size_bytes: int) -> bytes:
+        nonlocal stream
+        stream = stream or connection.makefile("rb", BUFFER_BYTES)
+        requested = stream.read(size_bytes)
+        if len(requested) < size_bytes:
+            logging.info("Frontend disconnected.")
+            sys.exit(0)
         return requested
 
     return read

@@ -1,49 +1,49 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.worker_socket import PIECE_BYTES, buffered_reader
+from handler.worker_socket import BUFFER_BYTES, buffered_reader
 
 
-class Pieces:
-    """A connection that hands out these pieces, one at a call, and then is closed."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        self.pieces = [piece for piece in pieces if piece]
-
-    def recv(self, size_bytes: int, /) -> bytes:
-        if not self.pieces:
-            return b""
-        piece, rest = self.pieces[0][:size_bytes], self.pieces[0][size_bytes:]
-        self.pieces[:1] = [rest] if rest else []
-        return piece
+@contextmanager
+def connection_with(pieces: list[bytes]) -> Iterator[socket.socket]:
+    """Yield a connection that receives these pieces, one at a call, and then is closed."""
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            for piece in filter(None, pieces):
+                theirs.sendall(piece)
+        yield ours
 
 
 @given(st.lists(st.binary(max_size=50), max_size=20), st.data())
 def test_reads_are_the_bytes_that_were_sent_however_they_arrive(pieces: list[bytes], data: st.DataObject) -> None:
-    sent = b"".join(pieces)
-    read, connection, at = buffered_reader(), Pieces(pieces), 0
-    while at < len(sent):
-        size_bytes = data.draw(st.integers(0, len(sent) - at))
-        assert read(connection, size_bytes) == sent[at : at + size_bytes]
-        at += size_bytes or 1
-        if size_bytes == 0:
-            assert read(connection, 1) == sent[at - 1 : at]
+    sent, at = b"".join(pieces), 0
+    read = buffered_reader()
+    with connection_with(pieces) as connection:
+        while at < len(sent):
+            size_bytes = data.draw(st.integers(0, len(sent) - at))
+            assert read(connection, size_bytes) == sent[at : at + size_bytes]
+            at += size_bytes or 1
+            if size_bytes == 0:
+                assert read(connection, 1) == sent[at - 1 : at]
 
 
-def test_a_read_larger_than_a_piece_is_whole() -> None:
-    sent = bytes(range(256)) * (PIECE_BYTES // 100)
-    assert buffered_reader()(Pieces([sent[:10], sent[10:]]), len(sent)) == sent
+def test_a_read_larger_than_the_buffer_is_whole() -> None:
+    sent = bytes(range(256)) * (BUFFER_BYTES // 200)
+    with connection_with([sent[:10], sent[10:50_000], sent[50_000:]]) as connection:
+        assert buffered_reader()(connection, len(sent)) == sent
 
 
 def test_the_process_ends_when_the_front_end_has_closed() -> None:
-    with pytest.raises(SystemExit) as ended:
-        buffered_reader()(Pieces([b"ab"]), 3)
+    with connection_with([b"ab"]) as connection, pytest.raises(SystemExit) as ended:
+        buffered_reader()(connection, 3)
     assert ended.value.code == 0
 
 
@@ -59,7 +59,7 @@ def test_torchserve_reads_the_same_message_with_either_reader(monkeypatch: pytes
     request += field(b"body") + field(b"application/json") + field(b'{"instances": [[3]]}') + end
     message = b"I" + request + end
 
-    def received(reader: Callable[..., bytearray]) -> object:
+    def received(reader: Callable[..., bytes | bytearray]) -> object:
         monkeypatch.setattr(otf_message_handler, "_retrieve_buffer", reader)
         ours, theirs = socket.socketpair()
         with ours, theirs:
