@@ -9,11 +9,9 @@ import torch
 
 from handler.fleet import FactTable, Fleet, TextColumn
 from handler.model_card import Feature, ModelCard
-from handler.scoring import ServedStack
 from handler.stack import Stack, Statistics
 from handler.text_table import NameIndex, TextTable
 from model_store.archives.archive import Archive, write_archive
-from model_store.archives.version_fleet import VersionFleet
 
 
 def sample_archive(num_datasets: int, folder: Path, num_features: int = 1) -> Archive:
@@ -41,5 +39,5 @@ def sample_archive(num_datasets: int, folder: Path, num_features: int = 1) -> Ar
         {name: np.random.default_rng(0).random(m) for name in ("train_mse", "r2", "score", "num_rows", "epoch")},
         {"run_id": TextColumn(np.zeros(m, np.int32), TextTable.of(["run"]))},
     )
-    fleet = Fleet("fleet", 1, index, np.zeros(m, np.int32), row_n, (ServedStack.of(stack),), facts)
-    return write_archive(VersionFleet(fleet, (stack,)), folder)
+    fleet = Fleet("fleet", 1, index, np.zeros(m, np.int32), row_n, (stack.arrays(),), facts)
+    return write_archive(fleet, folder)

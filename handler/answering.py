@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import responses, scoring
-from .encoding import encode
+from .encoding import Floats, encode
 from .errors import EncodingError, HandlerError, PayloadError
 from .fleet import Fleet
 from .instances import Columns
 from .payload import Query, Request, parse
 from .pieces import Piece, pieces_of
 from .responses import Scored
-from .scoring import Floats, Models, ServedStack
+from .scoring import Models
+from .stack import ServedStack
 
 OK = 200
 

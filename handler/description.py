@@ -14,7 +14,7 @@ from .answering import answer
 from .fleet import Fleet
 from .model_card import Feature, ModelCard
 from .payload import Request
-from .scoring import ServedStack
+from .stack import ServedStack
 
 DATASETS_SHOWN = 100
 COUNTS = ("epoch", "num_rows")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NotServedError, PayloadError
-from .scoring import ServedStack
+from .stack import ServedStack
 from .text_table import NameIndex, TextTable
 from .wording import shown
 

@@ -12,17 +12,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.numpy import save_file
 
 from .errors import ArchiveFormatError
 from .fleet import FactTable, Fleet, TextColumn
 from .model_card import ModelCard
-from .scoring import ServedStack
-from .stack import Stack, Statistics
+from .stack import ServedStack, Stack, Statistics
 from .text_table import NameIndex, TextTable
 
 FORMAT = 1
@@ -30,6 +30,7 @@ INDEX, FACTS = "index.safetensors", "facts.safetensors"
 METADATA = "gridline"
 PAGE_BYTES = 4096
 Header = Mapping[str, object]
+Array = NDArray[np.generic]
 
 
 def stack_file(number: int) -> str:
@@ -37,97 +38,83 @@ def stack_file(number: int) -> str:
     return f"stack-{number}.safetensors"
 
 
-def write(fleet: Fleet, stacks: tuple[Stack, ...], folder: Path) -> tuple[str, ...]:
-    """Write the fleet with the models of `stacks` into `folder`; return the names of the files."""
-    for number, stack in enumerate(stacks):
-        _save(_tensors_of(stack), {"card": stack.card.to_json()}, folder / stack_file(number))
-    _save(_tensors_of_index(fleet), {"collection": fleet.collection, "version": fleet.version}, folder / INDEX)
-    _save(_tensors_of_facts(fleet.facts), {}, folder / FACTS)
-    return (INDEX, FACTS, *(stack_file(number) for number in range(len(stacks))))
+def write(fleet: Fleet, folder: Path) -> tuple[str, ...]:
+    """Write the fleet into `folder`; return the names of the files."""
+    for number, stack in enumerate(fleet.stacks):
+        _save(_arrays_of(stack), {"card": stack.card.to_json()}, folder / stack_file(number))
+    index = _arrays_of_text(fleet.index.names, "names") | {
+        "slots": fleet.index.slots,
+        "stack": fleet.stack_n,
+        "row": fleet.row_n,
+    }
+    _save(index, {"collection": fleet.collection, "version": fleet.version}, folder / INDEX)
+    _save(_arrays_of_facts(fleet.facts), {}, folder / FACTS)
+    return (INDEX, FACTS, *(stack_file(number) for number in range(len(fleet.stacks))))
 
 
 def read(folder: Path) -> Fleet:
     """Return the fleet in `folder`, memory-mapped. Raises ArchiveFormatError if the files are not those of a fleet."""
     try:
-        tensors, header = _load(folder / INDEX)
-        stacks = tuple(_stack(folder / stack_file(i)) for i in range(int(tensors["stack"].max()) + 1))
-        index = NameIndex(_text(tensors, "names"), tensors["slots"].numpy())
-        fleet = Fleet(
+        arrays, header = _load(folder / INDEX)
+        return Fleet(
             str(header["collection"]),
             int(str(header["version"])),
-            index,
-            tensors["stack"].numpy(),
-            tensors["row"].numpy(),
-            tuple(ServedStack.of(stack) for stack in stacks),
+            NameIndex(_text(arrays, "names"), arrays["slots"]),
+            arrays["stack"],
+            arrays["row"],
+            tuple(_stack(folder / stack_file(number)) for number in range(int(arrays["stack"].max()) + 1)),
             _facts(_load(folder / FACTS)[0]),
         )
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as exc:
         raise ArchiveFormatError(f"the archive in {folder.name!r} is not complete: {exc}; package it again") from exc
-    return fleet
 
 
-def _save(tensors: Mapping[str, Tensor], header: Header, path: Path) -> None:
+def _save(arrays: dict[str, Array], header: Header, path: Path) -> None:
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True, ensure_ascii=False)
-    save_file(dict(tensors), path, {METADATA: text})
+    save_file(arrays, path, {METADATA: text})
 
 
-def _load(path: Path) -> tuple[dict[str, Tensor], Header]:
+def _load(path: Path) -> tuple[dict[str, NDArray[Any]], Header]:
+    """Return the arrays of a file, memory-mapped: SafeTensors maps tensors of PyTorch, and copies arrays."""
     with safe_open(path, framework="pt") as file:
         header: dict[str, object] = json.loads((file.metadata() or {})[METADATA])
         if int(str(header["format"])) > FORMAT:
             raise ArchiveFormatError(f"{path.name} has format {header['format']}: serve it with a newer gridline")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    for tensor in tensors.values():
-        _touch(tensor)
-    return tensors, header
+        arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 - not a mapping
+    for array in arrays.values():  # reading a byte of each page maps the pages before the first request
+        array.ravel().view(np.uint8)[::PAGE_BYTES].sum()
+    return arrays, header
 
 
-def _touch(tensor: Tensor) -> None:
-    """Read a byte of each page of a mapped tensor: the pages are then mapped before the first request."""
-    tensor.flatten().view(torch.uint8)[::PAGE_BYTES].sum()
+def _arrays_of(stack: ServedStack) -> dict[str, Array]:
+    bias = {} if stack.bias_m is None else {"bias": stack.bias_m}
+    return {"weight": stack.weight_md, **bias, **(stack.statistics.named() if stack.statistics else {})}
 
 
-def _tensors_of(stack: Stack) -> dict[str, Tensor]:
-    tensors = {"weight": stack.weight_md} | ({} if stack.bias_m is None else {"bias": stack.bias_m})
-    tensors |= {} if stack.statistics is None else stack.statistics.named()
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+def _stack(path: Path) -> ServedStack:
+    arrays, header = _load(path)
+    statistics = Statistics.of_named(arrays) if "fill" in arrays else None
+    return Stack(ModelCard.from_json(str(header["card"])), arrays["weight"], arrays.get("bias"), statistics)
 
 
-def _stack(path: Path) -> Stack:
-    tensors, header = _load(path)
-    statistics = Statistics.of_named(tensors) if "fill" in tensors else None
-    return Stack(ModelCard.from_json(str(header["card"])), tensors["weight"], tensors.get("bias"), statistics)
-
-
-def _tensors_of_index(fleet: Fleet) -> dict[str, Tensor]:
-    return {
-        **_tensors_of_text(fleet.index.names, "names"),
-        "slots": torch.from_numpy(fleet.index.slots),
-        "stack": torch.from_numpy(fleet.stack_n),
-        "row": torch.from_numpy(fleet.row_n),
-    }
-
-
-def _tensors_of_facts(facts: FactTable) -> dict[str, Tensor]:
-    tensors = {f"number.{name}": torch.from_numpy(column) for name, column in facts.numbers.items()}
+def _arrays_of_facts(facts: FactTable) -> dict[str, Array]:
+    arrays: dict[str, Array] = {f"number.{name}": column for name, column in facts.numbers.items()}
     for name, column in facts.texts.items():
-        tensors |= _tensors_of_text(column.texts, f"text.{name}")
-        tensors[f"text.{name}.code"] = torch.from_numpy(column.code_n)
-    return tensors
+        arrays |= _arrays_of_text(column.texts, f"text.{name}")
+        arrays[f"text.{name}.code"] = column.code_n
+    return arrays
 
 
-def _facts(tensors: Mapping[str, Tensor]) -> FactTable:
-    numbers = {
-        key.removeprefix("number."): column.numpy() for key, column in tensors.items() if key.startswith("number.")
-    }
-    coded = [key.removesuffix(".code").removeprefix("text.") for key in tensors if key.endswith(".code")]
-    texts = {name: TextColumn(tensors[f"text.{name}.code"].numpy(), _text(tensors, f"text.{name}")) for name in coded}
+def _facts(arrays: Mapping[str, NDArray[Any]]) -> FactTable:
+    numbers = {key.removeprefix("number."): column for key, column in arrays.items() if key.startswith("number.")}
+    coded = [key.removesuffix(".code").removeprefix("text.") for key in arrays if key.endswith(".code")]
+    texts = {name: TextColumn(arrays[f"text.{name}.code"], _text(arrays, f"text.{name}")) for name in coded}
     return FactTable(numbers, texts)
 
 
-def _tensors_of_text(text: TextTable, name: str) -> dict[str, Tensor]:
-    return {f"{name}.utf8": torch.from_numpy(text.utf8.copy()), f"{name}.end": torch.from_numpy(text.end_n)}
+def _arrays_of_text(text: TextTable, name: str) -> dict[str, Array]:
+    return {f"{name}.utf8": text.utf8, f"{name}.end": text.end_n}
 
 
-def _text(tensors: Mapping[str, Tensor], name: str) -> TextTable:
-    return TextTable(tensors[f"{name}.utf8"].numpy(), tensors[f"{name}.end"].numpy())
+def _text(arrays: Mapping[str, NDArray[Any]], name: str) -> TextTable:
+    return TextTable(arrays[f"{name}.utf8"], arrays[f"{name}.end"])

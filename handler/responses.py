@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import scoring
+from .encoding import Floats
 from .errors import HandlerError, PayloadError
 from .fleet import Fleet
 from .payload import Query
 from .pieces import Piece
-from .scoring import Floats, ServedStack
+from .stack import ServedStack
 from .wording import shown
 
 Json = dict[str, Any]
@@ -44,7 +45,7 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
     """
     answer: Json = {
         "predictions": _in_order(query, scored, (one.prediction_n.tolist() for one in scored)),
-        "model": {"collection": fleet.collection, "version": fleet.version, "dataset": _dataset(scored)},
+        "model": {"collection": fleet.collection, "version": fleet.version, "dataset": _dataset(query, scored)},
     }
     if query.interval is not None:
         answer["intervals"] = _intervals(fleet, query, scored, query.interval)
@@ -70,7 +71,7 @@ def to_json(value: Json) -> bytes:
     return ENCODER.encode(value).encode(errors="backslashreplace")
 
 
-def _in_order(query: Query, scored: Sequence[Scored], values: Iterable[list[Any]]) -> list[Any]:
+def _in_order(query: Query, scored: Sequence[Scored], values: Iterable[Sequence[Any]]) -> Sequence[Any]:
     """Return one value for each instance, in the order of the request."""
     if len(scored) == 1:
         return next(iter(values))
@@ -81,12 +82,10 @@ def _in_order(query: Query, scored: Sequence[Scored], values: Iterable[list[Any]
     return ordered
 
 
-def _dataset(scored: Sequence[Scored]) -> str | list[str]:
+def _dataset(query: Query, scored: Sequence[Scored]) -> str | Sequence[str]:
     """Return the dataset, or one for each instance if there are several."""
-    if len(scored) == 1 and len(set(scored[0].piece.datasets)) == 1:
-        return scored[0].piece.datasets[0]
-    named = {at: name for one in scored for at, name in zip(one.piece.positions, one.piece.datasets, strict=True)}
-    return [named[position] for position in sorted(named)]
+    names = _in_order(query, scored, (one.piece.datasets for one in scored))
+    return names[0] if len(scored) == 1 and len(set(names)) == 1 else names
 
 
 def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: float) -> Json:
@@ -132,14 +131,15 @@ def _extrapolation(stack: ServedStack, one: Scored, row: int, k: int) -> Json:
 def _explanations(fleet: Fleet, one: Scored) -> list[Json]:
     """Return, for each instance, the prediction of the mean training row and the contribution of each feature."""
     stack = fleet.stacks[one.piece.stack]
-    explained = scoring.explain(stack, one.piece.models, one.x_nd, one.prediction_n)
-    if explained is None:
+    contribution_nd = scoring.contributions(stack, one.piece.models, one.x_nd)
+    if contribution_nd is None:
         raise PayloadError("the model was trained without statistics, so there is no mean row to explain against")
-    contribution_nk = _by_feature(stack, explained.contribution_nd)
+    baseline_n = one.prediction_n - contribution_nd.sum(axis=1)
+    contribution_nk = _by_feature(stack, contribution_nd)
     names = stack.card.feature_names
     return [
         {"baseline": baseline, "contributions": dict(zip(names, contribution_k, strict=True))}
-        for baseline, contribution_k in zip(explained.baseline_n.tolist(), contribution_nk.tolist(), strict=True)
+        for baseline, contribution_k in zip(baseline_n.tolist(), contribution_nk.tolist(), strict=True)
     ]
 
 

@@ -9,51 +9,15 @@ a number, the model of all rows, which NumPy broadcasts. The caller checks the r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .model_card import ModelCard
-from .stack import Stack
+from .encoding import Floats
+from .stack import ServedStack
 from .student_t import two_sided_quantile
 
-Floats = NDArray[np.float64]
 Models = int | NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class ServedStatistics:
-    """The fields of `Statistics`, as arrays."""
-
-    fill_mk: Floats
-    feature_min_mk: Floats
-    feature_max_mk: Floats
-    column_mean_md: Floats
-    num_rows_m: Floats
-    inverse_cross_product_mpp: Floats | None
-    residual_variance_m: Floats | None
-
-
-@dataclass(frozen=True)
-class ServedStack:
-    """A stack as arrays that share memory with its tensors: for single rows NumPy is faster than PyTorch."""
-
-    card: ModelCard
-    weight_md: Floats
-    bias_m: Floats | None
-    statistics: ServedStatistics | None
-
-    @classmethod
-    def of(cls, stack: Stack) -> ServedStack:
-        """Return the stack for serving; nothing is copied."""
-        bias_m = None if stack.bias_m is None else stack.bias_m.numpy()
-        stored = stack.statistics
-        if stored is None:
-            return cls(stack.card, stack.weight_md.numpy(), bias_m, None)
-        arrays: dict[str, Any] = {name: None if each is None else each.numpy() for name, each in vars(stored).items()}
-        statistics = ServedStatistics(**arrays)
-        return cls(stack.card, stack.weight_md.numpy(), bias_m, statistics)
 
 
 @dataclass(frozen=True)
@@ -62,14 +26,6 @@ class Intervals:
 
     confidence_n2: Floats
     prediction_n2: Floats
-
-
-@dataclass(frozen=True)
-class Explanations:
-    """`contribution_nd` = w·(x − x̄) for each encoded column; with `baseline_n` their sum is the prediction."""
-
-    baseline_n: Floats
-    contribution_nd: Floats
 
 
 def predict(stack: ServedStack, models: Models, x_nd: Floats) -> Floats:
@@ -111,12 +67,14 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
     )
 
 
-def explain(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Floats) -> Explanations | None:
-    """Return the contribution of each encoded column relative to the mean training row; None without statistics."""
+def contributions(stack: ServedStack, models: Models, x_nd: Floats) -> Floats | None:
+    """Return w·(x − x̄), of shape (n, d), for each encoded column and the mean training row x̄; None without statistics.
+
+    With the prediction for x̄, the contributions of a row sum to its prediction.
+    """
     if stack.statistics is None:
         return None
-    contribution_nd = stack.weight_md[models] * (x_nd - stack.statistics.column_mean_md[models])
-    return Explanations(prediction_n - contribution_nd.sum(axis=1), contribution_nd)
+    return stack.weight_md[models] * (x_nd - stack.statistics.column_mean_md[models])
 
 
 def _quantiles(degrees_of_freedom: Floats, level: float) -> Floats:

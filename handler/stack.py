@@ -7,14 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Generic
 
 from torch import Tensor, nn
 
+from .encoding import Floats
 from .model_card import ModelCard
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Array = TypeVar("Array", default=Tensor)
+else:
+    from typing import TypeVar
+
+    Array = TypeVar("Array")  # it has no default before Python 3.13
 
 
 @dataclass(frozen=True)
-class Statistics:
+class Statistics(Generic[Array]):
     """The data of each model that serving needs beside the weights, all float64.
 
     `fill_mk`, `feature_min_mk` and `feature_max_mk` are in raw units, NaN for a feature without one (categorical, or no
@@ -22,21 +33,21 @@ class Statistics:
     `residual_variance_m` the residual sum of squares over n - p; both are None if they were switched off.
     """
 
-    fill_mk: Tensor
-    feature_min_mk: Tensor
-    feature_max_mk: Tensor
-    column_mean_md: Tensor
-    num_rows_m: Tensor
-    inverse_cross_product_mpp: Tensor | None = None
-    residual_variance_m: Tensor | None = None
+    fill_mk: Array
+    feature_min_mk: Array
+    feature_max_mk: Array
+    column_mean_md: Array
+    num_rows_m: Array
+    inverse_cross_product_mpp: Array | None = None
+    residual_variance_m: Array | None = None
 
-    def named(self) -> dict[str, Tensor]:
+    def named(self) -> dict[str, Array]:
         """Return those that there are, by their names in files."""
         return {name: getattr(self, field) for name, field in STATISTICS.items() if getattr(self, field) is not None}
 
     @classmethod
-    def of_named(cls, tensors: Mapping[str, Tensor]) -> Statistics:
-        """Return what `named` gave. Raises KeyError where one of those that must be there is missing."""
+    def of_named(cls, tensors: Mapping[str, Array]) -> Statistics[Array]:
+        """Return the statistics that `named` gave. Raises KeyError if a required one is missing."""
         names = [*REQUIRED, *(name for name in STATISTICS if name in tensors)]
         return cls(**{STATISTICS[name]: tensors[name] for name in names})
 
@@ -46,15 +57,24 @@ REQUIRED = tuple(name for name, field in zip(STATISTICS, fields(Statistics), str
 
 
 @dataclass(frozen=True)
-class Stack:
+class Stack(Generic[Array]):
     """m models that share a model card: `weight_md` and `bias_m`, float64; `bias_m` is None if the card has no bias."""
 
     card: ModelCard
-    weight_md: Tensor
-    bias_m: Tensor | None
-    statistics: Statistics | None = None
+    weight_md: Array
+    bias_m: Array | None
+    statistics: Statistics[Array] | None = None
 
-    def linear(self, row: int) -> nn.Linear:
+    def arrays(self: Stack[Tensor]) -> ServedStack:
+        """Return the stack as arrays that share memory with its tensors: NumPy is faster than PyTorch for one row."""
+        statistics = None
+        if self.statistics is not None:
+            named = {name: tensor.numpy() for name, tensor in self.statistics.named().items()}
+            statistics = Statistics.of_named(named)
+        bias_m = None if self.bias_m is None else self.bias_m.numpy()
+        return Stack(self.card, self.weight_md.numpy(), bias_m, statistics)
+
+    def linear(self: Stack[Tensor], row: int) -> nn.Linear:
         """Return model `row` as an `nn.Linear` of shape (1, d) in PyTorch's default dtype."""
         weight_1d = self.weight_md[row : row + 1]
         linear = nn.Linear(weight_1d.shape[1], 1, bias=self.bias_m is not None)
@@ -63,3 +83,6 @@ class Stack:
             state["bias"] = self.bias_m[row : row + 1]
         linear.load_state_dict(state)
         return linear
+
+
+ServedStack = Stack[Floats]

@@ -12,8 +12,6 @@ import sys
 from collections.abc import Callable
 from io import BufferedReader
 
-BUFFER_BYTES = 1 << 16
-
 
 def buffered_reader() -> Callable[[socket.socket, int], bytes]:
     """Return a function that reads an exact number of bytes from a connection, the same one at each call.
@@ -24,7 +22,7 @@ def buffered_reader() -> Callable[[socket.socket, int], bytes]:
 
     def read(connection: socket.socket, size_bytes: int) -> bytes:
         nonlocal stream
-        stream = stream or connection.makefile("rb", BUFFER_BYTES)
+        stream = stream or connection.makefile("rb")
         requested = stream.read(size_bytes)
         if len(requested) < size_bytes:
             logging.info("Frontend disconnected.")

@@ -69,7 +69,7 @@ class StoredModels:
                 f"collection '{self._version.collection}' has {self._version.num_datasets} datasets: set --dataset to "
                 f"one of 'gridline models list {self._version.collection}'"
             )
-        self._fleet = fleet_of_version(self._version, datasets).fleet
+        self._fleet = fleet_of_version(self._version, datasets)
 
     @property
     def fleet(self) -> Fleet:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from model_store.archives.version_fleet import VersionFleet
+from handler.fleet import Fleet
 from model_store.errors import CorruptObjectError
 
 EXT = "mar"
@@ -52,16 +52,15 @@ class Archive:
         return f"{self.collection}-{self.version}-{self.sha256[:12]}.{EXT}"
 
 
-def write_archive(version_fleet: VersionFleet, folder: Path) -> Archive:
+def write_archive(fleet: Fleet, folder: Path) -> Archive:
     """Write the archive of a version into `folder`, and return it."""
     from handler.fleet_files import write
 
-    fleet = version_fleet.fleet
     with tempfile.TemporaryDirectory(dir=folder) as staging_name:
         staging = Path(staging_name)
         model = staging / MODEL_FOLDER
         model.mkdir()
-        write(fleet, version_fleet.stacks, model)
+        write(fleet, model)
         entries: dict[str, Path | bytes] = {f"{MODEL_FOLDER}/{path.name}": path for path in model.iterdir()}
         entries |= handler_files()
         entries[MANIFEST] = _manifest(fleet.collection, fleet.version)

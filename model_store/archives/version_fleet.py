@@ -6,7 +6,6 @@ Shapes: n rows of the champion table · m models of a stack · d encoded columns
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor
 
 from handler.fleet import FactTable, Fleet, TextColumn
-from handler.scoring import ServedStack
 from handler.stack import Stack, Statistics
 from handler.text_table import NameIndex, TextTable
 from model_store.errors import CorruptObjectError
@@ -33,15 +31,7 @@ BLOBS = ("checkpoint", "checkpoint_size", "statistics", "statistics_size")
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-@dataclass(frozen=True)
-class VersionFleet:
-    """A fleet, and its stacks as tensors, from which its files are written."""
-
-    fleet: Fleet
-    stacks: tuple[Stack, ...]
-
-
-def fleet_of_version(version: Version, datasets: Sequence[str] | None = None) -> VersionFleet:
+def fleet_of_version(version: Version, datasets: Sequence[str] | None = None) -> Fleet:
     """Return the fleet of a version, or of some of its datasets, after verifying every blob.
 
     Raises UnknownDatasetError, MissingObjectError, and CorruptObjectError for a blob that does not match the version.
@@ -58,12 +48,10 @@ def fleet_of_version(version: Version, datasets: Sequence[str] | None = None) ->
     stacks = []
     for number in range(len(cards)):
         mine = np.flatnonzero(stack_n == number)
-        stacks.append(_joined(checkpoints, blob_n[mine], row_n[mine]))
+        stacks.append(_joined(checkpoints, blob_n[mine], row_n[mine]).arrays())
         served_row_n[mine] = np.arange(len(mine), dtype=np.int32)
-    served = tuple(ServedStack.of(stack) for stack in stacks)
     index = NameIndex.of(table["dataset"].to_pylist())
-    fleet = Fleet(version.collection, version.number, index, stack_n, served_row_n, served, _facts(table))
-    return VersionFleet(fleet, tuple(stacks))
+    return Fleet(version.collection, version.number, index, stack_n, served_row_n, tuple(stacks), _facts(table))
 
 
 def _rows(version: Version, datasets: Sequence[str] | None) -> pa.Table:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def deploy_version(ledger: Ledger, version: Version, target: Target) -> Deployment:
     """Deploy a version of the store. Raises StoreError, and DeploymentError with the old version serving as before."""
     first = version.table(["dataset"])["dataset"][0].as_py()
-    expected = example(fleet_of_version(version, [first]).fleet)
+    expected = example(fleet_of_version(version, [first]))
     with tempfile.TemporaryDirectory(prefix="gridline-deploy-") as folder:
         return deploy(target, archive_of(ledger, version, Path(folder)), expected)
 

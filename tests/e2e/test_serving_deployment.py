@@ -112,7 +112,7 @@ def test_an_archive_that_cannot_load_leaves_the_old_version_serving(
     rollout(ledger, target, 1)
     before = sorted(path.name for path in served_stores.server.settings.model_store.iterdir())
     version = ledger.version(MODEL, 2)
-    expected = example(fleet_of_version(version, ["bare"]).fleet)
+    expected = example(fleet_of_version(version, ["bare"]))
     archive = broken(archive_of(ledger, version, tmp_path / "archives"), tmp_path)
     with (
         Load(served_stores.server.settings, f"/predictions/{MODEL}", BODY, SHORT_RATE) as load,
@@ -213,7 +213,7 @@ def test_200_requests_a_second_through_deploy_rollback_kill_and_a_broken_archive
         rollout(ledger, two, 2)
         rollout(ledger, two, 1)
         with pytest.raises(DeploymentError):
-            deploy(two, archive, example(fleet_of_version(ledger.version(MODEL, 3), ["bare"]).fleet))
+            deploy(two, archive, example(fleet_of_version(ledger.version(MODEL, 3), ["bare"])))
         assert load.failures() == []
         killed = target.server.describe(MODEL, "1").workers[0].pid
         os.kill(killed, signal.SIGKILL)

@@ -58,7 +58,7 @@ def stores_ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
 @pytest.fixture(scope="session")
 def stores_fleet(stores_ledger: Ledger) -> Fleet:
     """The fleet of the collection `stores`, in memory."""
-    return fleet_of_version(stores_ledger.version(COLLECTION)).fleet
+    return fleet_of_version(stores_ledger.version(COLLECTION))
 
 
 @pytest.fixture(scope="session")

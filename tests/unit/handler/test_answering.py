@@ -12,7 +12,6 @@ from handler.encoding import encode
 from handler.fleet import Fleet
 from handler.model_card import Feature, ModelCard
 from handler.payload import MAX_INSTANCES, Request
-from handler.scoring import ServedStack
 from handler.stack import Stack
 from handler.text_table import NameIndex
 from tests.samples.fleets import COLORED, DEEP, PLAIN, sample_stores
@@ -221,7 +220,7 @@ def test_answer_refuses_with_a_message_that_says_what_is_wrong(stores_fleet: Fle
 def test_answer_refuses_a_prediction_that_overflows() -> None:
     stack = Stack(ModelCard("y", (Feature("area"),)), torch.tensor([[10.0]], dtype=torch.float64), torch.zeros(1))
     where = np.zeros(1, np.int32)
-    fleet = Fleet("steep", 1, NameIndex.of(["only"]), where, where, (ServedStack.of(stack),))
+    fleet = Fleet("steep", 1, NameIndex.of(["only"]), where, where, (stack.arrays(),))
     status, document = ask(fleet, {"instances": [[1], [1e308]]})
     assert status == 400
     assert "instance 1: its prediction is beyond float64" in document["message"]

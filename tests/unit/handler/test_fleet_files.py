@@ -11,24 +11,19 @@ from handler.errors import ArchiveFormatError
 from handler.fleet import Fleet
 from handler.fleet_files import INDEX, read, write
 from handler.payload import Request
-from model_store.archives.version_fleet import VersionFleet, fleet_of_version
+from model_store.archives.version_fleet import fleet_of_version
 from model_store.ledger.ledger import Ledger
 from tests.servers.torchserve import COLLECTION
 
 REQUEST = Request(b'{"instances": [{"dataset": "north", "area": 3}, {"dataset": "east", "area": 1, "color": "red"}]}')
 
 
-@pytest.fixture
-def gathered(stores_ledger: Ledger) -> VersionFleet:
-    return fleet_of_version(stores_ledger.version(COLLECTION))
-
-
-def test_a_fleet_answers_the_same_after_writing_and_reading(gathered: VersionFleet, tmp_path: Path) -> None:
-    write(gathered.fleet, gathered.stacks, tmp_path)
+def test_a_fleet_answers_the_same_after_writing_and_reading(stores_fleet: Fleet, tmp_path: Path) -> None:
+    write(stores_fleet, tmp_path)
     again = read(tmp_path)
-    assert answer(again, [REQUEST]) == answer(gathered.fleet, [REQUEST])
+    assert answer(again, [REQUEST]) == answer(stores_fleet, [REQUEST])
     assert (again.collection, again.version, again.num_datasets) == ("stores", 1, 4)
-    assert again.facts.row(again.position("north")) == gathered.fleet.facts.row(gathered.fleet.position("north"))
+    assert again.facts.row(again.position("north")) == stores_fleet.facts.row(stores_fleet.position("north"))
 
 
 def test_equal_fleets_give_equal_bytes(stores_ledger: Ledger, tmp_path: Path) -> None:
@@ -36,14 +31,13 @@ def test_equal_fleets_give_equal_bytes(stores_ledger: Ledger, tmp_path: Path) ->
     for number in (1, 2):
         folder = tmp_path / str(number)
         folder.mkdir()
-        gathered = fleet_of_version(stores_ledger.version(COLLECTION))
-        names = write(gathered.fleet, gathered.stacks, folder)
+        names = write(fleet_of_version(stores_ledger.version(COLLECTION)), folder)
         written.append({name: (folder / name).read_bytes() for name in names})
     assert written[0] == written[1]
 
 
-def test_reading_maps_the_weights_instead_of_copying_them(tmp_path: Path, gathered: VersionFleet) -> None:
-    write(gathered.fleet, gathered.stacks, tmp_path)
+def test_reading_maps_the_weights_instead_of_copying_them(tmp_path: Path, stores_fleet: Fleet) -> None:
+    write(stores_fleet, tmp_path)
     fleet = read(tmp_path)
     address = fleet.stacks[0].weight_md.__array_interface__["data"][0]
     mapped = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
@@ -56,23 +50,23 @@ def test_reading_maps_the_weights_instead_of_copying_them(tmp_path: Path, gather
 
 
 @pytest.mark.parametrize("name", [INDEX, "facts.safetensors", "stack-1.safetensors"])
-def test_reading_names_a_missing_file(gathered: VersionFleet, tmp_path: Path, name: str) -> None:
-    write(gathered.fleet, gathered.stacks, tmp_path)
+def test_reading_names_a_missing_file(stores_fleet: Fleet, tmp_path: Path, name: str) -> None:
+    write(stores_fleet, tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(ArchiveFormatError, match="is not complete"):
         read(tmp_path)
 
 
-def test_reading_refuses_a_truncated_file(gathered: VersionFleet, tmp_path: Path) -> None:
-    write(gathered.fleet, gathered.stacks, tmp_path)
+def test_reading_refuses_a_truncated_file(stores_fleet: Fleet, tmp_path: Path) -> None:
+    write(stores_fleet, tmp_path)
     path = tmp_path / "stack-0.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ArchiveFormatError, match="is not complete"):
         read(tmp_path)
 
 
-def test_reading_refuses_a_newer_format(gathered: VersionFleet, tmp_path: Path) -> None:
-    write(gathered.fleet, gathered.stacks, tmp_path)
+def test_reading_refuses_a_newer_format(stores_fleet: Fleet, tmp_path: Path) -> None:
+    write(stores_fleet, tmp_path)
     path = tmp_path / INDEX
     data = path.read_bytes().replace(b'\\"format\\": 1', b'\\"format\\": 9')
     path.write_bytes(data)
@@ -80,8 +74,8 @@ def test_reading_refuses_a_newer_format(gathered: VersionFleet, tmp_path: Path) 
         read(tmp_path)
 
 
-def test_facts_leave_out_what_is_not_known(gathered: VersionFleet) -> None:
-    facts = gathered.fleet.facts.row(0)
+def test_facts_leave_out_what_is_not_known(stores_fleet: Fleet) -> None:
+    facts = stores_fleet.facts.row(0)
     assert facts["r2"] == 0.9
     assert "val_mse" not in facts
     assert "engine" not in facts

@@ -40,9 +40,8 @@ class FakeContext:
 
 @pytest.fixture
 def folder(stores_ledger: Ledger, tmp_path: Path) -> Path:
-    gathered = fleet_of_version(stores_ledger.version(COLLECTION))
     (tmp_path / "model").mkdir()
-    write(gathered.fleet, gathered.stacks, tmp_path / "model")
+    write(fleet_of_version(stores_ledger.version(COLLECTION)), tmp_path / "model")
     return tmp_path
 
 

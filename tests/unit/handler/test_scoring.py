@@ -5,8 +5,8 @@ import pytest
 import statsmodels.api as sm
 
 from handler.encoding import encode
-from handler.scoring import ServedStack, explain, intervals, outside_range, predict
-from handler.stack import Stack
+from handler.scoring import contributions, intervals, outside_range, predict
+from handler.stack import ServedStack, Stack
 from tests.samples.fleets import DEEP, NUM_ROWS, fitted
 
 MODEL = np.zeros(1, np.intp)
@@ -21,7 +21,7 @@ def fit() -> tuple[ServedStack, np.ndarray, np.ndarray]:
     random.choice(np.array(["blue", "green", "red"], dtype=object), NUM_ROWS)
     x_nd = encode(DEEP, columns)
     y_n = x_nd @ random.normal(size=2) + 2.0 + random.normal(scale=0.3, size=NUM_ROWS)
-    return ServedStack.of(stack), x_nd, y_n
+    return stack.arrays(), x_nd, y_n
 
 
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
@@ -42,13 +42,15 @@ def test_one_model_for_all_rows_is_the_same_as_one_for_each(fit: tuple[ServedSta
     np.testing.assert_allclose(one.prediction_n2, many.prediction_n2, rtol=1e-12)
 
 
-def test_explanations_add_up_to_the_prediction(fit: tuple[ServedStack, np.ndarray, np.ndarray]) -> None:
+def test_contributions_add_up_to_the_difference_from_the_mean_row(
+    fit: tuple[ServedStack, np.ndarray, np.ndarray],
+) -> None:
     stack, x_nd, _ = fit
-    prediction_n = predict(stack, 0, x_nd)
-    explained = explain(stack, 0, x_nd, prediction_n)
-    assert explained is not None
-    np.testing.assert_allclose(explained.baseline_n + explained.contribution_nd.sum(axis=1), prediction_n, rtol=1e-14)
-    np.testing.assert_allclose(explained.baseline_n, explained.baseline_n[0], rtol=1e-12)
+    assert stack.statistics is not None
+    contribution_nd = contributions(stack, 0, x_nd)
+    assert contribution_nd is not None
+    baseline_1 = predict(stack, 0, stack.statistics.column_mean_md)
+    np.testing.assert_allclose(baseline_1 + contribution_nd.sum(axis=1), predict(stack, 0, x_nd), rtol=1e-12)
 
 
 def test_outside_range_marks_what_training_did_not_see(fit: tuple[ServedStack, np.ndarray, np.ndarray]) -> None:
@@ -60,10 +62,10 @@ def test_outside_range_marks_what_training_did_not_see(fit: tuple[ServedStack, n
 def test_a_stack_without_statistics_says_so(fit: tuple[ServedStack, np.ndarray, np.ndarray]) -> None:
     _, x_nd, _ = fit
     whole = fitted(DEEP, seed=7)
-    stack = ServedStack.of(Stack(whole.card, whole.weight_md, whole.bias_m))
+    stack = Stack(whole.card, whole.weight_md, whole.bias_m).arrays()
     prediction_n = predict(stack, 0, x_nd)
     assert np.isnan(intervals(stack, 0, x_nd, prediction_n, 0.9).prediction_n2).all()
-    assert explain(stack, 0, x_nd, prediction_n) is None
+    assert contributions(stack, 0, x_nd) is None
     assert not outside_range(stack, 0, np.full((3, 2), 1e9)).any()
 
 
@@ -71,6 +73,6 @@ def test_intervals_are_nan_without_degrees_of_freedom() -> None:
     whole = fitted(DEEP, seed=7)
     assert whole.statistics is not None
     whole.statistics.num_rows_m[0] = 3.0
-    stack = ServedStack.of(whole)
+    stack = whole.arrays()
     x_nd = np.ones((2, 2))
     assert np.isnan(intervals(stack, MODEL[[0, 0]], x_nd, np.ones(2), 0.9).confidence_n2).all()

@@ -3,12 +3,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import DEFAULT_BUFFER_SIZE
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.worker_socket import BUFFER_BYTES, buffered_reader
+from handler.worker_socket import buffered_reader
 
 
 @contextmanager
@@ -36,8 +37,8 @@ def test_reads_are_the_bytes_that_were_sent_however_they_arrive(pieces: list[byt
 
 
 def test_a_read_larger_than_the_buffer_is_whole() -> None:
-    sent = bytes(range(256)) * (BUFFER_BYTES // 200)
-    with connection_with([sent[:10], sent[10:50_000], sent[50_000:]]) as connection:
+    sent = bytes(range(256)) * (DEFAULT_BUFFER_SIZE // 200)
+    with connection_with([sent[:10], sent[10:8000], sent[8000:]]) as connection:
         assert buffered_reader()(connection, len(sent)) == sent
 
 

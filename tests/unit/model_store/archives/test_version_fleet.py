@@ -21,21 +21,18 @@ from tests.servers.torchserve import COLLECTION
 
 
 def test_gather_groups_models_by_card_and_keeps_each_its_own(stores_ledger: Ledger) -> None:
-    gathered = fleet_of_version(stores_ledger.version(COLLECTION))
-    fleet = gathered.fleet
-    assert len(gathered.stacks) == 3
+    fleet = fleet_of_version(stores_ledger.version(COLLECTION))
+    assert len(fleet.stacks) == 3
     for name, stack in sample_stores().items():
         place = fleet.place(fleet.position(name))
-        assert gathered.stacks[place.stack].card == stack.card
-        assert torch.equal(gathered.stacks[place.stack].weight_md[place.row], stack.weight_md[0])
+        assert fleet.stacks[place.stack].card == stack.card
+        assert fleet.stacks[place.stack].weight_md[place.row].tolist() == stack.weight_md[0].tolist()
 
 
 def test_gather_of_one_dataset_answers_as_the_whole_does(stores_ledger: Ledger) -> None:
     request = Request(b'{"dataset": "south", "instances": [[3, 1]], "interval": 0.9}')
     version = stores_ledger.version(COLLECTION)
-    assert answer(fleet_of_version(version, ["south"]).fleet, [request]) == answer(
-        fleet_of_version(version).fleet, [request]
-    )
+    assert answer(fleet_of_version(version, ["south"]), [request]) == answer(fleet_of_version(version), [request])
 
 
 def test_gather_takes_rows_of_a_shared_checkpoint(tmp_path: Path) -> None:
@@ -62,7 +59,7 @@ def test_gather_marks_the_statistics_that_only_some_models_have(tmp_path: Path) 
         "mixed",
         {"a": with_statistics, "b": Stack(DEEP, with_statistics.weight_md, with_statistics.bias_m)},
     )
-    fleet = fleet_of_version(version).fleet
+    fleet = fleet_of_version(version)
     asked = b'{"dataset": "%s", "instances": [[3, 1]], "interval": 0.9}'
     assert answer(fleet, [Request(asked % b"a")])[0].status == 200
     refused = answer(fleet, [Request(asked % b"b")])[0]
@@ -87,5 +84,5 @@ def test_gather_of_an_unknown_dataset_is_refused(stores_ledger: Ledger) -> None:
 
 
 def test_gather_counts_rows_in_int32(stores_ledger: Ledger) -> None:
-    fleet = fleet_of_version(stores_ledger.version(COLLECTION)).fleet
+    fleet = fleet_of_version(stores_ledger.version(COLLECTION))
     assert fleet.row_n.dtype == fleet.stack_n.dtype == np.int32

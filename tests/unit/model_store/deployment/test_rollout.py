@@ -55,7 +55,7 @@ class Bench:
         return Target(self.server, **{"drain_s": 0.0} | options)
 
     def roll(self, version: int, **options: Any) -> Deployment:
-        expected = example(fleet_of_version(self.ledger.version(MODEL, version)).fleet)
+        expected = example(fleet_of_version(self.ledger.version(MODEL, version)))
         return deploy(self.target(**options), self.archive(version), expected)
 
     def state(self) -> tuple[str | None, dict[str, int]]:
@@ -104,7 +104,7 @@ def test_a_failure_at_any_step_leaves_the_old_version_and_none_of_the_new(bench:
 
 def test_a_wrong_prediction_is_a_failure(bench: Bench) -> None:
     bench.roll(1)
-    expected = example(fleet_of_version(bench.ledger.version(MODEL, 2)).fleet)
+    expected = example(fleet_of_version(bench.ledger.version(MODEL, 2)))
     expected["answer"]["predictions"][0] += 0.001
     with pytest.raises(DeploymentError, match=r"it predicts .*, and the store's model "):
         deploy(bench.target(), bench.archive(2), expected)
