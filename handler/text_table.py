@@ -6,6 +6,7 @@ Shapes: n rows of the table, one string each.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 EMPTY = -1
-MAX_LOAD = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,14 @@ class NameIndex:
     @classmethod
     def of(cls, names: Sequence[str]) -> NameIndex:
         """Return the index of these distinct names."""
-        table = TextTable.of(names)
-        num_slots = 1 << max(1, int(len(names) / MAX_LOAD)).bit_length()
-        home_n = np.fromiter((_hash(name.encode()) for name in names), np.uint64, len(names)) % np.uint64(num_slots)
-        return cls(table, _place(home_n.astype(np.int64), num_slots))
+        slots = array("i", [EMPTY]) * (1 << (2 * len(names)).bit_length())
+        mask = len(slots) - 1
+        for position, name in enumerate(names):
+            slot = _hash(name.encode()) & mask
+            while slots[slot] != EMPTY:
+                slot = (slot + 1) & mask
+            slots[slot] = position
+        return cls(TextTable.of(names), np.array(slots, np.int32))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,17 +81,3 @@ class NameIndex:
 
 def _hash(raw: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
-
-
-def _place(slot_n: NDArray[np.int64], num_slots: int) -> NDArray[np.int32]:
-    """Return the slots after linear probing. Each round gives a free slot to one name, and moves the others on."""
-    slots = np.full(num_slots, EMPTY, np.int32)
-    waiting = np.arange(len(slot_n))
-    while len(waiting):
-        free = slots[slot_n[waiting]] == EMPTY
-        wanted, first = np.unique(slot_n[waiting[free]], return_index=True)
-        placed = waiting[free][first]
-        slots[wanted] = placed
-        waiting = np.setdiff1d(waiting, placed, assume_unique=True)
-        slot_n[waiting] = (slot_n[waiting] + 1) % num_slots
-    return slots
