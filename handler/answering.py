@@ -6,6 +6,7 @@ Shapes: n rows of a stack, over all requests · d encoded columns · k raw featu
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,50 +37,45 @@ class Answer:
     reason: str | None = None
 
 
+def refusal(error: HandlerError) -> Answer:
+    """Return the answer to a wrong request: a JSON object with the keys of TorchServe's own errors."""
+    document = {"code": error.status, "type": type(error).__name__, "message": str(error)}
+    return Answer(error.status, responses.to_json(document), reason=error.reason)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # an overflow is found in the result, and refused
 def answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
     """Return one answer for each request, in their order."""
-    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is found in the result, and refused
-        return _answer(fleet, requests)
-
-
-def _answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
-    answers: dict[int, Answer] = {}
     queries: dict[int, Query] = {}
     pieces: list[Piece] = []
+    refused: dict[int, HandlerError] = {}
     for number, request in enumerate(requests):
         try:
             query = parse(request)
             pieces += pieces_of(fleet, query, number)
             queries[number] = query
         except HandlerError as exc:
-            answers[number] = _refusal(exc)
-    scored, refused = _score_all(fleet, pieces, queries)
-    for number, query in queries.items():
-        if number in refused:
-            answers[number] = _refusal(refused[number])
-            continue
-        try:
-            answers[number] = _success(fleet, query, scored[number])
-        except HandlerError as exc:
-            answers[number] = _refusal(exc)
-    return [answers[number] for number in range(len(requests))]
+            refused[number] = exc
+    scored = _score_all(fleet, pieces, refused)
+    return [
+        refusal(refused[number]) if number in refused else _answer(fleet, queries[number], scored[number])
+        for number in range(len(requests))
+    ]
 
 
-def _success(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Answer:
+def _answer(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Answer:
     num_extrapolations = sum(int(one.outside_nk.any(axis=1).sum()) for one in scored if one.outside_nk.any())
-    return Answer(OK, responses.body(fleet, query, scored), len(query.instances), num_extrapolations)
-
-
-def _refusal(error: HandlerError) -> Answer:
-    return Answer(error.status, responses.error_body(error), reason=error.reason)
+    try:
+        return Answer(OK, responses.body(fleet, query, scored), len(query.instances), num_extrapolations)
+    except HandlerError as exc:
+        return refusal(exc)
 
 
 def _score_all(
-    fleet: Fleet, pieces: Sequence[Piece], queries: dict[int, Query]
-) -> tuple[dict[int, list[Scored]], dict[int, HandlerError]]:
-    """Return the scores of each request, and the error of each wrong request."""
-    scored: dict[int, list[Scored]] = {number: [] for number in queries}
-    refused: dict[int, HandlerError] = {}
+    fleet: Fleet, pieces: Sequence[Piece], refused: dict[int, HandlerError]
+) -> defaultdict[int, list[Scored]]:
+    """Return the scores of each request; add the error of each wrong request to `refused`."""
+    scored: defaultdict[int, list[Scored]] = defaultdict(list)
     for stack in sorted({piece.stack for piece in pieces}):
         waiting = [piece for piece in pieces if piece.stack == stack and piece.request not in refused]
         while waiting:
@@ -90,7 +86,7 @@ def _score_all(
             except PieceError as exc:
                 refused[exc.request] = exc.error
                 waiting = [piece for piece in waiting if piece.request != exc.request]
-    return scored, refused
+    return scored
 
 
 class PieceError(Exception):

@@ -1,6 +1,6 @@
 """Describe a collection: version, datasets, features, metrics, and when and from which data each model was trained.
 
-Shapes: d encoded columns.
+Shapes: k raw features · d encoded columns.
 """
 
 from __future__ import annotations
@@ -63,17 +63,14 @@ def example(fleet: Fleet) -> Json:
 
 def _middle(stack: ServedStack, row: int) -> Json:
     """Return an instance: the middle of each trained range, or 1 without a range; the first level of a category."""
-    values: Json = {}
-    for k, feature in enumerate(stack.card.features):
-        if feature.kind == "categorical":
-            values[feature.name] = feature.levels[0]
-            continue
-        ranges = stack.statistics
-        middle = (
-            math.nan if ranges is None else float(ranges.feature_min_mk[row, k] + ranges.feature_max_mk[row, k]) / 2
-        )
-        values[feature.name] = middle if math.isfinite(middle) else 1.0
-    return values
+    features, ranges = stack.card.features, stack.statistics
+    middle_k = [math.nan] * len(features)
+    if ranges is not None:
+        middle_k = ((ranges.feature_min_mk[row] + ranges.feature_max_mk[row]) / 2).tolist()
+    return {
+        feature.name: feature.levels[0] if feature.kind == "categorical" else middle if math.isfinite(middle) else 1.0
+        for feature, middle in zip(features, middle_k, strict=True)
+    }
 
 
 def _training(fleet: Fleet, position: int) -> Json:

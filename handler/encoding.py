@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from .errors import EncodingError
 from .model_card import Feature, ModelCard, Transform
+from .wording import shortened
 
 Floats = NDArray[np.float64]
 
 CHUNK_ROWS = 8192  # a chunk of the result stays in the cache: 3x faster than writing whole columns
-VALUE_LENGTH = 60
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,8 @@ def _encode_numbers(feature: Feature, values: NDArray[np.generic], fill_n: Float
     inside = raw_n >= domain.lower if domain.closed else raw_n > domain.lower
     if not inside.all():
         row = int(np.argmin(inside))
-        raise _error(
-            feature, start + row, values[row], f"is outside the domain of {feature.transform}, which is {domain}"
-        )
+        reason = f"is outside the domain of {feature.transform}, which is {domain}"
+        raise _error(feature, start + row, values[row], reason)
     return domain.function(raw_n)
 
 
@@ -165,7 +164,5 @@ def _why_unseen(feature: Feature) -> str:
 
 def _error(feature: Feature, row: int, value: object, reason: str) -> EncodingError:
     plain = value.item() if isinstance(value, np.generic) else value
-    text = repr(plain) if len(repr(plain)) <= VALUE_LENGTH else repr(plain)[:VALUE_LENGTH] + "…"
-    return EncodingError(
-        f"feature {feature.name!r} has value {text}, which {reason}", feature=feature.name, row=row, value=plain
-    )
+    message = f"feature {feature.name!r} has value {shortened(repr(plain))}, which {reason}"
+    return EncodingError(message, feature=feature.name, row=row, value=plain)

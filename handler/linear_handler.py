@@ -17,16 +17,16 @@ from typing import Any
 import torch
 
 from . import fleet_files
-from .answering import Answer, answer
+from .answering import OK, Answer, answer, refusal
 from .description import describe, describe_dataset
 from .errors import HandlerError
 from .fleet import Fleet
 from .payload import Request
-from .responses import error_body, to_json
+from .responses import to_json
 from .worker_metrics import WorkerMetrics
 from .worker_socket import buffered_reader
 
-PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found"}
+PHRASES = {400: "Bad Request", 404: "Not Found"}
 QUIET = "GRIDLINE_WORKER_LOG_LEVEL"
 MODEL_FOLDER = "model"
 TORCHSERVE = "0.12.0"  # the last release: upstream is archived
@@ -59,7 +59,7 @@ class LinearHandler:
         answers = _answers(self.fleet, data, context)
         for index, one in enumerate(answers):
             context.set_response_content_type(index, "application/json")
-            if one.status != 200:
+            if one.status != OK:
                 context.set_response_status(one.status, PHRASES[one.status], index)
         self.metrics.count(answers, time.perf_counter() - started)
         return [one.body for one in answers]
@@ -102,8 +102,8 @@ def _description(fleet: Fleet, dataset: str | None) -> Answer:
     try:
         description = describe(fleet) if dataset is None else describe_dataset(fleet, dataset)
     except HandlerError as exc:
-        return Answer(exc.status, error_body(exc), reason=exc.reason)
-    return Answer(200, to_json(description))
+        return refusal(exc)
+    return Answer(OK, to_json(description))
 
 
 def _request(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:

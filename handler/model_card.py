@@ -40,10 +40,6 @@ class Feature:
     levels: tuple[str, ...] = ()
     unseen: Unseen = "error"
 
-    def encoded_levels(self, has_reference: bool) -> tuple[str, ...]:
-        """Return the levels that have a column."""
-        return self.levels[1:] if has_reference else self.levels
-
     @cached_property
     def level_position(self) -> Mapping[str, int]:
         """The position of each level in `levels`, for lookups in constant time."""
@@ -70,15 +66,12 @@ class ModelCard:
     @property
     def columns(self) -> tuple[str, ...]:
         """The d encoded columns: the name of a numeric feature, `name=level` for each level of a categorical one."""
-        return tuple(
-            column
-            for feature in self.features
-            for column in (
-                (feature.name,)
-                if feature.kind == "numeric"
-                else tuple(f"{feature.name}={level}" for level in feature.encoded_levels(self.bias))
-            )
-        )
+        columns: list[str] = []
+        for feature in self.features:
+            encoded = feature.levels[1:] if self.bias else feature.levels
+            levels = [f"{feature.name}={level}" for level in encoded]
+            columns += [feature.name] if feature.kind == "numeric" else levels
+        return tuple(columns)
 
     def coefficients(self, weight_d: Sequence[float], bias: float | None) -> dict[str, float]:
         """Return weights in raw units by the names of their encoded columns, after `intercept` if there is a bias."""

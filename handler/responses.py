@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import scoring
 from .encoding import Floats
-from .errors import HandlerError, PayloadError
+from .errors import PayloadError
 from .fleet import Fleet
 from .payload import Query
 from .pieces import Piece
@@ -59,11 +59,6 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
         return to_json(answer)
     except ValueError as exc:  # the predictions are finite, so it is a bound or a contribution
         raise PayloadError("an interval or an explanation is beyond float64: give smaller values") from exc
-
-
-def error_body(error: HandlerError) -> bytes:
-    """Return the body of an error, with the keys of TorchServe's own errors."""
-    return to_json({"code": error.status, "type": type(error).__name__, "message": str(error)})
 
 
 def to_json(value: Json) -> bytes:

@@ -8,6 +8,7 @@ SHOWN = 60
 NAMES_SHOWN = 12
 NAME_SHOWN = 30
 MANY_DIGITS = 1 << 128
+KINDS = {dict: "an object", str: "a string", bool: "a boolean", type(None): "null", int: "a number", float: "a number"}
 
 
 def shown(value: object) -> str:
@@ -21,15 +22,7 @@ def kind(value: object) -> str:
     """Return the kind of a JSON value, in words."""
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    names = {
-        dict: "an object",
-        str: "a string",
-        bool: "a boolean",
-        type(None): "null",
-        int: "a number",
-        float: "a number",
-    }
-    return names.get(type(value), "not JSON")
+    return KINDS.get(type(value), "not JSON")
 
 
 def shortened(text: str, length: int = SHOWN) -> str:
