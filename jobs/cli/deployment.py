@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.options import (
-    CollectionArgument,
-    JsonOption,
-    StoreOption,
-    TokenFileOption,
-    VersionOption,
-    WorkersOption,
-)
+from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, TokenFileOption, VersionOption, WorkersOption
 from jobs.cli.output import emit
 
 if TYPE_CHECKING:

@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli.options import (
-    CollectionArgument,
-    JsonOption,
-    StoreOption,
-    TokenFileOption,
-    VersionOption,
-    WorkersOption,
-)
+from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, TokenFileOption, VersionOption, WorkersOption
 from jobs.cli.output import console, emit, emit_json
 
 if TYPE_CHECKING:
