@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from jobs.config.values import SECTION, WHOLE, Fraction, Location, Seed, Text, items, nothing_for_none, refused
+from jobs.config.values import WHOLE, Fraction, Location, Section, Seed, Text, items, nothing_for_none, refused
 
 
-class FeatureConfig(BaseModel):
+class FeatureConfig(Section):
     """A column that is regressed on, and how it is encoded. A name alone stands for a numeric feature."""
-
-    model_config = SECTION
 
     name: Text
     """The column."""
@@ -37,10 +35,8 @@ class FeatureConfig(BaseModel):
         return self
 
 
-class ValidationConfig(BaseModel):
+class ValidationConfig(Section):
     """Which rows validate: a fraction of them, or each in turn, by folds; by the seed and a row's content."""
-
-    model_config = SECTION
 
     fraction: Fraction | None = None
     """The share of the rows that validates."""
@@ -66,10 +62,8 @@ def _delimiter(value: Any) -> Any:
     return value
 
 
-class DatasetConfig(BaseModel):
+class DatasetConfig(Section):
     """A table for which a regression is wanted; with `group_by`, one for each of its groups."""
-
-    model_config = SECTION
 
     name: Text
     """The dataset's name in the collection."""

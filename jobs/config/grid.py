@@ -13,16 +13,14 @@ import torch
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 
 from jobs.config.training import TrainingConfig
-from jobs.config.values import SECTION, WHOLE, Positive, items, refused
+from jobs.config.values import WHOLE, Positive, Section, items, refused
 from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class LogRange(BaseModel):
+class LogRange(Section):
     """Learning rates at equal ratios: the lowest, the highest, and how many."""
-
-    model_config = SECTION
 
     log: tuple[Positive, Positive, Annotated[int, Field(ge=2), WHOLE]]
 
@@ -71,10 +69,8 @@ def _with_lists(model: type[T]) -> type[T]:
 
 
 @_with_lists
-class GridConfig(BaseModel):
+class GridConfig(Section):
     """The hyperparameters that are tried: every combination of what is listed here is a grid point."""
-
-    model_config = SECTION
 
     learning_rate: LearningRates
     """A list, `{log: [low, high, number]}`, or `auto`: rates around the stability limit of the data."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from jobs.config.datasets import DatasetConfig
 from jobs.config.grid import GridConfig, grid_points
 from jobs.config.training import TrainingConfig
-from jobs.config.values import SECTION, TEXT, Location, NotNegative, refused
+from jobs.config.values import TEXT, Location, NotNegative, Section, refused
 from jobs.engines.hyperparameters import HYPERPARAMETERS
 
 Metric = Literal["train_mse", "val_mse", "train_loss", "val_loss", "r2"]
 
 
-class SelectConfig(BaseModel):
+class SelectConfig(Section):
     """How the best trial of a dataset is found, and when it takes the champion's place."""
-
-    model_config = SECTION
 
     metric: Metric | None = None
     """What trials are compared by; left out: val_mse where there is validation, train_mse where there is none."""
@@ -39,19 +37,15 @@ class SelectConfig(BaseModel):
         return self
 
 
-class StoreConfig(BaseModel):
+class StoreConfig(Section):
     """Where models are kept. Endpoint and credentials come from the environment, by the names that AWS gives them."""
-
-    model_config = SECTION
 
     uri: Location
     """s3://BUCKET/PREFIX, or a directory."""
 
 
-class JobConfig(BaseModel):
+class JobConfig(Section):
     """A job: datasets, the grid that each is trained at, how, and which model of it is kept where."""
-
-    model_config = SECTION
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128), TEXT]
     """The collection: what is committed, archived and served together."""

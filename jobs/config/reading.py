@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
+Lines = Mapping[KeyPath, int]  # the line of each key and item
+
 LARGE = 100_000  # characters
 DEEP = 200
 BRACKETS = re.compile(r"[][{}]")
@@ -49,30 +51,19 @@ class _FastLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
-@dataclass(frozen=True)
-class Document:
-    """What a YAML file holds, and the line (from 1) at which each key or item stands."""
-
-    file: str
-    value: Any
-    lines: Mapping[KeyPath, int]
-
-    def line(self, path: KeyPath) -> int:
-        """Return the line of the longest beginning of `path` that the file has."""
-        return next((self.lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.lines), 1)
-
-
 def load_config(path: str | Path) -> JobConfig:
-    """Return the configuration that the file at `path` holds. Raises ConfigError, whose message is one line."""
-    document = _read(Path(path))
-    if not isinstance(document.value, dict):
-        found = "is empty" if document.value is None else f"holds a {_kind(document.value)}"
-        raise ConfigError(f"{path}:1: the file {found}, not a configuration: begin with 'name:', 'datasets:', 'grid:'")
+    """Return the configuration in the file at `path`. Raises ConfigError, whose message is one line."""
+    value, lines = _read(Path(path))
+    if not isinstance(value, dict):
+        content = "is empty" if value is None else f"holds a {'list' if isinstance(value, list) else 'single value'}"
+        raise ConfigError(
+            f"{path}:1: the file {content}, not a configuration: begin with 'name:', 'datasets:', 'grid:'"
+        )
     try:
-        return JobConfig.model_validate(document.value)
+        return JobConfig.model_validate(value)
     except ValidationError as exc:
-        problem = first_problem(exc, document)
-        raise ConfigError(f"{path}:{document.line(problem.path)}: {problem.text}") from exc
+        problem = _first_problem(exc, value, lines)
+        raise ConfigError(f"{path}:{_line(problem.path, lines)}: {problem.text}") from exc
 
 
 def make_config(value: Mapping[str, Any]) -> JobConfig:
@@ -80,28 +71,30 @@ def make_config(value: Mapping[str, Any]) -> JobConfig:
     try:
         return JobConfig.model_validate(value)
     except ValidationError as exc:
-        raise ConfigError(first_problem(exc, Document("", value, {})).text) from exc
+        raise ConfigError(_first_problem(exc, value, {}).text) from exc
 
 
-def first_problem(error: ValidationError, document: Document) -> Problem:
-    """Return the problem to tell: an unknown key before all, since it explains a missing one; else the uppermost."""
-    problems = [render(detail, document.value) for detail in error.errors(include_url=False)]
+def _first_problem(error: ValidationError, value: Any, lines: Lines) -> Problem:
+    """Return the first problem in the file; an unknown key comes before all, because it explains a missing key."""
+    problems = [render(detail, value) for detail in error.errors(include_url=False)]
     within = {problem.path[:end] for problem in problems for end in range(len(problem.path))}
     causes = [problem for problem in problems if problem.path not in within]
-    return min(causes, key=lambda problem: (not problem.unknown_key, document.line(problem.path)))
+    return min(causes, key=lambda problem: (not problem.unknown_key, _line(problem.path, lines)))
 
 
-def _kind(value: Any) -> str:
-    return "list" if isinstance(value, list) else "single value"
+def _line(path: KeyPath, lines: Lines) -> int:
+    """Return the line of the longest beginning of `path` that the file has."""
+    return next((lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in lines), 1)
 
 
-def _read(path: Path) -> Document:
+def _read(path: Path) -> tuple[Any, Lines]:
+    """Return the value of a YAML file, and the line (from 1) of each key and item."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
         loader = _Loader(text)
         node = _node_of_large(text) or loader.get_single_node()
         lines: dict[KeyPath, int] = {}
-        return Document(str(path), None if node is None else _value(loader, node, (), lines, str(path)), lines)
+        return None if node is None else _value(loader, node, (), lines, str(path)), lines
     except OSError as exc:
         raise ConfigError(f"{path}: the configuration can't be read: {exc.strerror}. Check the path") from exc
     except UnicodeDecodeError as exc:
@@ -115,20 +108,19 @@ def _read(path: Path) -> Document:
 
 
 def _node_of_large(text: str) -> yaml.Node | None:
-    """Return the node of a large file by libyaml, ten times as fast; None where its end is better told by PyYAML.
+    """Return the node of a large file by libyaml, ten times as fast; None if PyYAML has to read it.
 
-    libyaml's messages are others, and PyYAML's binding to it ends the process where a file is nested too deeply.
+    libyaml has other messages, and PyYAML's binding to it ends the process if a file is nested too deeply.
     """
     if len(text) < LARGE or not yaml.__with_libyaml__:
         return None
     depths = accumulate(1 if bracket in "[{" else -1 for bracket in BRACKETS.findall(text))
     if max(map(len, INDENTS.findall(text))) > DEEP or max(depths, default=0) > DEEP:
         return None
-    try:
+    with suppress(yaml.YAMLError):
         node: yaml.Node | None = _FastLoader(text).get_single_node()
         return node
-    except yaml.YAMLError:
-        return None
+    return None
 
 
 def _value(loader: _Loader, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str) -> Any:
@@ -162,8 +154,7 @@ def _refuse_duplicates(node: yaml.MappingNode, path: KeyPath, file: str) -> None
 
 
 def _syntax_error(path: Path, error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
-    where = f"{path}:{mark.line + 1}" if mark is not None else f"{path}"
-    column = f" at column {mark.column + 1}" if mark is not None else ""
+    mark = getattr(error, "problem_mark", None)
+    where, column = (f"{path}:{mark.line + 1}", f" at column {mark.column + 1}") if mark is not None else (path, "")
     return f"{where}: the YAML is not valid{column}: {' '.join(str(problem).split())}. Correct it"

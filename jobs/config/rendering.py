@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -44,69 +44,62 @@ class Problem:
 
 def key_path(path: KeyPath) -> str:
     """Return the path of a key as people write it: `datasets[0].features[1].transform`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".") or "the configuration"
 
 
 def render(error: ErrorDetails, document: Any) -> Problem:
     """Return what `error`, found in `document`, says."""
-    path: KeyPath = tuple(part for part in error["loc"] if not str(part).startswith("!"))
+    path: KeyPath = tuple(step for step in error["loc"] if not str(step).startswith("!"))
     if error["type"] == "extra_forbidden":
         return Problem(path, f"{key_path(path)}: the key is unknown: {_remedy(path)}", unknown_key=True)
     if error["type"] == "missing":
         return Problem(path, f"{key_path(path)}: the key is missing: add it")
     context = error.get("ctx", {})
     if error["type"] == REFUSED:
-        path += tuple(int(part) if part.isdigit() else part for part in context["key"].split(".") if part)
+        path += tuple(int(step) if step.isdigit() else step for step in context["key"].split(".") if step)
         reason = str(context["reason"])
     else:
         reason = _REASONS[error["type"]](context) if error["type"] in _REASONS else f"is refused: {error['msg']}"
     path, value = _existing(path, document)
-    shown = "" if value == () or "credentials" in reason else f"{_shown(value)} "
-    return Problem(path, f"{key_path(path)}: {shown}{reason}")
+    text = repr(value)
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
+    quoted = "" if value == () or "credentials" in reason else f"{shown} "
+    return Problem(path, f"{key_path(path)}: {quoted}{reason}")
 
 
 def _existing(path: KeyPath, document: Any) -> tuple[KeyPath, Any]:
     """Return the beginning of `path` that the document has, and what is there."""
     value = document
-    for depth, part in enumerate(path):
-        inside = part in value if isinstance(value, dict) else isinstance(value, list) and part in range(len(value))
+    for depth, step in enumerate(path):
+        inside = step in value if isinstance(value, dict) else isinstance(value, list) and step in range(len(value))
         if not inside:
             return path[:depth], value
-        value = value[part]
+        value = value[step]
     return path, value
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _remedy(path: KeyPath) -> str:
     """Return what to write instead of the unknown key at the end of `path`."""
     key = str(path[-1])
-    valid = _fields(_model_at(path[:-1]))
+    valid = _fields_at(path[:-1])
     close = difflib.get_close_matches(key, valid, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
-    elsewhere = [name for name in ("grid", "training", "select", "store") if key in _fields(_model_at((name,)))]
+    elsewhere = [name for name in ("grid", "training", "select", "store") if key in _fields_at((name,))]
     if elsewhere:
         return f"it belongs in '{elsewhere[0]}'"
     return f"remove it, or write one of {', '.join(valid) or 'none'}"
 
 
-def _fields(model: type[BaseModel] | None) -> Sequence[str]:
-    return list(model.model_fields) if model else []
-
-
-def _model_at(path: KeyPath) -> type[BaseModel] | None:
-    """Return the model of the section at `path`."""
+def _fields_at(path: KeyPath) -> list[str]:
+    """Return the keys of the section at `path`."""
     model: type[BaseModel] | None = JobConfig
-    for part in path:
-        if isinstance(part, str) and model is not None:
-            field = model.model_fields.get(part)
+    for step in path:
+        if isinstance(step, str) and model is not None:
+            field = model.model_fields.get(step)
             model = _model_of(field.annotation) if field else None
-    return model
+    return list(model.model_fields) if model else []
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:

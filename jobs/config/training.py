@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from jobs.config.values import (
     REAL,
-    SECTION,
     WHOLE,
     BelowOne,
     Count,
@@ -16,6 +15,7 @@ from jobs.config.values import (
     Fraction,
     NotNegative,
     Positive,
+    Section,
     Seed,
     nothing_for_none,
     refused,
@@ -24,33 +24,25 @@ from jobs.engines.optimizers import OPTIMIZERS
 from jobs.engines.settings import LossName, OptimizerName, owners_lacking
 
 
-class StepConfig(BaseModel):
+class StepConfig(Section):
     """The learning rate is multiplied by `factor` after every `every` epochs."""
-
-    model_config = SECTION
 
     every: Count
     factor: Annotated[float, Field(gt=0, le=1), REAL]
 
 
-class CosineConfig(BaseModel):
+class CosineConfig(Section):
     """The learning rate falls to zero along half a cosine, over all epochs."""
 
-    model_config = SECTION
 
-
-class InverseTimeConfig(BaseModel):
+class InverseTimeConfig(Section):
     """The learning rate at epoch e (from 0) is divided by 1 + decay · e."""
-
-    model_config = SECTION
 
     decay: Positive
 
 
-class ScheduleConfig(BaseModel):
+class ScheduleConfig(Section):
     """How the learning rate changes over the epochs; at most one rule, none for a constant one."""
-
-    model_config = SECTION
 
     step: StepConfig | None = None
     cosine: CosineConfig | None = None
@@ -68,10 +60,8 @@ class ScheduleConfig(BaseModel):
         return self
 
 
-class EarlyStoppingConfig(BaseModel):
+class EarlyStoppingConfig(Section):
     """A grid point stops after `patience` evaluations that improve its loss by no more than `tolerance`."""
-
-    model_config = SECTION
 
     patience: Count = 3
     """The number of evaluations to wait for an improvement."""
@@ -95,10 +85,8 @@ def _use_gpu(value: Any) -> Any:
     return value
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Section):
     """How every grid point is trained, and with what. A hyperparameter that the grid lists is not set here."""
-
-    model_config = SECTION
 
     epochs: Annotated[int, Field(ge=1, le=10**9), WHOLE] = 1000
     """Passes over the data."""

@@ -10,14 +10,18 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from model_store.objects.opening import OPENERS
 
 REFUSED = "refused"
 
-SECTION = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+class Section(BaseModel):
+    """A mapping of a configuration: frozen, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def refused(reason: str, *, key: str = "") -> PydanticCustomError:
