@@ -26,7 +26,7 @@ def main(engine: str, num_rows: int, num_columns: int, num_rates: int) -> None:
     def work() -> None:
         rows = Rows(data.x_nd, data.y_n)
         if engine == "closed_form":
-            closed_form.train(rows.moments()[0], [], grid, TrainingSettings(epochs=1000))
+            closed_form.train(rows.all_rows, [], grid, TrainingSettings(epochs=1000))
         else:
             block_training.train(rows, grid, TrainingSettings(epochs=1, batch_size=BATCH_SIZE))
 

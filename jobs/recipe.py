@@ -96,14 +96,8 @@ def settings_of(training: TrainingConfig) -> TrainingSettings:
 
 
 def _schedule(training: TrainingConfig) -> Schedule:
-    rule = training.schedule
-    if rule.step is not None:
-        return Schedule("step", every=rule.step.every, factor=rule.step.factor)
-    if rule.cosine is not None:
-        return Schedule("cosine")
-    if rule.inverse_time is not None:
-        return Schedule("inverse_time", decay=rule.inverse_time.decay)
-    return Schedule()
+    rules = ({"kind": kind, **vars(rule)} for kind, rule in training.schedule if rule is not None)
+    return Schedule(**next(rules, {}))
 
 
 def run_limits_of(training: TrainingConfig) -> RunLimits:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from jobs.engines.hyperparameters import reads
 from jobs.engines.losses import LOSSES
 from jobs.engines.minibatch.batches import shuffled
-from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.moments import scaling_of
 from jobs.engines.optimizers import OPTIMIZERS
 from jobs.engines.settings import TrainingSettings
@@ -28,7 +27,7 @@ def verify(dataset: Dataset, trained: TrainedDatasets, point: int, recipe: Recip
     rows = rows_of(dataset)
     settings = recipe.settings
     scaling = scaling_of(trained.train_moments, settings.bias) if settings.normalize else None
-    samples = rows.samples(torch.float32, scaling, without=0 if rows.num_parts == 1 else None)
+    samples = rows.training(scaling, without=0 if rows.num_parts == 1 else None).converted(torch.float32)
     epochs = int(trained.result.epoch_mg[0, point])
     weight_p = plain_loop(samples.x_nd, samples.y_n, trained.hyperparameters.values(0, point), settings, epochs)
     if scaling is not None:
@@ -64,7 +63,7 @@ def plain_loop(
     y_n1 = y_n[:, None]
     for epoch in range(1, epochs + 1):
         for group in optimizer.param_groups:
-            group["lr"] = point["learning_rate"] * learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
+            group["lr"] = point["learning_rate"] * settings.schedule.at(epoch - 1, settings.epochs)
         for rows_b in _batches(len(x_nd), settings, epoch):
             optimizer.zero_grad()
             loss_function(model(x_nd[rows_b]), y_n1[rows_b]).backward()

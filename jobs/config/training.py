@@ -51,11 +51,11 @@ class ScheduleConfig(Section):
     @property
     def constant(self) -> bool:
         """Whether the learning rate stays as it is."""
-        return self.step is None and self.cosine is None and self.inverse_time is None
+        return all(rule is None for _, rule in self)
 
     @model_validator(mode="after")
     def _one_rule(self) -> ScheduleConfig:
-        if sum(rule is not None for rule in (self.step, self.cosine, self.inverse_time)) > 1:
+        if sum(rule is not None for _, rule in self) > 1:
             raise refused("holds several rules: keep one of 'step', 'cosine', 'inverse_time'")
         return self
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,19 @@ class Schedule:
     every: int = 1
     factor: float = 1.0
     decay: float = 0.0
+
+    def at(self, epoch: int, epochs: int) -> float:
+        """Return the factor at `epoch` (from 0) of `epochs`."""
+        match self.kind:
+            case "constant":
+                return 1.0
+            case "step":
+                return float(self.factor ** (epoch // self.every))
+            case "cosine":
+                return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+            case "inverse_time":
+                return 1 / (1 + self.decay * epoch)
+        assert_never(self.kind)
 
 
 @dataclass(frozen=True)

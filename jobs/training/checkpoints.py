@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -41,38 +40,25 @@ class DatasetCheckpoints:
     """The checkpoints of the fits of one dataset (one for each fold, and that of all rows), saved together."""
 
     def __init__(self, name: str, every_s: float, saves: Saves) -> None:
-        self.every_s = every_s
-        self.saves = saves
-        self.states = _parse(name, saves.get(name))
         self._name = name
+        self._every_s = every_s
+        self._saves = saves
+        self._states = _parse(name, saves.get(name))
 
-    def part(self, name: str) -> PartCheckpoint:
-        """Return where the fit of that name is saved."""
-        return PartCheckpoint(self, name)
-
-    def send(self) -> None:
-        """Send the states of all fits."""
-        tensors = {f"{part}/{name}": tensor for part, state in self.states.items() for name, tensor in state.items()}
-        self.saves.put(self._name, save(tensors))
-
-
-@dataclass(frozen=True)
-class PartCheckpoint:
-    """The checkpoint of one fit."""
-
-    dataset: DatasetCheckpoints
-    name: str
-
-    def load(self) -> State | None:
-        return self.dataset.states.get(self.name)
+    def load(self, name: str) -> State | None:
+        """Return the last saved state of a fit, or None."""
+        return self._states.get(name)
 
     def due(self) -> bool:
-        return self.dataset.saves.age_s() >= self.dataset.every_s
+        """Return whether the last checkpoint is older than `every_s`."""
+        return self._saves.age_s() >= self._every_s
 
-    def save(self, state: State, *, send: bool = True) -> None:
-        self.dataset.states[self.name] = state
+    def save(self, name: str, state: State, *, send: bool = True) -> None:
+        """Save the state of a fit; with `send`, send the states of all fits."""
+        self._states[name] = state
         if send:
-            self.dataset.send()
+            tensors = {f"{fit}/{column}": tensor for fit, of in self._states.items() for column, tensor in of.items()}
+            self._saves.put(self._name, save(tensors))
 
 
 def _parse(name: str, data: bytes | None) -> dict[str, State]:
@@ -83,6 +69,6 @@ def _parse(name: str, data: bytes | None) -> dict[str, State]:
         logger.warning("checkpoint %s is not used: %s", name, exc)
         return states
     for path, tensor in tensors.items():
-        part, _, column = path.partition("/")
-        states.setdefault(part, {})[column] = tensor
+        fit, _, column = path.partition("/")
+        states.setdefault(fit, {})[column] = tensor
     return states

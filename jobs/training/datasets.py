@@ -132,9 +132,8 @@ def resolve(moments: Moments, recipe: Recipe) -> Hyperparameters:
 
 def certify_dataset(dataset: Dataset, recipe: Recipe) -> Certificate:
     """Return the certificate of a dataset, from the rows that it trains on."""
-    moments, parts = rows_of(dataset).moments()
-    kept = moments.without(parts[0]) if len(parts) == 1 else moments
-    return certify(dataset.name, kept, resolve(kept, recipe), recipe.settings)
+    trained = rows_of(dataset).train_moments
+    return certify(dataset.name, trained, resolve(trained, recipe), recipe.settings)
 
 
 def train_dataset(
@@ -145,15 +144,14 @@ def train_dataset(
     Of several ranks each takes its share of the rows, and all return the same.
     """
     rows = rows_of(dataset).share(ranks)
-    moments, parts = rows.moments()
-    kept = moments.without(parts[0]) if len(parts) == 1 else moments
-    hyperparameters = resolve(kept, recipe)
+    trained = rows.train_moments
+    hyperparameters = resolve(trained, recipe)
     if recipe.engine == "closed_form":
-        result = closed_form.train(moments, parts, hyperparameters, recipe.settings)
+        result = closed_form.train(rows.all_rows, rows.held_out, hyperparameters, recipe.settings)
     else:
         result = block_training.train(rows, hyperparameters, recipe.settings, checkpoints)
-    scored = parts[0] if len(parts) == 1 else moments
-    return trained_dataset(dataset, recipe.settings, hyperparameters, result, kept, scored)
+    scored = rows.held_out[0] if rows.num_parts == 1 else rows.all_rows
+    return trained_dataset(dataset, recipe.settings, hyperparameters, result, trained, scored)
 
 
 def train_block(

@@ -78,8 +78,8 @@ def everything(ranks: Ranks, ends: Sequence[float]) -> dict[str, dict[str, Tenso
         results[name] = told(block_training.train(split(problem(num_rows), ends, ranks), points, settings))
     folds = split(problem(10_007, parts=3), ends, ranks)
     results["folds"] = told(block_training.train(folds, grid(RATES), MANY))
-    moments, parts = folds.moments()
-    results["closed form"] = told(closed_form.train(moments, parts, grid(RATES), TrainingSettings(epochs=100)))
+    settings = TrainingSettings(epochs=100)
+    results["closed form"] = told(closed_form.train(folds.all_rows, folds.held_out, grid(RATES), settings))
     return results
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from jobs.engines.closed_form.divergence import earlier
 from jobs.engines.curves import best_epoch_index
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.minibatch.checkpointing import Checkpoint, Checkpoints
+from jobs.engines.minibatch.checkpointing import Checkpoints
 from jobs.engines.minibatch.evaluation import Evaluator, MomentsEvaluator, Scores
 from jobs.engines.minibatch.fitting import Run, fit
 from jobs.engines.minibatch.ragged import num_batches
@@ -30,8 +30,13 @@ class Source(Protocol):
     One part that is held out is a validation set; several are folds.
     """
 
-    def moments(self) -> tuple[Moments, tuple[Moments, ...]]:
-        """Return the moments of all rows, and those of each part held out, some maybe of no rows."""
+    @property
+    def all_rows(self) -> Moments:
+        """The moments of all rows."""
+
+    @property
+    def held_out(self) -> tuple[Moments, ...]:
+        """The moments of each part held out, some maybe of no rows."""
 
     def take(self, index_m: Tensor) -> Self:
         """Return the datasets at `index_m`, in that order."""
@@ -51,14 +56,14 @@ class Source(Protocol):
 def train(
     source: Source, hyperparameters: Hyperparameters, settings: TrainingSettings, checkpoints: Checkpoints | None = None
 ) -> BlockResult:
-    """Return the trials of the datasets at every grid point; each fit is saved in a part of `checkpoints`."""
+    """Return the trials of the datasets at every grid point; each fit is saved in `checkpoints` under its name."""
     started = time.perf_counter()
-    moments, held_out = source.moments()
+    moments, held_out = source.all_rows, source.held_out
     pooled = _cross_validate(source, hyperparameters, settings, checkpoints) if len(held_out) > 1 else None
     kept_index_mg = best_epoch_index(pooled.loss_mge, settings.keep) if pooled else None
-    fold = Fold(0, moments.without(held_out[0]), held_out[0]) if len(held_out) == 1 else Fold(None, moments, None)
-    checkpoint = checkpoints.part("all") if checkpoints else None
-    fits = _fit(source, fold, hyperparameters, settings, kept_index_mg, checkpoint)
+    alone = len(held_out) == 1
+    fold = Fold("all", 0, moments.without(held_out[0]), held_out[0]) if alone else Fold("all", None, moments, None)
+    fits = _fit(source, fold, hyperparameters, settings, kept_index_mg, checkpoints)
     return block_result(fits, fold, pooled, hyperparameters, settings, time.perf_counter() - started)
 
 
@@ -66,7 +71,7 @@ def _cross_validate(
     source: Source, hyperparameters: Hyperparameters, settings: TrainingSettings, checkpoints: Checkpoints | None
 ) -> Pooled:
     """Return how models of the other folds score on each; a dataset is left out of a fold that has none of its rows."""
-    moments, parts = source.moments()
+    parts = source.held_out
     m, g = hyperparameters.learning_rate_mg.shape
     zeros_mge = torch.zeros(m, g, len(evaluated_epochs(settings.epochs, settings.num_evaluations)), dtype=torch.float64)
     pooled = Pooled(zeros_mge, zeros_mge.clone(), torch.zeros(m, g, dtype=torch.int64))
@@ -74,10 +79,9 @@ def _cross_validate(
         index_m = (part.num_rows_m > 0).nonzero()[:, 0]
         if len(index_m) == 0:
             continue
-        fold = Fold(number, others, part).take(index_m)
-        checkpoint = checkpoints.part(f"fold {number}") if checkpoints else None
-        fits = _fit(source.take(index_m), fold, hyperparameters.datasets(index_m), settings, None, checkpoint)
-        share_m11 = (part.num_rows_m / moments.num_rows_m)[index_m, None, None]
+        fold = Fold(f"fold {number}", number, others, part).take(index_m)
+        fits = _fit(source.take(index_m), fold, hyperparameters.datasets(index_m), settings, None, checkpoints)
+        share_m11 = (part.num_rows_m / source.all_rows.num_rows_m)[index_m, None, None]
         pooled.loss_mge[index_m] += fits.val_curve_mge * share_m11
         pooled.mse_mge[index_m] += fits.val_mse_curve_mge * share_m11
         pooled.diverged_at_mg[index_m] = earlier(pooled.diverged_at_mg[index_m], fits.diverged_at_mg)
@@ -90,7 +94,7 @@ def _fit(
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
     kept_index_mg: Tensor | None,
-    checkpoint: Checkpoint | None,
+    checkpoints: Checkpoints | None,
 ) -> Fits:
     """Return the fits of all datasets; those with equally many batches to an epoch are fitted together."""
     number_m = num_batches(fold.trained.num_rows_m, settings.batch_size)
@@ -100,13 +104,13 @@ def _fit(
         for index_m in places:
             kept = None if kept_index_mg is None else kept_index_mg[index_m]
             taken = source.take(index_m), fold.take(index_m), hyperparameters.datasets(index_m)
-            parts.append(_fit(*taken, settings, kept, checkpoint))
+            parts.append(_fit(*taken, settings, kept, checkpoints))
         return joined(parts, places)
     scaling = scaling_of(fold.trained, settings.bias) if settings.normalize else None
     run = source.start(fold.part, scaling, hyperparameters, settings)
     scores = _scores(source, run, fold, scaling, settings)
     kept_index_g = None if kept_index_mg is None else kept_index_mg.flatten()
-    record = fit(run, scores, settings, kept_index_g=kept_index_g, checkpoint=checkpoint)
+    record = fit(run, scores, settings, name=fold.name, kept_index_g=kept_index_g, checkpoints=checkpoints)
     return Fits.of(record, scaling, hyperparameters, settings.bias)
 
 

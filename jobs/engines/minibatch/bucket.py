@@ -20,7 +20,6 @@ from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.losses import Loss
 from jobs.engines.minibatch.evaluation import Evaluator
 from jobs.engines.minibatch.ragged import Batches
-from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.optimizers import RowwiseOptimizer
 from jobs.engines.settings import TrainingSettings, initial_weights
 
@@ -83,7 +82,7 @@ def start(num_weights: int, hyperparameters: Hyperparameters, settings: Training
 
 def run_epoch(z_mrq: Tensor, batches: Batches, stack: BucketStack, settings: TrainingSettings, epoch: int) -> Tensor:
     """Take the steps of an epoch (from 1); return the loss of the live trials over its last batch, before its step."""
-    factor = learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
+    factor = settings.schedule.at(epoch - 1, settings.epochs)
     rate_mpg = stack.learning_rate_mpg if factor == 1 else stack.learning_rate_mpg * factor
     z_tq, loss = z_mrq.flatten(0, 1), stack.loss
     residual_mbg = z_mrq

@@ -39,10 +39,6 @@ class BucketRows:
     all_rows: Moments
     held_out: tuple[Moments, ...]
 
-    def moments(self) -> tuple[Moments, tuple[Moments, ...]]:
-        """Return the moments of all rows, and those of each part held out."""
-        return self.all_rows, self.held_out
-
     def take(self, index_m: Tensor) -> BucketRows:
         """Return the datasets at `index_m`, in that order."""
         numbered = replace(self.rows, place_n=torch.arange(len(self.rows.place_n))).take(index_m)

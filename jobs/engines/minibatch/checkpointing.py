@@ -19,24 +19,17 @@ from jobs.engines.optimizers import RowwiseOptimizer
 State = dict[str, Tensor]
 
 
-class Checkpoint(Protocol):
-    """Where one fit is saved."""
+class Checkpoints(Protocol):
+    """The training checkpoints of the fits of a dataset, by the name of the fit."""
 
-    def load(self) -> State | None:
-        """Return what was saved last, or None."""
+    def load(self, name: str) -> State | None:
+        """Return the last saved state of a fit, or None."""
 
     def due(self) -> bool:
         """Return whether it is time to save."""
 
-    def save(self, state: State, *, send: bool = True) -> None:
-        """Save a state; one that need not be sent at once goes along with the next that is."""
-
-
-class Checkpoints(Protocol):
-    """Where the fits of a dataset are saved."""
-
-    def part(self, name: str) -> Checkpoint:
-        """Return where the fit of that name is saved."""
+    def save(self, name: str, state: State, *, send: bool = True) -> None:
+        """Save a state; without `send` it is sent with the next state."""
 
 
 class Trials(Protocol):

@@ -33,7 +33,6 @@ from jobs.engines.minibatch.loading import (
     worth_keeping,
 )
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
-from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.optimizers import RowwiseOptimizer
 from jobs.engines.settings import TrainingSettings, initial_weights
 from jobs.engines.threads import num_threads
@@ -172,7 +171,7 @@ def start(
 
 def run_epoch(loader: PieceLoader | HessianLoader, stack: Stack, settings: TrainingSettings, epoch: int) -> Tensor:
     """Take the steps of an epoch (from 1); return the loss summed over its last batch, before its step, (g,)."""
-    learning_rate_g = stack.learning_rate_g * learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
+    learning_rate_g = stack.learning_rate_g * settings.schedule.at(epoch - 1, settings.epochs)
     total_g = torch.zeros_like(stack.learning_rate_g)
     weight_pg, gradient_pg = stack.weight_pg, stack.gradient_pg
     threads = _threads_a_step(loader, stack, settings.batch_size)

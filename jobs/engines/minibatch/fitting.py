@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jobs.engines.minibatch.checkpointing import Checkpoint, Trials, restore, state_of
+from jobs.engines.minibatch.checkpointing import Checkpoints, Trials, restore, state_of
 from jobs.engines.minibatch.evaluation import Evaluator, Scores
 from jobs.engines.minibatch.tracking import Tracker
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
@@ -34,19 +34,20 @@ def fit(
     scores: Scores,
     settings: TrainingSettings,
     *,
+    name: str = "all",
     kept_index_g: Tensor | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Tracker:
     """Return the record of the trials, trained to the end.
 
     Each evaluated epoch is scored on the training rows, and on the validation rows where there are any; the best epoch
-    by the latter, else by the former, is kept, or the one at `kept_index_g` where it is given. The fit goes on from
-    what `checkpoint` holds, and is saved there whenever that is due.
+    by the latter, else by the former, is kept, or the one at `kept_index_g` where it is given. The fit continues from
+    the state in `checkpoints` under its name, and is saved there whenever that is due.
     """
     trials = run.trials
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations).tolist()
     tracker = Tracker.start(len(trials.live_g), len(epochs_e), len(trials.weight_pg), settings, kept_index_g)
-    saved = checkpoint.load() if checkpoint else None
+    saved = checkpoints.load(name) if checkpoints else None
     epoch, evaluation = restore(saved, trials, tracker) if saved else (0, 0)
     while epoch < settings.epochs and len(trials.live_g) > 0:
         epoch += 1
@@ -58,10 +59,10 @@ def fit(
         if epoch == epochs_e[evaluation] and len(trials.live_g) > 0:
             _evaluate(trials, scores, tracker, evaluation)
             evaluation += 1
-        if checkpoint is not None and checkpoint.due():
-            checkpoint.save(state_of(trials, tracker, epoch, evaluation))
-    if checkpoint is not None:
-        checkpoint.save(state_of(trials, tracker, epoch, evaluation), send=False)
+        if checkpoints is not None and checkpoints.due():
+            checkpoints.save(name, state_of(trials, tracker, epoch, evaluation))
+    if checkpoints is not None:
+        checkpoints.save(name, state_of(trials, tracker, epoch, evaluation), send=False)
     return tracker
 
 

@@ -28,16 +28,18 @@ Columns = TypeVar("Columns", "Fits", BlockResult)
 class Fold:
     """What a fit is trained on and scored by: the rows outside a part, and those within (None: all rows, and none).
 
-    `trained` and `scored` are the moments of these rows.
+    `trained` and `scored` are the moments of these rows; `name` is the name of the fit in checkpoints.
     """
 
+    name: str
     part: int | None
     trained: Moments
     scored: Moments | None
 
     def take(self, index_m: Tensor) -> Fold:
         """Return the datasets at `index_m`, in that order."""
-        return Fold(self.part, self.trained.take(index_m), self.scored.take(index_m) if self.scored else None)
+        scored = self.scored.take(index_m) if self.scored else None
+        return replace(self, trained=self.trained.take(index_m), scored=scored)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from jobs.engines.hyperparameters import Hyperparameters
@@ -43,15 +42,21 @@ class Rows:
         part_n = None if self.part_n is None else self.part_n[own]
         return Rows(self.x_nd[own], self.y_n[own], part_n, self.num_parts, ranks)
 
-    def moments(self) -> tuple[Moments, tuple[Moments, ...]]:
-        """Return the moments of all rows, and those of each part held out; computed once."""
-        return self._moments
+    @cached_property
+    def all_rows(self) -> Moments:
+        """The moments of all rows."""
+        return pooled(moments_of(self.x_nd, self.y_n), self.ranks)
 
     @cached_property
-    def _moments(self) -> tuple[Moments, tuple[Moments, ...]]:
-        places = [None, *(self._in(part) for part in range(self.num_parts))]
-        whole, *parts = (pooled(moments_of(self.x_nd, self.y_n, rows_n), self.ranks) for rows_n in places)
-        return whole, tuple(parts)
+    def held_out(self) -> tuple[Moments, ...]:
+        """The moments of each part held out."""
+        parts = (self._in(part) for part in range(self.num_parts))
+        return tuple(pooled(moments_of(self.x_nd, self.y_n, rows_n), self.ranks) for rows_n in parts)
+
+    @property
+    def train_moments(self) -> Moments:
+        """The moments of the rows that train: all, but for a validation set."""
+        return self.all_rows.without(self.held_out[0]) if self.num_parts == 1 else self.all_rows
 
     def take(self, index_m: Tensor) -> Rows:
         """Return the one dataset."""
@@ -72,10 +77,6 @@ class Rows:
         """Return the rows outside part `without` (None: all rows), to be scaled."""
         rows_n = None if without is None or self.part_n is None else (self.part_n != without).nonzero()[:, 0]
         return with_global_offset(Samples(self.x_nd, self.y_n, rows_n, scaling), self.ranks)
-
-    def samples(self, dtype: torch.dtype, scaling: Scaling | None, *, without: int | None) -> Samples:
-        """Return the rows outside part `without` as a copy, chosen, scaled, and in the precision of training."""
-        return self.training(scaling, without=without).converted(dtype)
 
     def _in(self, part: int) -> Tensor:
         assert self.part_n is not None  # noqa: S101 - there are parts

@@ -70,10 +70,6 @@ class StreamedRows:
     all_rows: Moments
     held_out: tuple[Moments, ...]
 
-    def moments(self) -> tuple[Moments, tuple[Moments, ...]]:
-        """Return the moments of all rows, and those of each part held out."""
-        return self.all_rows, self.held_out
-
     def take(self, index_m: Tensor) -> StreamedRows:
         """Return the one dataset."""
         return self

@@ -60,7 +60,6 @@ def alone(rows: Rows, hyper: Hyperparameters, settings: TrainingSettings) -> Blo
 
 
 def together(made: list[Rows]) -> BucketRows:
-    moments, held_out = zip(*(rows.moments() for rows in made), strict=True)
     return BucketRows(
         rows=Ragged(
             x_nd=torch.cat([rows.x_nd for rows in made]),
@@ -69,8 +68,8 @@ def together(made: list[Rows]) -> BucketRows:
             size_m=torch.tensor([len(rows.y_n) for rows in made]),
         ),
         part_n=torch.cat([rows.part_n for rows in made if rows.part_n is not None]) if made[0].num_parts else None,
-        all_rows=concatenate(list(moments)),
-        held_out=tuple(concatenate(list(part)) for part in zip(*held_out, strict=True)),
+        all_rows=concatenate([rows.all_rows for rows in made]),
+        held_out=tuple(concatenate(list(part)) for part in zip(*(rows.held_out for rows in made), strict=True)),
     )
 
 
@@ -162,5 +161,5 @@ def test_parts_without_rows_of_a_dataset_are_left_out() -> None:
     made = datasets(3, 4, rows=(12, 20), seed=4)
     rows = made[1]
     made[1] = Rows(rows.x_nd, rows.y_n, torch.arange(len(rows.y_n)) % 2 * 3, 4)  # in parts 0 and 3 alone
-    assert made[1].moments()[1][1].num_rows_m.tolist() == empty_moments(1, 3).num_rows_m.tolist()
+    assert made[1].held_out[1].num_rows_m.tolist() == empty_moments(1, 3).num_rows_m.tolist()
     assert_equal_alone(made, TrainingSettings(epochs=6, batch_size=5, dtype="float64"), 1e-12)

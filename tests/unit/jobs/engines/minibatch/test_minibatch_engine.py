@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.batches import shuffled
 from jobs.engines.minibatch.rows import Rows
-from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
 from jobs.engines.trials import BlockResult
 from tests.oracles import article, flat, grid, plain_loop
@@ -57,7 +56,7 @@ def torch_loop(data: Rows, rate: float, settings: TrainingSettings, **hyperparam
     optimizer = getattr(torch.optim, name)(model.parameters(), rate, **hyperparameters)
     size, n = settings.batch_size or len(data.y_n), len(data.y_n)
     for epoch in range(1, settings.epochs + 1):
-        optimizer.param_groups[0]["lr"] = rate * learning_rate_factor(settings.schedule, epoch - 1, settings.epochs)
+        optimizer.param_groups[0]["lr"] = rate * settings.schedule.at(epoch - 1, settings.epochs)
         order_n = shuffled(n, size, settings.seed, epoch)[0] if size < n else torch.arange(n)
         for rows_b in order_n.split(size):
             optimizer.zero_grad()

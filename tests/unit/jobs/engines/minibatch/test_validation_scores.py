@@ -27,8 +27,7 @@ def rows() -> Rows:
 def trained(engine: EngineName, rates: list[float], **values: object) -> BlockResult:
     settings = TrainingSettings(EPOCHS, **({"dtype": "float64"} | values))  # type: ignore[arg-type]
     if engine == "closed_form":
-        whole, parts = rows().moments()
-        return closed_form.train(whole, parts, grid(rates), settings)
+        return closed_form.train(rows().all_rows, rows().held_out, grid(rates), settings)
     return block_training.train(rows(), grid(rates), settings)
 
 

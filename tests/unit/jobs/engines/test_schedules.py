@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, StepLR
 
-from jobs.engines.minibatch.schedules import learning_rate_factor
 from jobs.engines.settings import Schedule
 
 EPOCHS = 20
@@ -29,7 +28,13 @@ def test_schedule_is_that_of_torchs_scheduler(kind: str) -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = make(optimizer)
     for epoch in range(EPOCHS):
-        factor = learning_rate_factor(schedule, epoch, EPOCHS)
+        factor = schedule.at(epoch, EPOCHS)
         assert factor == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
         optimizer.step()
         scheduler.step()
+
+
+def test_unknown_schedule_is_refused_not_constant() -> None:
+    schedule = Schedule("linear")  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match="'linear'"):
+        schedule.at(0, EPOCHS)
