@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +21,6 @@ class Saved:
 
     name: str
     data: bytes
-
-
-@dataclass(frozen=True)
-class Value:
-    """The return value of the function."""
-
-    value: Any
 
 
 class Saves:
@@ -53,18 +47,17 @@ class Saves:
 
 
 def stream(function: Callable[..., Any], arguments: tuple[Any, ...], saved: Mapping[str, bytes]) -> Iterator[Any]:
-    """Run a function whose last argument is `Saves`; yield each `Saved`, then its `Value`. Its errors are raised."""
-    items: queue.SimpleQueue[Saved | Value | BaseException] = queue.SimpleQueue()
+    """Run a function whose last argument is `Saves`; yield each `Saved`, then its value. Its errors are raised."""
+    sent: queue.SimpleQueue[Saved | None] = queue.SimpleQueue()
+    value: Future[Any] = Future()
 
     def work() -> None:
         try:
-            items.put(Value(function(*arguments, Saves(saved, items.put))))
+            value.set_result(function(*arguments, Saves(saved, sent.put)))
         except BaseException as exc:  # noqa: BLE001  it is raised again below, in the consumer's thread
-            items.put(exc)
+            value.set_exception(exc)
+        sent.put(None)
 
     threading.Thread(target=work, name="task", daemon=True).start()
-    while not isinstance(item := items.get(), Value):
-        if isinstance(item, BaseException):
-            raise item
-        yield item
-    yield item
+    yield from iter(sent.get, None)
+    yield value.result()

@@ -25,7 +25,7 @@ from ray.exceptions import (
 
 from jobs.cluster.addresses import LOCAL, is_client, is_ray_job, no_cluster, require_listener, resolve_address
 from jobs.cluster.capacity import Node, shortage
-from jobs.cluster.checkpoint_stream import Saved, Saves, Value, stream
+from jobs.cluster.checkpoint_stream import Saved, Saves, stream
 from jobs.cluster.deadlines import POLL_S, Deadlines
 from jobs.cluster.memory import give_back_memory
 from jobs.cluster.process import own_packages, sigterm_kept
@@ -166,7 +166,7 @@ class _Run:
             self.on_saved(item)
             return None
         del self.running[reference]
-        return attempt.ended(item.value if isinstance(item, Value) else item)
+        return attempt.ended(item)
 
     def _lost(self, attempt: Attempt, error: Exception) -> Outcome | None:
         outcome = attempt.lost(error, self.deadlines.limits.max_failures)

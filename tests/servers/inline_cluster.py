@@ -71,7 +71,7 @@ class InlineCluster:
             if isinstance(item, Saved):
                 attempt.saved[item.name] = item.data
                 on_saved(item)
-        return item.value
+        return item
 
 
 @pytest.fixture

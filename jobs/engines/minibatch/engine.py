@@ -36,6 +36,7 @@ from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks
 from jobs.engines.optimizers import RowwiseOptimizer
 from jobs.engines.settings import TrainingSettings, initial_weights
 from jobs.engines.threads import num_threads
+from jobs.errors import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -111,38 +112,36 @@ def padded(weight_qg: Tensor) -> Tensor:
 def prepare(
     samples: Samples, hyperparameters: Hyperparameters, settings: TrainingSettings, ranks: Ranks = SINGLE_PROCESS
 ) -> Run:
-    """Return a fit of the grid to the samples (one dataset), before its first step."""
-    loader, stack = allocate(samples, hyperparameters, settings, ranks)
-    return Run(stack, partial(run_epoch, loader, stack, settings), samples_evaluator(samples, settings, ranks))
+    """Return a fit of the grid to the samples (one dataset), before its first step.
 
-
-def samples_evaluator(samples: Samples, settings: TrainingSettings, ranks: Ranks) -> PiecesEvaluator:
-    """Return what scores any loss by a pass over the samples."""
-    return PiecesEvaluator(Loader(samples, settings.torch_dtype, bias=settings.bias, device=ranks.device), ranks)
-
-
-def allocate(
-    samples: Samples, hyperparameters: Hyperparameters, settings: TrainingSettings, ranks: Ranks
-) -> tuple[Loader | HessianLoader, Stack]:
-    """Return what a fit works on; where a GPU has too little memory for it, with pieces of half as many rows."""
+    If the device has too little memory, the pieces have half as many rows, again and again.
+    """
+    evaluator = samples_evaluator(samples, settings, ranks)
     dtype, piece_rows = settings.torch_dtype, default_piece_rows(ranks.device)
     kept = worth_keeping(samples, dtype, settings.epochs, ranks.device)
     on_cpu = ranks.device.type == "cpu" and settings.loss == "mse"
     if on_cpu and hessians_pay(samples.num_columns + 1 + settings.bias, settings.batch_size, samples.num_total):
         stack = start(samples.num_columns, hyperparameters, settings, ranks)
-        return HessianLoader(samples, dtype, bias=settings.bias, kept=kept), stack
+        hessians = HessianLoader(samples, dtype, bias=settings.bias, kept=kept)
+        return Run(stack, partial(run_epoch, hessians, stack, settings), evaluator)
     while True:
         try:
             stack = start(samples.num_columns, hyperparameters, settings, ranks, piece_rows)
             stack.allocate_buffers()
             options = {"bias": settings.bias, "kept": kept}
-            return Loader(samples, dtype, **options, device=ranks.device, piece_rows=piece_rows), stack
+            loader = Loader(samples, dtype, **options, device=ranks.device, piece_rows=piece_rows)
+            return Run(stack, partial(run_epoch, loader, stack, settings), evaluator)
         except torch.OutOfMemoryError as exc:
             if piece_rows <= FEWEST_ROWS:
                 raise
             piece_rows, kept = piece_rows // 2, False
-            reason = " ".join(str(exc).split())
-            logger.warning("%s is out of memory: going on by %d rows at a time (%s)", ranks.device, piece_rows, reason)
+            message = "%s is out of memory: going on by %d rows at a time (%s)"
+            logger.warning(message, ranks.device, piece_rows, one_line(exc))
+
+
+def samples_evaluator(samples: Samples, settings: TrainingSettings, ranks: Ranks) -> PiecesEvaluator:
+    """Return what scores any loss by a pass over the samples."""
+    return PiecesEvaluator(Loader(samples, settings.torch_dtype, bias=settings.bias, device=ranks.device), ranks)
 
 
 def start(

@@ -9,8 +9,9 @@ Shapes: n rows · c rows of a piece · d columns · q = d + 1 (the target), or d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice, pairwise
 from typing import Protocol, TypeVar
 
@@ -128,27 +129,23 @@ class Loader:
         self.piece_rows = piece_rows or default_piece_rows(self.device)
         self._dtype = dtype
         self._num_q = samples.num_columns + 1 + bias
-        self._kept_nq = self._converted() if kept else None
-
-    @property
-    def load_rows(self) -> int:
-        """The rows that are loaded at once."""
-        return 2 * self.piece_rows
+        self._load_rows = 2 * self.piece_rows
+        self._converted_nq: Tensor | None = None
+        self._converted_nq = self._converted() if kept else None
 
     def batches(self, batch_size: int | None, seed: int, epoch: int, threads: int = 0) -> Iterator[Loaded]:
         """Yield the pieces of an epoch; see `PieceLoader`."""
-        plan = plan_epoch(self.samples, batch_size, seed, epoch)
-        return self.epoch(plan, ahead=threads > 0 and self.samples.num_rows > self.load_rows)
-
-    def epoch(self, plan: EpochPlan, *, ahead: bool = False) -> Iterator[Loaded]:
-        """Yield the pieces of an epoch with their rows, which are valid until the next is asked for."""
-        pieces = pieces_of(plan, self.piece_rows)
-        if self._kept_nq is not None and plan.order_n is None:
+        batches = plan_epoch(self.samples, batch_size, seed, epoch)
+        pieces = pieces_of(batches, self.piece_rows)
+        if self._converted_nq is not None and batches.order_n is None:
             for piece in pieces:
-                yield Loaded(piece, self._kept_nq[piece.begin : piece.end])
+                yield Loaded(piece, self._converted_nq[piece.begin : piece.end])
             return
-        order_n = plan.order_n if self._kept_nq is None or plan.order_n is None else plan.order_n.to(self.device)
-        for load in self._loads(order_n, loads_of(pieces, self.load_rows), LOADS_AHEAD if ahead else 0):
+        order_n = batches.order_n
+        if order_n is not None and self._converted_nq is not None:
+            order_n = order_n.to(self.device)
+        depth = LOADS_AHEAD if threads > 0 and self.samples.num_rows > self._load_rows else 0
+        for load in self._loads(order_n, loads_of(pieces, self._load_rows), depth):
             load.slot.make_ready()
             begin = load.pieces[0].begin
             for piece in load.pieces:
@@ -159,41 +156,31 @@ class Loader:
         slots = self._slots(max(depth + 1, 2 if self.device.type == "cuda" else 1))
 
         def load(item: tuple[Sequence[Piece], Slot]) -> _Load:
-            return self._load(order_n, *item)
+            pieces, slot = item
+            begin, end = pieces[0].begin, pieces[-1].end
+            rows = slice(begin, end) if order_n is None else order_n[begin:end]
+            return _Load(slot, pieces, slot.fill(end - begin, partial(self._write, rows)))
 
         return map_ahead(load, zip(loads, cycle(slots), strict=False), min(depth, 1), depth, "loader")
 
-    def _load(self, order_n: Tensor | None, group: Sequence[Piece], slot: Slot) -> _Load:
-        begin, end = group[0].begin, group[-1].end
-        rows = slice(begin, end) if order_n is None else order_n[begin:end]
-        return _Load(slot, group, slot.fill(end - begin, self._writer(rows)))
-
-    def _writer(self, rows: Tensor | slice) -> Callable[[Tensor], None]:
-        """Return what writes rows of the samples, by their places, as z."""
-        kept_nq, d = self._kept_nq, self.samples.num_columns
-
-        def select(z_cq: Tensor) -> None:
-            assert kept_nq is not None and isinstance(rows, Tensor)  # noqa: S101 - else `convert` is returned
-            torch.index_select(kept_nq, 0, rows, out=z_cq)
-
-        def convert(z_cq: Tensor) -> None:
-            z_cq[:, :d], z_cq[:, -1] = self.samples.take(rows)
-            z_cq[:, d:-1] = 1.0
-
-        return convert if kept_nq is None or isinstance(rows, slice) else select
+    def _write(self, rows: Tensor | slice, z_cq: Tensor) -> None:
+        """Write rows of the samples, by their places, as z."""
+        if self._converted_nq is not None and isinstance(rows, Tensor):
+            torch.index_select(self._converted_nq, 0, rows, out=z_cq)
+            return
+        d = self.samples.num_columns
+        z_cq[:, :d], z_cq[:, -1] = self.samples.take(rows)
+        z_cq[:, d:-1] = 1.0
 
     def _converted(self) -> Tensor:
-        n = self.samples.num_rows
-        kept_nq = torch.empty(n, self._num_q, dtype=self._dtype, device=self.device)
-        self._kept_nq = None
-        everything = EpochPlan(None, (0, n), (n,))
-        for loaded in self.epoch(everything):
-            kept_nq[loaded.piece.begin : loaded.piece.end] = loaded.z_cq
-        return kept_nq
+        converted_nq = torch.empty(self.samples.num_rows, self._num_q, dtype=self._dtype, device=self.device)
+        for loaded in self.batches(None, 0, 0):
+            converted_nq[loaded.piece.begin : loaded.piece.end] = loaded.z_cq
+        return converted_nq
 
     def _slots(self, number: int) -> list[Slot]:
-        size = min(self.load_rows, self.samples.num_rows)
-        kind = PinnedSlot if self.device.type == "cuda" and self._kept_nq is None else PlainSlot
+        size = min(self._load_rows, self.samples.num_rows)
+        kind = PinnedSlot if self.device.type == "cuda" and self._converted_nq is None else PlainSlot
         return [kind(size, self._num_q, self._dtype, self.device) for _ in range(number)]
 
 

@@ -1,6 +1,6 @@
-"""Where loaded rows wait to be used: in the host's memory, or on their way to a GPU while it works on others.
+"""Buffers for loaded rows: in the memory of the device, or in pinned memory, copied to a GPU while it works.
 
-Shapes: c rows · q columns of z.
+Shapes: c rows of a chunk · q columns of z.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from torch import Tensor
 
 
 class Slot(Protocol):
-    """Room for one load. It is filled, made ready, used, released; and filled again."""
+    """A buffer for one load. It is filled, made ready, used, released; and filled again."""
 
     def fill(self, num_rows: int, write: Callable[[Tensor], None]) -> Tensor:
-        """Have rows written; return them where they are used."""
+        """Let `write` write the rows; return them on the device that uses them."""
 
     def make_ready(self) -> None:
-        """Make the current CUDA stream wait for the copy."""
+        """Make the current CUDA stream wait for the copy, if the slot copies."""
+        return
 
     def release(self) -> None:
-        """Record an event after the last kernel that reads this slot."""
+        """Record an event after the last kernel that reads the copy, if the slot copies."""
+        return
 
 
-class PlainSlot:
-    """Rows are written where they are used."""
+class PlainSlot(Slot):
+    """Rows are written into the memory that the step reads."""
 
     def __init__(self, num_rows: int, num_q: int, dtype: torch.dtype, device: torch.device) -> None:
         self._buffer_cq = torch.empty(num_rows, num_q, dtype=dtype, device=device)
@@ -36,15 +38,9 @@ class PlainSlot:
         write(z_cq)
         return z_cq
 
-    def make_ready(self) -> None:
-        """There is nothing to wait for."""
-
-    def release(self) -> None:
-        """Nobody waits."""
-
 
 class PinnedSlot:
-    """Rows are written to pinned memory, and copied to the GPU beside its work, in a stream of their own."""
+    """Rows are written to pinned memory, and copied to the GPU in a stream of their own."""
 
     def __init__(self, num_rows: int, num_q: int, dtype: torch.dtype, device: torch.device) -> None:
         self._host_cq = torch.empty(num_rows, num_q, dtype=dtype, pin_memory=True)

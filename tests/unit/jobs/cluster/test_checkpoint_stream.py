@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from jobs.cluster.checkpoint_stream import Saved, Saves, Value, stream
+from jobs.cluster.checkpoint_stream import Saved, Saves, stream
 
 
 def test_stream_yields_what_is_saved_before_the_function_returns() -> None:
@@ -20,7 +20,7 @@ def test_stream_yields_what_is_saved_before_the_function_returns() -> None:
     items = stream(work, ("n",), {})
     assert next(items) == Saved("n", b"1")
     goes_on.set()
-    assert list(items) == [Value(3)]
+    assert list(items) == [3]
 
 
 def test_stream_raises_the_error_of_the_function() -> None:

@@ -46,7 +46,7 @@ def test_epoch_has_every_row_once_in_order(batch_size: int | None, ahead: bool, 
     loader = Loader(samples, torch.float32, bias=True, kept=kept, piece_rows=64)
     plan = plan_epoch(samples, batch_size, 3, 1)
 
-    loaded = [(each.piece, each.z_cq.clone()) for each in loader.epoch(plan, ahead=ahead)]
+    loaded = [(each.piece, each.z_cq.clone()) for each in loader.batches(batch_size, 3, 1, threads=int(ahead))]
 
     torch.testing.assert_close(torch.cat([z_cq for _, z_cq in loaded]), expected(samples, plan.order_n, True))
     assert max(len(z_cq) for _, z_cq in loaded) <= 64
@@ -56,7 +56,7 @@ def test_epoch_has_every_row_once_in_order(batch_size: int | None, ahead: bool, 
 
 def test_rows_without_bias_have_no_ones() -> None:
     samples = samples_of(10)
-    (loaded,) = Loader(samples, torch.float32, bias=False).epoch(plan_epoch(samples, None, 0, 1))
+    (loaded,) = Loader(samples, torch.float32, bias=False).batches(None, 0, 1)
     assert torch.equal(loaded.z_cq, expected(samples, None, False))
 
 
