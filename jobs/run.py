@@ -1,13 +1,12 @@
-"""The story of a job: configuration, data, plan, training, selection, commit."""
+"""Run a job: configuration, data, training, selection, commit."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +14,9 @@ from jobs.champions.batch import Batch
 from jobs.champions.challengers import challengers_of
 from jobs.champions.commit import commit_better
 from jobs.champions.documents import no_convergence
-from jobs.champions.selection import Comparison
 from jobs.champions.verification import verify
 from jobs.config import JobConfig
-from jobs.groups.job import group_batches, require_distinct_names
-from jobs.groups.outcome import GroupsOutcome
+from jobs.groups.outcome import GroupsOutcome, require_distinct_names
 from jobs.groups.parts import Parts
 from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
@@ -34,8 +31,6 @@ from jobs.trials.earlier_runs import EarlierRuns
 from jobs.trials.library import TrialLibrary
 from jobs.trials.table import trials_parquet
 from model_store.ledger.ledger import Ledger
-
-logger = logging.getLogger(__name__)
 
 
 def run_job(
@@ -67,26 +62,22 @@ def run_job(
         runs = EarlierRuns(ledger, config.name, run_id, read_only=dry_run)
         with joining(address, progress) as join:
             trained, of_groups = _train(config, job, datasets, runs, join, progress)
-        challengers = _challengers(config, datasets, trained)
-        outcomes = _outcomes(datasets, trained, challengers)
-        if config.training.verify:
-            outcomes = _verified(outcomes, datasets, job.recipe)
-        require_distinct_names([outcome.name for outcome in outcomes], of_groups)
         outcome = JobOutcome(
             run_id=run_id,
             collection=config.name,
             version=None,
             committed=False,
-            datasets=outcomes,
+            datasets=_outcomes(config, datasets, trained, job.recipe),
             computed=trained.computed + sum(groups.computed for groups in of_groups),
             reused=trained.reused + sum(groups.num_trials - groups.computed for groups in of_groups),
             fleets=of_groups,
         )
+        require_distinct_names([dataset.name for dataset in outcome.datasets], of_groups)
         if claim is None:  # a dry run
             return outcome
         claim.check()
         _keep_run(ledger, run_id, config, trained.datasets)
-        outcome = _commit(ledger, config, challengers, outcome)
+        outcome = _commit(ledger, outcome)
         if repetition is not None:
             repetition.remember(outcome, ledger.head(config.name))
         return outcome
@@ -108,56 +99,31 @@ def _train(
 
 
 def default_run_id(config: JobConfig) -> str:
-    """Return the run id of a job that was not given one: the same job has the same, so that it goes on where it was."""
+    """Return the run id of a job that was not given one: the same job has the same, so that it continues."""
     digest = hashlib.sha256(config.resolved().encode()).hexdigest()
     return f"{config.name}-{digest[:12]}"
 
 
-def _challengers(config: JobConfig, datasets: Sequence[Dataset], trained: Trained) -> list[Batch]:
-    """Return the best trial of each dataset that has one, each a checkpoint of its own."""
-    by_name = {dataset.name: dataset for dataset in datasets}
-    policies = policies_of(config)
-    batches = []
-    for each in trained.datasets:
-        policy = policies[each.name]
-        statistics = config.training.inference_statistics
-        found = challengers_of(each, each.trials(detailed=False), policy, inference_statistics=statistics)
-        if found is not None:
-            batches.append(Batch(found, policy, by_name[each.name]))
-    return batches
-
-
 def _outcomes(
-    datasets: Sequence[Dataset],
-    trained: Trained,
-    batches: Sequence[Batch],
+    config: JobConfig, datasets: Sequence[Dataset], trained: Trained, recipe: Recipe
 ) -> tuple[DatasetOutcome, ...]:
-    by_name = {t.name: t for t in trained.datasets}
-    offered = {batch.name: batch.challengers for batch in batches}
-    outcomes = []
-    for dataset in datasets:
+    """Return the outcome of each listed dataset before the commit; its best trial is a checkpoint of its own."""
+    by_name, policies = {each.name: each for each in trained.datasets}, policies_of(config)
+
+    def outcome(dataset: Dataset) -> DatasetOutcome:
         name = dataset.name
         if name in trained.failed:
-            outcomes.append(DatasetOutcome(name, "failed", reason=trained.failed[name]))
-        elif name in offered:
-            outcomes.append(DatasetOutcome(name, "not committed", by_name[name], offered[name]))
-        else:
-            certificate = by_name[name].certificate
-            reason = no_convergence(certificate.advice if certificate else None)
-            outcomes.append(DatasetOutcome(name, "no convergence", by_name[name], reason=reason))
-    return tuple(outcomes)
+            return DatasetOutcome(name, "failed", reason=trained.failed[name])
+        each, statistics = by_name[name], recipe.inference_statistics
+        best = challengers_of(each, each.trials(detailed=False), policies[name], inference_statistics=statistics)
+        if best is None:
+            reason = no_convergence(each.certificate.advice if each.certificate else None)
+            return DatasetOutcome(name, "no convergence", each, reason=reason)
+        verification = verify(dataset, each, int(best.point_m), recipe) if config.training.verify else None
+        batch = Batch(best, policies[name], dataset)
+        return DatasetOutcome(name, "not committed", each, batch, verification=verification)
 
-
-def _verified(
-    outcomes: Sequence[DatasetOutcome], datasets: Sequence[Dataset], recipe: Recipe
-) -> tuple[DatasetOutcome, ...]:
-    by_name = {dataset.name: dataset for dataset in datasets}
-    return tuple(
-        replace(o, verification=verify(by_name[o.name], o.trained, o.point, recipe))
-        if o.trained is not None and o.point is not None
-        else o
-        for o in outcomes
-    )
+    return tuple(map(outcome, datasets))
 
 
 def _keep_run(ledger: Ledger, run_id: str, config: JobConfig, trained: Sequence[TrainedDatasets]) -> None:
@@ -172,25 +138,18 @@ def _keep_run(ledger: Ledger, run_id: str, config: JobConfig, trained: Sequence[
     folder.create(f"trials/{hashlib.sha256(trials).hexdigest()}.parquet", trials)
 
 
-def _commit(ledger: Ledger, config: JobConfig, batches: Sequence[Batch], outcome: JobOutcome) -> JobOutcome:
-    """Offer every model to the ledger in one commit; return what became of each."""
+def _commit(ledger: Ledger, outcome: JobOutcome) -> JobOutcome:
+    """Offer every model to the ledger in one commit; return the outcome with the comparisons of all."""
     trained_at = datetime.now(UTC).isoformat(timespec="seconds")
-    offered = [*batches, *group_batches(policies_of(config), outcome.fleets)]
-    version, comparisons = commit_better(ledger, config.name, offered, outcome.run_id, trained_at)
-    head = version or ledger.head(config.name)
-    of_fleets = iter(comparisons[len(batches) :])
-    by_name = {batch.name: stood[0] for batch, stood in zip(batches, comparisons, strict=False)}
+    listed = [each.batch for each in outcome.datasets if each.batch is not None]
+    offered = [*listed, *(batch for groups in outcome.fleets for batch in groups.batches)]
+    version, compared = commit_better(ledger, outcome.collection, offered, outcome.run_id, trained_at)
+    head, comparisons = version or ledger.head(outcome.collection), iter(compared)
+    datasets = tuple(each.against(comparisons) for each in outcome.datasets)
     return replace(
         outcome,
         version=head.number if head else None,
         committed=version is not None,
-        datasets=tuple(_settled(each, by_name.get(each.name)) for each in outcome.datasets),
-        fleets=tuple(fleet.against(of_fleets) for fleet in outcome.fleets),
+        datasets=datasets,
+        fleets=tuple(groups.against(comparisons) for groups in outcome.fleets),
     )
-
-
-def _settled(outcome: DatasetOutcome, comparison: Comparison | None) -> DatasetOutcome:
-    if comparison is None:
-        return outcome
-    logger.info("comparison %s", json.dumps({"dataset": outcome.name, **asdict(comparison)}))
-    return replace(outcome, status="promoted" if comparison.promoted else "kept", comparison=comparison)

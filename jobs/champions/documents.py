@@ -17,6 +17,13 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def status_of(comparison: Comparison | None) -> DatasetStatus:
+    """Return the status of a dataset with a model, by its comparison with the champion (None: not committed)."""
+    if comparison is None:
+        return "not committed"
+    return "promoted" if comparison.promoted else "kept"
+
+
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
     """Return how a challenger stood against the champion."""
     return {

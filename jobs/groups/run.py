@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.cluster.checkpoint_stream import Saved
 from jobs.cluster.tasks import RunLimits, Task
-from jobs.groups.outcome import Collected, GroupsOutcome, num_trials
+from jobs.groups.outcome import Collected, GroupsOutcome
 from jobs.groups.parts import Part, Parts
 from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scanning import Scanner, SourceFailedError, Sums
@@ -43,7 +43,7 @@ def train_groups_of(join: Join, parts: Parts, limits: RunLimits, progress: Progr
         except SourceFailedError as exc:
             collected = Collected()
             collected.fail([parts.source.name], exc.error)
-    return collected.outcome(parts.source.name)
+    return collected.outcome(parts.source.name, parts.policy, len(parts.keys))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Training:
                     del sums[part.number]
                     self.parts.keep(part, num_parts, outcome.value)
                     whole = self.parts.merge(part, outcome.value)
-                    self.collected.add(part.number, whole, computed=num_trials(outcome.value))
+                    self.collected.add(part.number, whole, computed_points=len(self.parts.missing_keys(part)))
                 advance(outcome.key)
         return failed
 

@@ -56,6 +56,11 @@ class PartResult:
     trials: bytes | None
     datasets: bytes | None
 
+    @property
+    def num_datasets(self) -> int:
+        """The number of datasets that were trained, with a model or without."""
+        return len(self.unconverged) + sum(challengers.num_datasets for challengers in self.trained)
+
 
 def train_part(spec: GroupsSpec, *partials: Partial) -> PartResult:
     """Return the groups of all partials trained at every grid point, in closed form."""

@@ -1,13 +1,16 @@
-"""What a job says of itself: the document of `train --json`."""
+"""The outcome of a job, and the document of `train --json`."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jobs.champions.challengers import Challengers
-from jobs.champions.documents import DatasetStatus, dataset_document
+from jobs.champions.batch import Batch
+from jobs.champions.comparison import Comparisons
+from jobs.champions.documents import DatasetStatus, dataset_document, status_of
 from jobs.champions.selection import Comparison
 from jobs.training.datasets import TrainedDatasets
 from jobs.trials.documents import trial_documents
@@ -15,23 +18,33 @@ from jobs.trials.documents import trial_documents
 if TYPE_CHECKING:
     from jobs.groups.outcome import GroupsOutcome
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class DatasetOutcome:
-    """What became of one listed dataset: its trials and the best of them, or the reason why there are none."""
+    """The outcome of a listed dataset: its trials and the best of them, or the reason why it has none."""
 
     name: str
     status: DatasetStatus
     trained: TrainedDatasets | None = None
-    challengers: Challengers | None = None
+    batch: Batch | None = None
     comparison: Comparison | None = None
     reason: str | None = None
     verification: Mapping[str, float] | None = None
 
     @property
     def point(self) -> int | None:
-        """The place of the best trial in the grid; None where there is none."""
-        return int(self.challengers.point_m) if self.challengers else None
+        """The position of the best trial in the grid, or None."""
+        return int(self.batch.challengers.point_m) if self.batch else None
+
+    def against(self, comparisons: Iterator[Comparisons]) -> DatasetOutcome:
+        """Return the outcome after the commit; the next of `comparisons` is that of its batch, if it has one."""
+        if self.batch is None:
+            return self
+        comparison = next(comparisons)[0]
+        logger.info("comparison %s", json.dumps({"dataset": self.name, **asdict(comparison)}))
+        return replace(self, status=status_of(comparison), comparison=comparison)
 
     def document(self) -> dict[str, Any]:
         """Return what `train --json` says of the dataset."""
@@ -49,7 +62,7 @@ class DatasetOutcome:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What became of a job. `version` is the collection's newest after it; None where nothing was ever committed.
+    """The outcome of a job. `version` is the newest of the collection after it; None if it has none.
 
     `computed` and `reused` are the numbers of trials that were trained now, and that were stored. `earlier` are the
     documents of a run that this one repeats: then it has no datasets of its own.
@@ -67,7 +80,7 @@ class JobOutcome:
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 where no trial of some dataset converged, or 5 where some datasets failed otherwise."""
+        """0, or 3 if no trial of some dataset converged, or 5 if some datasets failed otherwise."""
         statuses = {dataset.status for dataset in self.datasets} | {document["status"] for document in self.earlier}
         if "failed" in statuses or any(fleet.failures for fleet in self.fleets):
             return 5
@@ -90,12 +103,12 @@ class JobOutcome:
         }
 
     def listed_documents(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the document of each dataset that is not of a fleet."""
+        """Yield the document of each listed dataset."""
         yield from (dataset.document() for dataset in self.datasets)
         yield from self.earlier
 
     def documents(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the document of each dataset, one at a time: a fleet may have a million."""
+        """Yield the document of each dataset, one at a time: a source may have a million."""
         yield from self.listed_documents()
         for fleet in self.fleets:
             yield from fleet.documents()

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from jobs.groups.outcome import num_trials
 from jobs.groups.stored import part_of_bytes
 from jobs.trials.serialization import read_trials
 from model_store import open_ledger
@@ -127,8 +126,8 @@ def champions(store: Path) -> dict[str, str]:
 
 def num_stored_in_parts(store: Path) -> int:
     """Return the number of trials in the parts of groups that were stored."""
-    parts = (path.read_bytes().split(b"\n", 2)[2] for path in (store / "runs").glob("*/parts/*/*/*"))
-    return sum(num_trials(part_of_bytes(part, "part")) for part in parts)
+    stored = (path.read_bytes().split(b"\n", 2) for path in (store / "runs").glob("*/parts/*/*/*"))
+    return sum(len(json.loads(keys)) * part_of_bytes(part, "part").num_datasets for _, keys, part in stored)
 
 
 def stored_keys(store: Path) -> Iterator[bytes]:

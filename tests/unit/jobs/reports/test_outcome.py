@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.champions.batch import Batch
 from jobs.champions.challengers import challengers_of
 from jobs.champions.documents import DatasetStatus
 from jobs.recipe import Policy
@@ -20,8 +21,11 @@ from tests.samples.group_tables import trials_of
 
 
 def outcome(name: str, status: DatasetStatus, of: TrainedDatasets | None = None) -> DatasetOutcome:
-    found = challengers_of(of, of.trials(), Policy("train_mse", "min"), inference_statistics=True) if of else None
-    return DatasetOutcome(name, status, of, found, reason="it is so" if found is None else None)
+    policy = Policy("train_mse", "min")
+    found = challengers_of(of, of.trials(), policy, inference_statistics=True) if of else None
+    if found is None:
+        return DatasetOutcome(name, status, of, reason="it is so")
+    return DatasetOutcome(name, status, of, Batch(found, policy))
 
 
 def job(*datasets: DatasetOutcome) -> JobOutcome:
