@@ -1,6 +1,6 @@
-"""Challengers that are offered together: how they stand against the champions, column by column, and their rows.
+"""Challengers that are offered together: compare them with the champions, column by column, and store them.
 
-Shapes: m challengers · t of them.
+Shapes: m challengers · t some of them · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from model_store.objects.blobs import BlobRef, read_blob, ref_of
 
 @dataclass(frozen=True)
 class Batch:
-    """Challengers that share a checkpoint; a listed dataset is alone, and its rows are at hand in `dataset`."""
+    """Challengers that share a checkpoint; a listed dataset is alone, and `dataset` has its rows."""
 
     challengers: Challengers
     policy: Policy
@@ -56,61 +56,50 @@ class Batch:
         return str(name)
 
     def decide(self, ledger: Ledger, champions: pa.Table, place_m: pa.Array) -> Comparisons:
-        """Return how the challengers stand against the champions at `place_m` (null: there is none)."""
+        """Return the comparisons with the champions at `place_m` (null: there is none)."""
         score_m = self.challengers.score_m.numpy()
-        champion_m = np.full(len(score_m), np.nan)
-        basis_m = np.full(len(score_m), FIRST, dtype=np.int8)
-        known = np.flatnonzero(place_m.is_valid().to_numpy(zero_copy_only=False))
-        if len(known):
-            champion_m[known], basis_m[known] = self._standing(ledger, champions.take(place_m.drop_null()), known)
+        if place_m.null_count == len(place_m):
+            basis_m = np.full(len(score_m), FIRST, dtype=np.int8)
+            return Comparisons(self.policy, score_m, np.full(len(score_m), np.nan), basis_m)
+        champions = champions.take(place_m)  # a row of nulls where there is none
+        champion_m = champions["score"].to_numpy().astype(np.float64)
+        same_metric_m = _equal(champions["metric"], self.policy.metric) & ~np.isnan(champion_m)
+        if self.policy.metric in OF_THE_LOSS:
+            recorded = [recorded_loss(champion) for champion in champions.select(["loss", "engine"]).to_pylist()]
+            same_metric_m &= _equal(pa.array(recorded, pa.string()), self._losses())
+        champion_m[~same_metric_m] = np.nan
+        same_rows_m = _equal(champions["fingerprint"], self.challengers.column("fingerprint"))
+        itself_m = same_rows_m & self._same_models(champions, champion_m)
+        champion_m[itself_m] = score_m[itself_m]
+        first_m = place_m.is_null().to_numpy(zero_copy_only=False)
+        cases = [(first_m, FIRST), (itself_m, ITSELF), (same_rows_m & same_metric_m, SAME)]
+        basis_m = np.select([case for case, _ in cases], [basis for _, basis in cases], RECORDED).astype(np.int8)
+        self._score_again(ledger, champions, champion_m, basis_m)
         return Comparisons(self.policy, score_m, champion_m, basis_m)
 
-    def _standing(self, ledger: Ledger, standing: pa.Table, known: NDArray[np.intp]) -> tuple[Floats, NDArray[np.int8]]:
-        """Return the scores of the champions on the rows of the challengers at `known`, and how they were had."""
-        scores = standing["score"].to_numpy().astype(np.float64)
-        same_metric = _equal(standing["metric"], self.policy.metric) & ~np.isnan(scores)
-        if self.policy.metric in OF_THE_LOSS:
-            recorded = [recorded_loss(champion) for champion in standing.select(["loss", "engine"]).to_pylist()]
-            same_metric &= _equal(pa.array(recorded, pa.string()), self._losses().take(known))
-        scores[~same_metric] = np.nan
-        same_rows = _equal(standing["fingerprint"], self.challengers.column("fingerprint").take(known))
-        itself = same_rows & self._same_models(standing, known, scores)
-        basis = np.where(itself, ITSELF, np.where(same_rows & same_metric, SAME, RECORDED)).astype(np.int8)
-        scores[itself] = self.challengers.score_m.numpy()[known][itself]
-        self._score_again(ledger, standing, known, np.flatnonzero(basis == RECORDED), scores, basis)
-        return scores, basis
-
-    def _same_models(self, standing: pa.Table, known: NDArray[np.intp], scores: Floats) -> NDArray[np.bool_]:
+    def _same_models(self, champions: pa.Table, champion_m: Floats) -> NDArray[np.bool_]:
         """Return which champions are the challengers' models: by the bytes of a listed one, by how groups were made."""
         if self.dataset is not None:
             checkpoint = ref_of(write_checkpoint(self.challengers.stack), CHECKPOINT_EXT)
-            return _equal(standing["checkpoint"], checkpoint.sha256)
-        alike = _equal(standing["hyperparameters"], self.challengers.hyperparameters().take(known))
-        alike &= standing["epoch"].to_numpy() == self.challengers.column("epoch").to_numpy()[known]
-        same: NDArray[np.bool_] = alike & (scores == self.challengers.score_m.numpy()[known])
-        return same
+            return _equal(champions["checkpoint"], checkpoint.sha256)
+        same_m = _equal(champions["hyperparameters"], self.challengers.hyperparameters())
+        same_m &= _equal(champions["epoch"], self.challengers.column("epoch"))
+        same_m &= champion_m == self.challengers.score_m.numpy()
+        return same_m
 
-    def _score_again(
-        self,
-        ledger: Ledger,
-        standing: pa.Table,
-        known: NDArray[np.intp],
-        places: NDArray[np.intp],
-        scores: Floats,
-        basis: NDArray[np.int8],
-    ) -> None:
-        """Score the champions at `places` on the challengers' rows, where their features are the same."""
+    def _score_again(self, ledger: Ledger, champions: pa.Table, champion_m: Floats, basis_m: NDArray[np.int8]) -> None:
+        """Score the champions with other rows or another metric on the challengers' rows, if their features match."""
         if self.policy.metric in OF_THE_LOSS and self.dataset is None:
             return
-        blobs = standing["checkpoint"].take(pa.array(places)).to_pylist()
-        for blob in sorted(set(blobs)):
-            here = places[[at for at, name in enumerate(blobs) if name == blob]]
-            size = standing["checkpoint_size"][int(here[0])].as_py()
+        again_m = basis_m == RECORDED
+        for blob in sorted(champions["checkpoint"].filter(pa.array(again_m)).unique().to_pylist()):
+            place_t = np.flatnonzero(again_m & _equal(champions["checkpoint"], blob))
+            size = champions["checkpoint_size"][int(place_t[0])].as_py()
             stack = read_stack(read_blob(ledger.objects, BlobRef(blob, size, CHECKPOINT_EXT)), name=blob)
             if stack.card == self.challengers.stack.card:
-                row_t = torch.from_numpy(standing["row"].to_numpy()[here].copy())
-                scores[here] = self._scores(stack, row_t, torch.from_numpy(known[here].copy()))
-                basis[here] = AGAIN
+                row_t = torch.tensor(champions["row"].take(pa.array(place_t)).to_pylist())
+                champion_m[place_t] = self._scores(stack, row_t, torch.from_numpy(place_t))
+                basis_m[place_t] = AGAIN
 
     def _scores(self, stack: Stack, row_t: torch.Tensor, place_t: torch.Tensor) -> Floats:
         """Return the scores of models on the rows of the challengers at `place_t`."""
@@ -140,17 +129,17 @@ class Batch:
     def rows(self, ledger: Ledger, promoted_m: NDArray[np.bool_], run_id: str, trained_at: str) -> pa.Table:
         """Store the checkpoint, and return the rows of the promoted for the champion table.
 
-        It is called again when another commit, or gc, came in between: then the blobs are stored again.
+        If another commit, or gc, came in between, it is called again, and stores the blobs again.
         """
         challengers, m = self.challengers, self.challengers.num_datasets
         checkpoint = ledger.put_blob(write_checkpoint(challengers.stack), CHECKPOINT_EXT)
-        beside = write_statistics(challengers.stack)
-        known = ledger.put_blob(beside, CHECKPOINT_EXT) if beside is not None else None
+        data = write_statistics(challengers.stack)
+        statistics = ledger.put_blob(data, CHECKPOINT_EXT) if data is not None else None
         constants: dict[str, Any] = {
             "checkpoint": checkpoint.sha256,
             "checkpoint_size": checkpoint.size_bytes,
-            "statistics": known.sha256 if known else None,
-            "statistics_size": known.size_bytes if known else None,
+            "statistics": statistics.sha256 if statistics else None,
+            "statistics_size": statistics.size_bytes if statistics else None,
             "run_id": run_id,
             "trained_at": trained_at,
             "metric": self.policy.metric,

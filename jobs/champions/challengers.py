@@ -1,6 +1,6 @@
 """The best trials of datasets, as models that are offered to the ledger.
 
-Shapes: m datasets · g grid points · d encoded columns · p weights (d, and the bias last where there is one).
+Shapes: m datasets · g grid points · d encoded columns · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from handler.stack import Stack, Statistics
-from jobs.champions.selection import best_trials
 from jobs.engines.closed_form.inference_statistics import inverse_cross_product, residual_variance
 from jobs.engines.moments import Moments
-from jobs.recipe import Policy
+from jobs.recipe import Mode, Policy
 from jobs.training.datasets import TrainedDatasets
 from jobs.trials.documents import HYPER, trial_documents
 from jobs.trials.table import coefficient_columns
@@ -85,8 +84,19 @@ def weights(stack: Stack, index_t: Tensor) -> Tensor:
 
 
 def best_points(trained: TrainedDatasets, policy: Policy) -> Tensor:
-    """Return the grid point of the best trial of each dataset, (m,); -1 where none has a finite score."""
+    """Return the grid point of the best trial of each dataset, (m,); -1 if none has a finite score."""
     return best_trials(trained.result.metric(policy.metric), trained.hyperparameters.learning_rate_mg, policy.mode)
+
+
+def best_trials(score_mg: Tensor, learning_rate_mg: Tensor, mode: Mode) -> Tensor:
+    """Return the position of the best finite score of each dataset, int64 (m,); -1 if no score is finite.
+
+    Ties go to the smaller learning rate, then to the earlier grid point.
+    """
+    cost_mg = (score_mg if mode == "min" else -score_mg).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
+    tied_mg = cost_mg.isfinite() & (cost_mg == cost_mg.amin(1, keepdim=True))
+    rate_mg = torch.where(tied_mg, learning_rate_mg, torch.inf)
+    return torch.where(tied_mg.any(1), rate_mg.argmin(1), -1)
 
 
 def challengers_of(
@@ -114,14 +124,14 @@ def challengers_of(
 
 
 def _stack(trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m: Tensor, inference: bool) -> Stack:
-    """Return the models, and what serving knows of them."""
+    """Return the models, with the statistics that serving needs."""
     card, weight_mp = trained.card, trained.result.weight_mgp[found_m, point_m]
     d = len(card.columns)
 
     def found(values_mk: np.ndarray) -> Tensor:
         return torch.from_numpy(values_mk[found_m.numpy()])
 
-    known = Statistics(
+    statistics = Statistics(
         fill_mk=found(trained.fill_mk),
         feature_min_mk=found(trained.feature_min_mk),
         feature_max_mk=found(trained.feature_max_mk),
@@ -130,4 +140,4 @@ def _stack(trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m:
         inverse_cross_product_mpp=inverse_cross_product(moments, card.bias) if inference else None,
         residual_variance_m=residual_variance(moments, weight_mp, card.bias) if inference else None,
     )
-    return Stack(card, weight_mp[:, :d].contiguous(), weight_mp[:, d].contiguous() if card.bias else None, known)
+    return Stack(card, weight_mp[:, :d].contiguous(), weight_mp[:, d].contiguous() if card.bias else None, statistics)

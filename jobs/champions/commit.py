@@ -1,4 +1,4 @@
-"""The commit of a job: batches of challengers, of any size, against the very version that the commit follows."""
+"""Commit the better ones of challengers and champions, compared with the version that the commit follows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def commit_better(
 ) -> tuple[Version | None, tuple[Comparisons, ...]]:
     """Commit the challengers that are promoted, beside the champions that stay.
 
-    Returns the new version, or None where nothing was promoted, and the comparisons of each batch, made against the
+    Returns the new version, or None if nothing was promoted, and the comparisons of each batch, made against the
     version that the new one follows.
     """
     decided: list[Comparisons] = []
@@ -30,26 +30,24 @@ def commit_better(
     def propose(head: Version | None) -> Draft | None:
         champions = head.table() if head else CHAMPION_SCHEMA.empty_table()
         decided[:] = _decide(ledger, batches, champions)
-        num_promoted = sum(int(comparisons.promoted().sum()) for comparisons in decided)
+        num_promoted = sum(int(comparisons.promoted_m.sum()) for comparisons in decided)
         if num_promoted == 0:
             return None
         promoted = [
-            _with_comparisons(batch.rows(ledger, comparisons.promoted(), run_id, trained_at), comparisons)
+            _with_comparisons(batch.rows(ledger, comparisons.promoted_m, run_id, trained_at), comparisons)
             for batch, comparisons in zip(batches, decided, strict=True)
-            if comparisons.promoted().any()
+            if comparisons.promoted_m.any()
         ]
         names = pa.chunked_array([table["dataset"].combine_chunks() for table in promoted], pa.string())
         staying = champions.filter(pc.invert(pc.is_in(champions["dataset"], value_set=names.combine_chunks())))
-        num_kept = sum(map(len, decided)) - num_promoted
-        return Draft(
-            pa.concat_tables([staying, *promoted]), run_id, "train", f"{num_promoted} promoted, {num_kept} kept"
-        )
+        note = f"{num_promoted} promoted, {sum(map(len, decided)) - num_promoted} unchanged"
+        return Draft(pa.concat_tables([staying, *promoted]), run_id, "train", note)
 
     return ledger.transact(collection, propose), tuple(decided)
 
 
 def _decide(ledger: Ledger, batches: Sequence[Batch], champions: pa.Table) -> list[Comparisons]:
-    """Return how the challengers of each batch stand; the champions of all are looked up at once."""
+    """Return the comparisons of each batch; the champions of all batches are found at once."""
     names = pa.chunked_array([batch.challengers.name_m for batch in batches], pa.string()).combine_chunks()
     place_t = pc.index_in(names, value_set=champions["dataset"].combine_chunks())
     ends = np.cumsum([0, *(batch.challengers.num_datasets for batch in batches)]).tolist()

@@ -1,9 +1,9 @@
-"""How challengers stand against champions: by one metric, on the same rows where they can be had.
+"""Compare challengers with champions: by one metric, on the same rows if the job has them.
 
-`train_loss` and `val_loss` are a metric for each loss, and for each delta or quantile of it: a Huber loss says nothing
-of a mean absolute error. The champion's row records which it was.
+`train_loss` and `val_loss` are another metric for each loss, and for each delta or quantile of it: a Huber loss can't
+be compared with a mean absolute error. The champion's row records the loss.
 
-Shapes: m challengers · n rows · d encoded columns · p weights (d, and the bias last where there is one).
+Shapes: m challengers · n rows · d encoded columns · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,23 +20,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jobs.champions.selection import Basis, Comparison, compare
 from jobs.engines.losses import Loss
 from jobs.recipe import Policy
 from jobs.sources.dataset import Dataset
 from jobs.sources.validation_split import TRAINS
 
+Basis = Literal["first", "same rows", "scored again", "as recorded"]
 OF_THE_LOSS = ("train_loss", "val_loss")
 Floats = NDArray[np.float64]
 FIRST, SAME, AGAIN, RECORDED, ITSELF = range(5)
 BASES: tuple[Basis, ...] = ("first", "same rows", "scored again", "as recorded", "same rows")
 ENCODER = json.JSONEncoder(sort_keys=True)
-FIRST_JSON = ENCODER.encode(vars(Comparison(True, "there was no champion", "first", 0.0)))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison of a challenger with the champion; `champion_score` is None if there is none to compare with."""
+
+    promoted: bool
+    reason: str
+    basis: Basis
+    challenger_score: float
+    champion_score: float | None = None
 
 
 @dataclass(frozen=True)
 class Comparisons:
-    """How each challenger stood: its score, the champion's (NaN: there is none), and on what they were compared."""
+    """The comparison of each challenger: its score, the champion's (NaN: none), and the rows of both."""
 
     policy: Policy
     challenger_m: Floats
@@ -47,29 +58,43 @@ class Comparisons:
 
     def __getitem__(self, place: int, /) -> Comparison:
         score, champion = float(self.challenger_m[place]), float(self.champion_m[place])
-        basis = int(self.basis_m[place])
-        if basis == ITSELF:
-            return Comparison(False, "it is the champion already", BASES[basis], score, champion)
-        return compare(
-            score,
-            None if np.isnan(champion) else champion,
-            basis=BASES[basis],
-            mode=self.policy.mode,
-            promote=self.policy.promote,
-            min_improvement=self.policy.min_improvement,
+        basis = BASES[self.basis_m[place]]
+        known = None if np.isnan(champion) else champion
+        return Comparison(bool(self.promoted_m[place]), self._reason(place), basis, score, known)
+
+    @cached_property
+    def gain_m(self) -> Floats:
+        """How much better each challenger is, in the metric's units; NaN if there is no score to compare with."""
+        return (
+            (self.champion_m - self.challenger_m) if self.policy.mode == "min" else self.challenger_m - self.champion_m
         )
 
-    def promoted(self) -> NDArray[np.bool_]:
-        """Return which challengers are promoted; the rule is that of `compare`."""
-        sign = 1.0 if self.policy.mode == "min" else -1.0
-        gain_m = sign * (self.champion_m - self.challenger_m)
-        better_m = np.isnan(self.champion_m) | (gain_m > self.policy.min_improvement)
+    @cached_property
+    def promoted_m(self) -> NDArray[np.bool_]:
+        """Which challengers are promoted: if they are better by more than `min_improvement`, or always.
+
+        A challenger that is the champion already is not promoted.
+        """
+        better_m = np.isnan(self.champion_m) | (self.gain_m > self.policy.min_improvement)
         promoted_m: NDArray[np.bool_] = (better_m | (self.policy.promote == "always")) & (self.basis_m != ITSELF)
         return promoted_m
 
+    def _reason(self, place: int) -> str:
+        if self.basis_m[place] == ITSELF:
+            return "it is the champion already"
+        if np.isnan(self.champion_m[place]):
+            first = self.basis_m[place] == FIRST
+            return "there was no champion" if first else "the champion has no score by this metric"
+        if self.policy.promote == "always":
+            return "promote: always"
+        gain = self.gain_m[place]
+        if self.promoted_m[place]:
+            return f"better by {gain:.6g}"
+        return f"not better by more than {self.policy.min_improvement:g} (by {gain:.6g})"
+
     def json(self) -> pa.Array:
-        """Return what the promoted rows say of the comparison; null for the others."""
-        texts = [self._json(place) if promoted else None for place, promoted in enumerate(self.promoted().tolist())]
+        """Return the comparison of each promoted challenger as JSON; null for the others."""
+        texts = [self._json(place) if promoted else None for place, promoted in enumerate(self.promoted_m.tolist())]
         return pa.array(texts, pa.string())
 
     def _json(self, place: int) -> str:
@@ -81,8 +106,11 @@ class Comparisons:
         return f"{first}{comparison.challenger_score!r}{rest}"
 
 
+FIRST_JSON = ENCODER.encode(vars(Comparison(True, "there was no champion", "first", 0.0)))
+
+
 def recorded_loss(champion: Mapping[str, Any]) -> str | None:
-    """Return the loss of a champion; None where its row is older than the column and the engine does not tell."""
+    """Return the loss of a champion; None if its row is older than the column and its engine has several."""
     if champion["loss"] is None and champion["engine"] == "closed_form":
         return "mse"
     loss: str | None = champion["loss"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from jobs.champions.selection import Comparison
+    from jobs.champions.comparison import Comparison
 
 DatasetStatus = Literal["promoted", "kept", "not committed", "no convergence", "failed"]
 

@@ -65,7 +65,7 @@ class GroupsOutcome:
 
     @property
     def num_promoted(self) -> int:
-        return sum(int(each.promoted().sum()) for each in self.comparisons or ())
+        return sum(int(each.promoted_m.sum()) for each in self.comparisons or ())
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield the document of each dataset, in the order of names."""

@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jobs.champions.batch import Batch
-from jobs.champions.comparison import Comparisons
+from jobs.champions.comparison import Comparison, Comparisons
 from jobs.champions.documents import DatasetStatus, dataset_document, status_of
-from jobs.champions.selection import Comparison
 from jobs.training.datasets import TrainedDatasets
 from jobs.trials.documents import trial_documents
 

@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.champions.comparison import Comparison
 from jobs.champions.documents import comparison_document
-from jobs.champions.selection import Comparison
 from jobs.errors import PARTIAL_FAILURE
 from jobs.reports.outcome import JobOutcome
 from jobs.sources.filesystems import S3_PREFIX

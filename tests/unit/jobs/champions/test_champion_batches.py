@@ -14,8 +14,7 @@ import statsmodels.api as sm
 from jobs.champions.batch import Batch
 from jobs.champions.challengers import challengers_of
 from jobs.champions.commit import commit_better
-from jobs.champions.comparison import recorded_loss
-from jobs.champions.selection import Comparison
+from jobs.champions.comparison import Comparison, recorded_loss
 from jobs.engines.losses import loss_text
 from jobs.recipe import Policy
 from jobs.sources.dataset import Dataset

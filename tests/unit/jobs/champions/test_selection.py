@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.champions.selection import Comparison, best_trials, compare
-from jobs.recipe import Mode
+from jobs.champions.challengers import best_trials
+from jobs.champions.comparison import FIRST, SAME, Comparison, Comparisons
+from jobs.recipe import Mode, Policy
 
 NAN, INF = float("nan"), float("inf")
 scores = st.one_of(st.sampled_from([NAN, INF, -INF, 0.5, 1.0]), st.floats(-1e6, 1e6))
@@ -56,9 +59,12 @@ def test_best_trials_does_not_depend_on_the_order(trials: list[tuple[float, int]
     assert chosen[0] == chosen[1]
 
 
-def judged(challenger: float, champion: float | None, **values: Any) -> Comparison:
-    options: dict[str, Any] = {"basis": "same rows", "mode": "min", "promote": "better", "min_improvement": 0.0}
-    return compare(challenger, champion, **(options | values))
+def judged(challenger: float, champion: float | None, basis: int = SAME, **values: Any) -> Comparison:
+    scores = [np.array([np.nan if each is None else each]) for each in (challenger, champion)]
+    policy = replace(Policy("train_mse", "min"), **values)
+    comparisons = Comparisons(policy, *scores, np.array([basis], dtype=np.int8))
+    assert comparisons.promoted_m.tolist() == [comparisons[0].promoted]
+    return comparisons[0]
 
 
 @pytest.mark.parametrize(
@@ -86,4 +92,4 @@ def test_challenger_is_promoted_where_it_is_better(
 def test_comparison_says_by_how_much() -> None:
     assert judged(1.0, 2.5).reason == "better by 1.5"
     assert judged(2.0, 2.5, min_improvement=1.0).reason == "not better by more than 1 (by 0.5)"
-    assert judged(1.0, None, basis="first").reason == "there was no champion"
+    assert judged(1.0, None, basis=FIRST).reason == "there was no champion"
