@@ -1,27 +1,24 @@
-"""A part that was trained at some grid points, and then at others, as if it had been trained at all of them at once.
+"""Merge the results of a part that was trained at some grid points, and then at others.
 
-Shapes: t groups of several results, one after the other · g grid points.
+Shapes: m groups · t groups, or trials, of several results · g grid points.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
 from handler.model_card import ModelCard
-from handler.stack import Stack, Statistics
 from jobs.champions.challengers import Challengers
-from jobs.engines.moments import Moments
 from jobs.groups.scan.packed import Codes
+from jobs.groups.stored import columns_of, from_columns
 from jobs.groups.training import PartResult
 from jobs.recipe import Mode
 from jobs.trials.table import trials_parquet
@@ -31,14 +28,14 @@ UNWANTED = -1
 
 @dataclass(frozen=True)
 class Piece:
-    """A part at some grid points: the keys of these, in the order in which it was trained, and what came of it."""
+    """The result of a part at some grid points, with their keys in the order of training."""
 
     keys: tuple[bytes, ...]
     result: PartResult
 
 
 def is_usable(piece: Piece, wanted: Set[bytes]) -> bool:
-    """Return whether the models of a piece are the best of its wanted grid points: only the best have their weights."""
+    """Return whether the models of a piece are the best of the wanted grid points; others have no weights."""
     best = {piece.keys[at] for each in piece.result.trained for at in set(each.point_m.tolist())}
     return best <= wanted and not wanted.isdisjoint(piece.keys)
 
@@ -70,34 +67,24 @@ def merge_pieces(pieces: Sequence[Piece], keys: tuple[bytes, ...], mode: Mode) -
 
 
 def _best(pieces: Sequence[tuple[Challengers, Codes]], name_m: pa.Array, mode: Mode) -> Challengers:
-    """Return each group of a card as the piece has it whose trial is best, by the rule of `best_trials`."""
+    """Return the best model of each group of a card, by the rule of `best_trials`."""
     results = [challengers for challengers, _ in pieces]
-    rank_t = np.concatenate([_ranks(challengers.name_m, name_m) for challengers in results])
+    columns = [columns_of(challengers) for challengers in results]
+    joined = {name: torch.cat([each[name] for each in columns]) for name in columns[0]}
     point_t = np.concatenate([point_g[challengers.point_m.numpy()] for challengers, point_g in pieces])
-    rate_t = np.concatenate([challengers.column("learning_rate").to_numpy() for challengers in results])
-    score_t = torch.cat([challengers.score_m for challengers in results]).numpy()
-    order_t = np.lexsort((point_t, rate_t, score_t if mode == "min" else -score_t, rank_t))
+    joined["point_m"] = torch.from_numpy(point_t)
+    trials = pa.concat_tables([challengers.trials for challengers in results]).unify_dictionaries()
+    rank_t, score_t = _ranks(trials["dataset"], name_m), joined["score_m"].numpy()
+    order_t = np.lexsort((point_t, trials["learning_rate"].to_numpy(), score_t if mode == "min" else -score_t, rank_t))
     best_m = order_t[np.unique(rank_t[order_t], return_index=True)[1]]
-    joined: Challengers = _rows(results, best_m)
-    return replace(joined, point_m=torch.from_numpy(point_t[best_m]))
-
-
-def _rows(values: Sequence[Any], index: Codes) -> Any:
-    """Return the rows at `index` of columns that follow one another; of records, those of each of their columns."""
-    first = values[0]
-    if isinstance(first, Tensor):
-        return torch.cat(list(values))[torch.from_numpy(index)]
-    if isinstance(first, pa.Table):
-        return pa.concat_tables(values).unify_dictionaries().take(pa.array(index))
-    if isinstance(first, Challengers | Stack | Statistics | Moments):
-        return replace(first, **{f.name: _rows([getattr(v, f.name) for v in values], index) for f in fields(first)})
-    return first  # what all groups of a card have in common
+    index = torch.from_numpy(best_m)
+    return from_columns(results[0].stack.card, trials.take(best_m), {n: t[index] for n, t in joined.items()})
 
 
 def _join_trials(tables: Sequence[pa.Table], points: Sequence[Codes], name_m: pa.Array, num_points: int) -> pa.Table:
     """Return the trials of all tables at the wanted grid points, each once, in the order of one training."""
     rank_t = np.concatenate([_ranks(table["dataset"].cast(pa.string()), name_m) for table in tables])
-    # The trials of a dataset stand together, in the order of the grid.
+    # The trials of a dataset are together, in the order of the grid.
     point_t = np.concatenate([np.resize(point_g, len(table)) for table, point_g in zip(tables, points, strict=True)])
     wanted_t = np.flatnonzero(point_t != UNWANTED)
     _, first = np.unique(rank_t[wanted_t] * num_points + point_t[wanted_t], return_index=True)

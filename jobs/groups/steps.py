@@ -1,6 +1,6 @@
-"""What the tasks of a fleet do, by the engine: sums travel for the closed form, rows for minibatches of groups.
+"""The functions of the tasks of a source: tasks exchange sums for the closed form, rows for minibatches of groups.
 
-A single dataset is too large to travel: for minibatches its task reads it again in every epoch.
+A single dataset is too large for that: for minibatches its task reads it again in every epoch.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from functools import partial
 from typing import Any
 
 from jobs.groups.minibatch_training import train_rows_part, train_streamed
-from jobs.groups.scan.partial import Partial
+from jobs.groups.scan.partial import Partial, merge
 from jobs.groups.scan.rows import GroupRows, gather, scan_rows
 from jobs.groups.scan.scan import scan
 from jobs.groups.scan.stream import Source
-from jobs.groups.training import merge_parts, train_part
+from jobs.groups.training import train_part
 from jobs.recipe import Recipe
 from jobs.sources.resolved import ResolvedSource
 
 
 @dataclass(frozen=True)
 class Phases:
-    """What the tasks of a source do: read fragments, add up what several have read of a part, and train it.
+    """The functions of the tasks of a source: read fragments, add up the results of several for a part, and train it.
 
-    A training task that saves is given the name of its checkpoints and the seconds between them first.
+    If training saves, its first arguments are the name of its training checkpoints and the seconds between them.
     """
 
     scan: Callable[..., Any]
@@ -34,11 +34,11 @@ class Phases:
     saves: bool = False
 
 
-def _summed(*partials: Any) -> tuple[None, Any]:
-    return None, merge_parts(*partials)
+def _summed(*partials: Partial) -> tuple[None, Partial]:
+    return None, merge(partials)
 
 
-def _gathered(*rows: Any) -> tuple[None, Any]:
+def _gathered(*rows: GroupRows) -> tuple[None, GroupRows]:
     return None, gather(*rows)
 
 
@@ -52,7 +52,7 @@ MINIBATCH = Phases(scan_rows, _gathered, train_rows_part, rows_travel=True)
 
 
 def phases_of(recipe: Recipe, source: ResolvedSource) -> Phases:
-    """Return what the tasks of a source do by a recipe."""
+    """Return the functions of the tasks of a source under a recipe."""
     if recipe.engine == "closed_form":
         return CLOSED_FORM
     if source.group_by:

@@ -1,10 +1,10 @@
-"""A trained part of a source as bytes, and back. No pickle: numbers are safetensors, the rest is JSON in its header."""
+"""A trained part of a source as bytes, and back: safetensors with JSON metadata."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,42 +26,51 @@ FORMAT = 3
 HEADER = "gridline"
 
 
-def part_bytes(result: PartResult) -> bytes:
-    """Return a part as bytes; equal parts give equal bytes."""
-    tensors: dict[str, Tensor] = {}
-    header: dict[str, Any] = {
-        "format": FORMAT,
-        "failures": result.failures,
-        "unconverged": result.unconverged,
-        "cards": [_write(challengers, f"{number}.", tensors) for number, challengers in enumerate(result.trained)],
-    }
-    for name in ("trials", "datasets"):
-        data = getattr(result, name)
-        if data is not None:
-            tensors[name] = _tensor(data)
-    plain = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-    return save(plain, metadata={HEADER: json.dumps(header, sort_keys=True)})
+RECORDS: dict[str, type] = {"statistics": Statistics, "train_moments": Moments, "score_moments": Moments}
 
 
-def _write(challengers: Challengers, prefix: str, tensors: dict[str, Tensor]) -> str:
-    """Add the columns of challengers to the tensors, and return their model card."""
+def columns_of(challengers: Challengers) -> dict[str, Tensor]:
+    """Return the tensors of challengers by name: `weight`, `point_m`, `train_moments.mean_md`, …"""
     stack = challengers.stack
+    values = (stack.statistics, challengers.train_moments, challengers.score_moments)
     columns = {
         "weight": stack.weight_md,
         "bias": stack.bias_m,
         "point_m": challengers.point_m,
         "score_m": challengers.score_m,
-        "trials": _tensor(table_parquet([challengers.trials], REPEATED)),
+        **{
+            f"{prefix}.{field.name}": getattr(value, field.name)
+            for (prefix, kind), value in zip(RECORDS.items(), values, strict=True)
+            for field in fields(kind)
+        },
     }
-    for part, value in (
-        ("statistics", stack.statistics),
-        ("train_moments", challengers.train_moments),
-        ("score_moments", challengers.score_moments),
-    ):
-        if value is not None:
-            columns |= {f"{part}.{field.name}": getattr(value, field.name) for field in fields(value)}
-    tensors |= {f"{prefix}{name}": tensor for name, tensor in columns.items() if tensor is not None}
-    return stack.card.to_json()
+    return {name: tensor for name, tensor in columns.items() if tensor is not None}
+
+
+def from_columns(card: ModelCard, trials: pa.Table, columns: Mapping[str, Tensor]) -> Challengers:
+    """Return the challengers with these columns. Raises KeyError if one is missing."""
+    records = {
+        prefix: kind(**{field.name: columns.get(f"{prefix}.{field.name}") for field in fields(kind)})
+        for prefix, kind in RECORDS.items()
+    }
+    stack = Stack(card, columns["weight"], columns.get("bias"), records.pop("statistics"))
+    return Challengers(stack, trials, columns["point_m"], columns["score_m"], **records)
+
+
+def part_bytes(result: PartResult) -> bytes:
+    """Return a part as bytes; equal parts give equal bytes."""
+    tensors = {} if result.trials is None else {"trials": _tensor(result.trials)}
+    for number, challengers in enumerate(result.trained):
+        columns = columns_of(challengers) | {"trials": _tensor(table_parquet([challengers.trials], REPEATED))}
+        tensors |= {f"{number}.{name}": tensor for name, tensor in columns.items()}
+    header = {
+        "format": FORMAT,
+        "failures": result.failures,
+        "unconverged": result.unconverged,
+        "cards": [challengers.stack.card.to_json() for challengers in result.trained],
+    }
+    plain = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    return save(plain, metadata={HEADER: json.dumps(header, sort_keys=True)})
 
 
 def part_of_bytes(data: bytes, name: str) -> PartResult:
@@ -73,32 +82,17 @@ def part_of_bytes(data: bytes, name: str) -> PartResult:
             trained=tuple(_read(card, f"{number}.", tensors) for number, card in enumerate(header["cards"])),
             failures=header["failures"],
             unconverged=header["unconverged"],
-            trials=_bytes(tensors.get("trials")),
-            datasets=_bytes(tensors.get("datasets")),
+            trials=tensors["trials"].numpy().tobytes() if "trials" in tensors else None,
         )
     except (SafetensorError, pa.ArrowException, OSError, KeyError, TypeError, ValueError) as exc:
-        raise CorruptObjectError(name, f"it is not a part of a fleet: {' '.join(str(exc).split())}") from exc
+        raise CorruptObjectError(name, f"it is not a part of a source: {' '.join(str(exc).split())}") from exc
 
 
 def _tensor(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
-def _bytes(tensor: Tensor | None) -> bytes | None:
-    return None if tensor is None else tensor.numpy().tobytes()
-
-
-def _read(card: str, prefix: str, tensors: dict[str, Tensor]) -> Challengers:
-    def part(kind: type, name: str) -> Any:
-        values = {field.name: tensors.get(f"{prefix}{name}.{field.name}") for field in fields(kind)}
-        return kind(**values)
-
-    statistics = part(Statistics, "statistics")
-    return Challengers(
-        stack=Stack(ModelCard.from_json(card), tensors[f"{prefix}weight"], tensors.get(f"{prefix}bias"), statistics),
-        trials=pq.read_table(pa.BufferReader(tensors[f"{prefix}trials"].numpy().tobytes())),
-        point_m=tensors[f"{prefix}point_m"],
-        score_m=tensors[f"{prefix}score_m"],
-        train_moments=part(Moments, "train_moments"),
-        score_moments=part(Moments, "score_moments"),
-    )
+def _read(card: str, prefix: str, tensors: Mapping[str, Tensor]) -> Challengers:
+    columns = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    trials = pq.read_table(pa.BufferReader(columns["trials"].numpy()))
+    return from_columns(ModelCard.from_json(card), trials, columns)

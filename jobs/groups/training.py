@@ -1,6 +1,6 @@
-"""What a training task does: the groups of a part, from sums to models.
+"""Train the groups of a part, from their sums.
 
-Shapes: m groups · g grid points · e evaluated epochs · k raw features · p weights (d, and the bias last).
+Shapes: m groups · g grid points · k raw features.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from jobs.champions.challengers import Challengers, best_points, challengers_of
 from jobs.champions.documents import no_convergence
 from jobs.engines.closed_form import engine as closed_form
 from jobs.engines.closed_form.certificate import advise
-from jobs.engines.closed_form.spectrum import spectrum
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.moments import Moments, scaling_of
+from jobs.engines.moments import Moments
 from jobs.engines.trials import BlockResult
 from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.packed import Floats
@@ -27,17 +25,17 @@ from jobs.groups.scan.partial import Partial, merge
 from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.recipe import Policy, Recipe
 from jobs.training.datasets import TrainedDatasets, resolve
-from jobs.trials.table import table_parquet, trials_parquet
+from jobs.trials.table import trials_parquet
 
 Engine = Callable[[Trainable, Hyperparameters, bool], BlockResult]  # the bool: whether curves are wanted
 
 
 @dataclass(frozen=True)
 class GroupsSpec:
-    """What a training task is told: how rows were read, how groups are trained, and how trials are compared.
+    """The arguments of a training task: how rows were read, how groups are trained, and how trials are compared.
 
-    A part of up to `max_detailed_trials` keeps the loss curves and the coefficients of each; a larger one those of the
-    best alone.
+    A part of up to `max_detailed_trials` has the loss curves and the coefficients of each; a larger one only those of
+    the best.
     """
 
     layout: Layout
@@ -48,13 +46,12 @@ class GroupsSpec:
 
 @dataclass(frozen=True)
 class PartResult:
-    """What a training task returns: the models by card, what failed and why; its trials and its datasets as parquet."""
+    """The result of a training task: models by card, reasons of groups without one, and the trials as parquet."""
 
     trained: tuple[Challengers, ...]
     failures: dict[str, str]
     unconverged: dict[str, str]
     trials: bytes | None
-    datasets: bytes | None
 
     @property
     def num_datasets(self) -> int:
@@ -73,24 +70,21 @@ def train_part(spec: GroupsSpec, *partials: Partial) -> PartResult:
 
 
 def train_groups(spec: GroupsSpec, partial: Partial, engine: Engine) -> PartResult:
-    """Return the groups trained by an engine at every grid point, those that can be."""
+    """Return the trainable groups at every grid point, trained by an engine."""
     trainable, failures = split_trainable(partial, spec.layout, spec.recipe.settings.bias)
     trained = [_train(groups, spec, engine) for groups in trainable]
-    tables = [_trials(each, spec) for each in trained]
-    found = [_challengers(each, trials, spec) for each, trials in zip(trained, tables, strict=True)]
-    datasets = [_datasets(each) for each in trained]
+    tables = [each.trials(detailed=_is_detailed(each.hyperparameters, spec)) for each in trained]
+    statistics = spec.recipe.inference_statistics
+    best = [
+        challengers_of(each, trials, spec.policy, inference_statistics=statistics)
+        for each, trials in zip(trained, tables, strict=True)
+    ]
     return PartResult(
-        trained=tuple(challengers for challengers in found if challengers is not None),
+        trained=tuple(challengers for challengers in best if challengers is not None),
         failures=failures,
         unconverged={name: reason for each in trained for name, reason in _unconverged(each, spec.policy)},
         trials=trials_parquet(tables) if tables else None,
-        datasets=table_parquet(datasets) if datasets else None,
     )
-
-
-def merge_parts(*partials: Partial) -> Partial:
-    """Return several partials as one: a branch of the tree by which many scans are added up."""
-    return merge(partials)
 
 
 def _train(groups: Trainable, spec: GroupsSpec, engine: Engine) -> TrainedDatasets:
@@ -120,15 +114,6 @@ def _is_detailed(hyper: Hyperparameters, spec: GroupsSpec) -> bool:
     return hyper.learning_rate_mg.numel() <= spec.max_detailed_trials
 
 
-def _trials(trained: TrainedDatasets, spec: GroupsSpec) -> pa.Table:
-    return trained.trials(detailed=_is_detailed(trained.hyperparameters, spec))
-
-
-def _challengers(trained: TrainedDatasets, trials: pa.Table, spec: GroupsSpec) -> Challengers | None:
-    statistics = spec.recipe.inference_statistics
-    return challengers_of(trained, trials, spec.policy, inference_statistics=statistics)
-
-
 def _unconverged(trained: TrainedDatasets, policy: Policy) -> Iterator[tuple[str, str]]:
     """Yield the groups without a finite score, each with the advice of its certificate."""
     index_m = (best_points(trained, policy) < 0).nonzero()[:, 0]
@@ -138,26 +123,6 @@ def _unconverged(trained: TrainedDatasets, policy: Policy) -> Iterator[tuple[str
         advice = advise(trained.train_moments.take(index_m), hyper, trained.settings)
         for m, text in zip(index_m.tolist(), advice, strict=True):
             yield trained.name_m[m], no_convergence(text)
-
-
-def _datasets(trained: TrainedDatasets) -> pa.Table:
-    """Return a row for each group: its rows that train, and its certificate."""
-    settings, kept = trained.settings, trained.train_moments
-    moments = scaling_of(kept, settings.bias).apply(kept) if settings.normalize else kept
-    basis = spectrum(moments, settings.bias)
-    condition_m = basis.condition_m.numpy()
-    return pa.table(
-        {
-            "dataset": pa.array(trained.name_m, pa.string()),
-            "num_rows": pa.array(kept.num_rows_m.to(torch.int64).numpy()),
-            "fingerprint": pa.array(trained.fingerprint_m, pa.string()),
-            "eigenvalue_min": pa.array(basis.eigenvalue_mp[:, 0].numpy()),
-            "eigenvalue_max": pa.array(basis.largest_m.numpy()),
-            "condition_number": pa.array(condition_m, mask=~np.isfinite(condition_m)),
-            "stability_limit": pa.array((2 / basis.largest_m).numpy()),
-            "best_rate": pa.array((2 / (basis.largest_m + basis.smallest_positive_m)).numpy()),
-        }
-    )
 
 
 def _fill(groups: Trainable, layout: Layout) -> Floats:
