@@ -18,6 +18,8 @@ from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
 from jobs.recipe import policies_of, run_limits_of
 from jobs.sources.job_datasets import resolve_job
+from jobs.trials.earlier_runs import EarlierRuns
+from model_store import open_ledger
 
 
 def main(path: Path, warm_up: Path) -> None:
@@ -33,7 +35,8 @@ def train(cluster: Cluster, path: Path) -> float:
     (spec,) = config.datasets
     started = time.perf_counter()
     resolved = resolve_job(config, path.parent)
-    parts = Parts(resolved.scanned[0], resolved.recipe, policies_of(config)[spec.name])
+    runs = EarlierRuns(open_ledger(str(path.parent / "store")), config.name, "run", read_only=True)
+    parts = Parts(resolved.scanned[0], resolved.recipe, policies_of(config)[spec.name], runs)
     outcome = train_groups_of(lambda: cluster, parts, run_limits_of(config.training), Progress(quiet=True))
     if outcome.error is not None:
         raise outcome.error

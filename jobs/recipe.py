@@ -101,13 +101,8 @@ def _schedule(training: TrainingConfig) -> Schedule:
 
 
 def run_limits_of(training: TrainingConfig) -> RunLimits:
-    """Return how long a cluster is waited for, how often a lost block is started again, and how often it is saved."""
-    return RunLimits(
-        training.max_failures,
-        training.wait_for_resources_s,
-        training.timeout_s,
-        training.checkpoint_every_s,
-    )
+    """Return the limits of a run."""
+    return RunLimits(**{each.name: getattr(training, each.name) for each in fields(RunLimits)})
 
 
 def policies_of(config: JobConfig) -> dict[str, Policy]:

@@ -1,11 +1,11 @@
-"""The parts of a source: what earlier runs have trained of each, at which grid points, and what is missing.
+"""The parts of a source: the grid points that earlier runs have trained of each, and those that are missing.
 
     runs/<run_id>/parts/<key of the source>/<number>-of-<how many>/<sha256 of the trials' keys>    a part, when it ended
 
-The source's key covers all that its models depend on but for the grid: what the configuration says of it, what the
-file system says of its files (reading gigabytes to find that nothing changed would cost as much as training), the
-settings, the engine's version, and what trials are compared by. A part is a line with the keys of its grid points, then
-its bytes. Its name says into how many parts the groups were divided: a later run divides them in the same way.
+The source's key covers all that its models depend on except the grid: its configuration, the size and time of each file
+(a hash of gigabytes would take as long as training), the settings, the engine's version, and the metric. A part is a
+line with the keys of its grid points, then its bytes. Its name has the number of parts: a later run divides the groups
+in the same way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Place = tuple[RunFolder, str]  # of an object
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a source: what is stored of it, and the recipe of the grid points that are not (None: all are)."""
+    """A part of a source: its stored results, and the recipe of the grid points that are not stored (None: all are)."""
 
     number: int
     stored: tuple[Piece, ...]
@@ -45,12 +45,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a source under a recipe, in the runs of a job (None: nothing is looked for, and nothing stored)."""
+    """The parts of a source under a recipe, in the runs of a job."""
 
     source: ResolvedSource
     recipe: Recipe
     policy: Policy
-    runs: EarlierRuns | None = None
+    runs: EarlierRuns
 
     @cached_property
     def key(self) -> bytes:
@@ -69,15 +69,13 @@ class Parts:
         return trial_keys(self.key, self.recipe)
 
     @cached_property
-    def library(self) -> TrialLibrary | None:
-        """Where checkpoints are stored (None: nowhere)."""
-        return TrialLibrary(self.runs) if self.runs is not None else None
+    def library(self) -> TrialLibrary:
+        """The training checkpoints of the runs."""
+        return TrialLibrary(self.runs)
 
     def find(self) -> list[Part]:
-        """Return every part of the source, with what is stored of it; none where nothing is stored."""
-        if self.runs is None:
-            return []
-        num_parts, places = self._places(self.runs)
+        """Return every part of the source, with its stored results; none if nothing is stored."""
+        num_parts, places = self._places()
         used: set[str] = set()
         parts = [self._part(number, places.get(number, []), used) for number in range(num_parts)]
         self.runs.mark_used(used)
@@ -88,8 +86,8 @@ class Parts:
         return trial_keys(self.key, part.missing) if part.missing is not None else ()
 
     def keep(self, part: Part, num_parts: int, result: PartResult) -> None:
-        """Store what was missing of a part."""
-        if self.runs is None or self.runs.read_only:
+        """Store the result of the missing grid points of a part."""
+        if self.runs.read_only:
             return
         keys = self.missing_keys(part)
         name = f"{self._prefix}{part.number:05d}-of-{num_parts:05d}/{block_name(set(keys))}"
@@ -98,7 +96,7 @@ class Parts:
             logger.warning("run '%s' has %s with other content, which stays", self.runs.own.run_id, name)
 
     def merge(self, part: Part, trained: PartResult | None) -> PartResult:
-        """Return a part at every grid point: what is stored of it, and what was trained now (None: nothing)."""
+        """Return a part at every grid point, from its stored results and the one that was trained now, if any."""
         now = [Piece(self.missing_keys(part), trained)] if trained is not None else []
         return merge_pieces([*part.stored, *now], self.keys, self.policy.mode)
 
@@ -106,19 +104,19 @@ class Parts:
     def _prefix(self) -> str:
         return f"parts/{self.key.hex()}/"
 
-    def _places(self, runs: EarlierRuns) -> tuple[int, dict[int, list[Place]]]:
-        """Return where the parts of one division are, the one of which most is stored, and its number of parts.
+    def _places(self) -> tuple[int, dict[int, list[Place]]]:
+        """Return the number of parts of the division with most stored parts, and their places.
 
-        Run after run is looked through until every part of a division is there with all grid points at once.
+        The search ends at the run that completes a division whose every part has all grid points in one object.
         """
         whole = block_name(set(self.keys))
         divisions: dict[int, dict[int, list[Place]]] = {}
-        for folder in runs:
+        for folder in self.runs:
             for name in folder.names(self._prefix):
                 number, _, of = name.removeprefix(self._prefix).partition("/")[0].partition("-of-")
                 divisions.setdefault(int(of), {}).setdefault(int(number), []).append((folder, name))
             for num_parts, places in divisions.items():
-                at_once = {at: [p for p in found if p[1].endswith(whole)] for at, found in places.items()}
+                at_once = {at: [each for each in stored if each[1].endswith(whole)] for at, stored in places.items()}
                 if len(at_once) == num_parts and all(at_once.values()):
                     return num_parts, at_once
         return max(divisions.items(), key=lambda division: len(division[1]) / division[0], default=(0, {}))

@@ -1,9 +1,9 @@
-"""The groups of a source on Ray: what is not stored is scanned, and each part is trained where its sums are."""
+"""Train the groups of a source on Ray: scan it for the parts that are not stored, and train each where its sums are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,24 +22,24 @@ from jobs.trials.keys import block_name
 if TYPE_CHECKING:  # Ray takes half a second to import, and not every verb needs it
     from jobs.cluster.ray_cluster import Cluster
 
-DETAILED_TRIALS = 500_000  # up to so many trials keep their curves and coefficients
+DETAILED_TRIALS = 500_000  # up to this number, the table of trials has curves and coefficients
 
 
 def train_groups_of(join: Join, parts: Parts, limits: RunLimits, progress: Progress) -> GroupsOutcome:
-    """Train what is not stored of the groups of a source; where all is, no cluster is joined and nothing is read.
+    """Train the parts of a source that are not stored; if all are, it joins no cluster and reads nothing.
 
-    A part that fails fails alone, and where a scan fails the source does. Raises ClusterError and StoreError.
+    If a part fails, the others are trained; if a scan fails, the source fails. Raises ClusterError and StoreError.
     """
     collected = Collected()
-    found = parts.find()
-    for part in found:
+    every_part = parts.find()
+    for part in every_part:
         if part.missing is None:
             collected.add(part.number, parts.merge(part, None))
-    missing = [part for part in found if part.missing is not None]
-    if missing or not found:
+    missing = [part for part in every_part if part.missing is not None]
+    if missing or not every_part:
         training = _Training(join(), parts, collected, limits, progress)
         try:
-            training.run(missing, len(found))
+            training.run(missing, len(every_part))
         except SourceFailedError as exc:
             collected = Collected()
             collected.fail([parts.source.name], exc.error)
@@ -57,7 +57,7 @@ class _Training:
     progress: Progress
 
     def run(self, missing: list[Part], num_parts: int) -> None:
-        """Scan the source, and train the parts that are missing of `num_parts`; all of them, where none is stored."""
+        """Scan the source, and train the `missing` of `num_parts` parts; all of them, if that is 0."""
         recipe = self.parts.recipe
         scanner = Scanner(self.cluster, self.parts.source, recipe, self.limits, self.progress)
         if not num_parts:
@@ -69,7 +69,7 @@ class _Training:
             self._name(failed, sums)
 
     def _train(self, missing: Sequence[Part], num_parts: int, layout: Layout, sums: Sums) -> dict[int, Exception]:
-        """Train and store the parts; return those that fail. The sums of the others are let go one by one."""
+        """Train and store the parts; return those that fail. Each other part frees its sums when it ends."""
         by_key = {f"{self.parts.source.name} part {part.number}": part for part in missing}
         failed = {}
         with self.progress.counting(f"{self.parts.source.name}: parts trained", len(missing)) as advance:
@@ -86,30 +86,26 @@ class _Training:
         return failed
 
     def _tasks(self, by_key: dict[str, Part], num_parts: int, layout: Layout, sums: Sums) -> Iterator[Task]:
-        specs: dict[tuple[bytes, ...], Any] = {}  # most parts lack the same grid points
+        """Yield the tasks of the parts; one that saves gets the training checkpoint of an earlier run."""
+        phases, specs = phases_of(self.parts.recipe, self.parts.source), dict[tuple[bytes, ...], Any]()
         for key, part in by_key.items():
             points = self.parts.missing_keys(part)
-            if part.missing is not None and points not in specs:
+            if part.missing is not None and points not in specs:  # most parts lack the same grid points
                 spec = GroupsSpec(layout, part.missing, self.parts.policy, DETAILED_TRIALS // num_parts)
                 specs[points] = self.cluster.put(spec)
-            yield self._task(key, points, (specs[points], *sums[part.number]))
-
-    def _task(self, key: str, points: tuple[bytes, ...], arguments: tuple[Any, ...]) -> Task:
-        """Return the task that trains a part; one that saves gets what it saved in an earlier run."""
-        phases = phases_of(self.parts.recipe, self.parts.source)
-        if not phases.saves:
-            return Task(key, phases.train, arguments)
-        name, library = block_name(set(points)), self.parts.library
-        data = library.checkpoint(name) if library is not None else None
-        function = partial(phases.train, name, self.limits.checkpoint_every_s)
-        return Task(key, function, arguments, saves=True, saved={} if data is None else {name: data})
+            task = Task(key, phases.train, (specs[points], *sums[part.number]))
+            if phases.saves:
+                name = block_name(set(points))
+                data = self.parts.library.checkpoint(name)
+                function = partial(phases.train, name, self.limits.checkpoint_every_s)
+                task = replace(task, function=function, saves=True, saved={} if data is None else {name: data})
+            yield task
 
     def _save(self, saved: Saved) -> None:
-        if self.parts.library is not None:
-            self.parts.library.save_checkpoint(saved.name, saved.data)
+        self.parts.library.save_checkpoint(saved.name, saved.data)
 
     def _name(self, failed: dict[int, Exception], sums: Sums) -> None:
-        """Collect the groups of parts that failed, by their sums; the source stands for them where these are lost."""
+        """Collect the groups of parts that failed, by their sums; the name of the source, if these are lost."""
         source = self.parts.source.name
         by_key = {f"{source} names {number}": number for number in failed}
         tasks = [Task(key, names_of, tuple(sums[number])) for key, number in by_key.items()]

@@ -1,4 +1,4 @@
-"""What the store holds, as documents: champions, one champion, the history."""
+"""The documents of a collection: its champions, one champion, its history."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
     readable = {key: finite(value) if isinstance(value, float) else value for key, value in values.items()}
     hyperparameters, comparison = row.get("hyperparameters"), row.get("comparison")
     try:
-        readable["hyperparameters"] = _parsed(hyperparameters) if hyperparameters else None
+        readable["hyperparameters"] = _shared_object(hyperparameters) if hyperparameters else None
         readable["comparison"] = _object(comparison) if comparison else None
     except (ValueError, RecursionError) as exc:
         name = f"the champion table's row of dataset {row['dataset']!r}"
@@ -59,14 +59,11 @@ def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
     return readable
 
 
-@lru_cache(maxsize=1024)
-def _parsed(hyperparameters: str) -> dict[str, Any]:
-    """Return what the JSON holds; the datasets of a fleet share few grid points."""
-    return _object(hyperparameters)
-
-
 def _object(text: str) -> dict[str, Any]:
     parsed = json.loads(text, parse_constant=lambda _: None)  # of a score that is not finite
     if not isinstance(parsed, dict):
         raise ValueError(f"{text[:80]!r} is not an object")
     return parsed
+
+
+_shared_object = lru_cache(maxsize=1024)(_object)  # many datasets share a grid point

@@ -6,16 +6,14 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobs.champions.batch import Batch
 from jobs.champions.comparison import Comparison, Comparisons
 from jobs.champions.documents import DatasetStatus, dataset_document, status_of
+from jobs.groups.outcome import GroupsOutcome
 from jobs.training.datasets import TrainedDatasets
 from jobs.trials.documents import trial_documents
-
-if TYPE_CHECKING:
-    from jobs.groups.outcome import GroupsOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +90,8 @@ class JobOutcome:
 
     def summary(self) -> dict[str, Any]:
         """Return the document without its datasets."""
-        return {
-            "run_id": self.run_id,
-            "collection": self.collection,
-            "version": self.version,
-            "committed": self.committed,
-            "computed": self.computed,
-            "reused": self.reused,
-        }
+        names = ("run_id", "collection", "version", "committed", "computed", "reused")
+        return {name: getattr(self, name) for name in names}
 
     def listed_documents(self) -> Iterator[Mapping[str, Any]]:
         """Yield the document of each listed dataset."""

@@ -24,6 +24,8 @@ from jobs.sources.dataset import read_dataset
 from jobs.sources.job_datasets import resolve_source
 from jobs.training.datasets import TrainedDatasets, train_dataset
 from jobs.trials.documents import trial_documents
+from jobs.trials.earlier_runs import EarlierRuns
+from model_store import open_ledger
 from model_store.objects.s3_settings import S3Settings
 from tests.servers.inline_cluster import InlineCluster
 
@@ -91,7 +93,9 @@ def job_of(
 def train_groups(config: JobConfig, folder: Path, num_cpus: int = 2) -> GroupsOutcome:
     """Return what a cluster of `num_cpus` makes of the job's fleet; its tasks run here, one after the other."""
     (spec,) = config.datasets
-    parts = Parts(resolve_source(spec, folder, S3Settings()), make_recipe(config), policies_of(config)[spec.name])
+    source = resolve_source(spec, folder, S3Settings())
+    runs = EarlierRuns(open_ledger(str(folder / "store")), config.name, "run", read_only=True)
+    parts = Parts(source, make_recipe(config), policies_of(config)[spec.name], runs)
     cluster: Any = InlineCluster(num_cpus=num_cpus)
     outcome = train_groups_of(lambda: cluster, parts, RunLimits(), Progress(quiet=True))
     if outcome.error is not None:
