@@ -78,8 +78,8 @@ def _bucket_rows(rows: GroupRows, start_m: Codes, groups: Trainable, split: Spli
 
 def _folds(draw_n: np.ndarray, first_m: Codes, split: Split) -> Folds:
     """Return the fold in which each row validates; see `fold_of_dataset`."""
-    fold_n = fold_of_rows(draw_n, fraction=split.fraction, folds=split.folds)
+    fold_n = fold_of_rows(draw_n, split)
     alone_m = np.minimum.reduceat(fold_n, first_m) == np.maximum.reduceat(fold_n, first_m)
     for start, stop in zip(first_m[alone_m], np.append(first_m, len(fold_n))[1:][alone_m], strict=True):
-        fold_n[start:stop] = fold_of_dataset(draw_n[start:stop], fraction=split.fraction, folds=split.folds)
+        fold_n[start:stop] = fold_of_dataset(draw_n[start:stop], split)
     return fold_n

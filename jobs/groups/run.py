@@ -11,7 +11,7 @@ from jobs.cluster.checkpoint_stream import Saved
 from jobs.cluster.tasks import RunLimits, Task
 from jobs.groups.outcome import Collected, GroupsOutcome
 from jobs.groups.parts import Part, Parts
-from jobs.groups.scan.layout_types import Layout
+from jobs.groups.scan.layout import Layout
 from jobs.groups.scanning import Scanner, SourceFailedError, Sums
 from jobs.groups.steps import names_of, phases_of
 from jobs.groups.training import GroupsSpec

@@ -17,6 +17,8 @@ from jobs.errors import DataError
 from jobs.groups.scan.layout import initial_layout, with_surveys
 from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.scan import needs_survey, survey
+from jobs.groups.scan.layout import Layout, initial_layout
+from jobs.groups.scan.survey import needs_survey, survey, with_surveys
 from jobs.groups.steps import phases_of
 from jobs.progress import Progress
 from jobs.recipe import Recipe
@@ -67,7 +69,7 @@ class Scanner:
         self.progress.say(f"{source.name}: {len(source.fragments)} fragments in {len(shares)} scans")
         layout = self._layout(shares)
         scans = self._scan(shares, layout, num_parts)
-        if not any(outcome.value.num_rows for outcome in scans):
+        if not any(outcome.value for outcome in scans):
             named = f"dataset {source.name!r}: {', '.join(source.locations)}"
             raise SourceFailedError(DataError(f"{named}: the table is empty: it has no rows: add rows"))
         sums = {part: [outcome.parts[part] for outcome in scans] for part in wanted}
@@ -96,7 +98,7 @@ class Scanner:
         ]
         sizes = {task.key: sum(f.size_bytes for f in share) for task, share in zip(tasks, shares, strict=True)}
         with self.progress.measuring(f"{name}: reading", sum(sizes.values())) as advance:
-            return self._run(tasks, lambda each: advance(sizes[each.key], each.value.num_rows))
+            return self._run(tasks, lambda each: advance(sizes[each.key], each.value))
 
     def _add_up(self, sums: Sums) -> Sums:
         """Return, for each part, at most `FAN_IN` references to its sums: more are added up in a tree first."""

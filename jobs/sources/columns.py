@@ -108,16 +108,14 @@ class Columns:
         """
         return self.fragment.format.cell(self, row, name, s3)
 
-    def slice(self, start: int, stop: int) -> Columns:
-        """Return the rows from `start` to `stop`, without a copy."""
-        rows = slice(start, min(stop, self.num_rows))
-        return Columns(
-            fragment=self.fragment,
-            first_row=self.first_row + rows.start,
-            num_rows=rows.stop - rows.start,
-            numbers={name: values[rows] for name, values in self.numbers.items()},
-            texts={name: Text(text.code_n[rows], text.levels) for name, text in self.texts.items()},
-        )
+    def take(self, rows: slice | NDArray[np.intp]) -> Columns:
+        """Return some of the rows: those of a slice without a copy, or those at an index, whose places are lost."""
+        numbers = {name: value_n[rows] for name, value_n in self.numbers.items()}
+        texts = {name: Text(text.code_n[rows], text.levels) for name, text in self.texts.items()}
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(self.num_rows)
+            return Columns(self.fragment, self.first_row + start, stop - start, numbers, texts)
+        return Columns(self.fragment, self.first_row, len(rows), numbers, texts)
 
 
 def to_columns(

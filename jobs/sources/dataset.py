@@ -1,6 +1,6 @@
-"""A dataset in memory: read, checked, fitted to a model card and encoded.
+"""Read a dataset into memory: check its rows, fit the model card, and encode them.
 
-Shapes: n rows · k raw features · d encoded columns.
+Shapes: n rows · m = 1 dataset · k raw features · d encoded columns.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from handler.encoding import encode
 from handler.errors import EncodingError
 from handler.model_card import Feature, ModelCard
 from jobs.errors import DataError
-from jobs.sources.checks import check_cells, check_table
+from jobs.sources.checks import Mask, bad_rows, error_of_row, untrainable, why_equal
 from jobs.sources.columns import Columns, Wanted
-from jobs.sources.fitting import Fit, fit, merge, summarize
 from jobs.sources.reading import read_columns
 from jobs.sources.resolved import ResolvedSource, dataset_in_errors
 from jobs.sources.row_keys import Keys, canonical_order, row_keys
-from jobs.sources.validation_split import TRAINS, Folds, Split, draw, fold_of_dataset
+from jobs.sources.summaries import bounds_of, levels_of, with_levels
+from jobs.sources.validation_split import TRAINS, Folds, draw, fold_of_dataset
 from model_store.objects.s3_settings import S3Settings
 
 ROWS_AT_ONCE = 1 << 16
@@ -34,10 +34,10 @@ Floats = NDArray[np.float64]
 class Dataset:
     """A dataset that can be regressed on.
 
-    `x_nd` and `y_n` are float64, the rows in the order in which they were read, files by path, rows as they stand; or
-    in an order of their own, by their content, in which minibatches are dealt from them.
-    `fill_k`, `feature_min_k` and `feature_max_k` are of the rows that train, in raw units; NaN where a feature has
-    none. `fold_n` is the fold in which each row validates (`TRAINS` if it only trains), None without validation.
+    `x_nd` and `y_n` are float64. The rows are in the order of reading (files by path), or in canonical order, by their
+    content, for minibatches. `fill_k`, `feature_min_k` and `feature_max_k` are of the rows that train, in raw units,
+    and NaN for a feature without them. `fold_n` is the fold in which each row validates (`TRAINS` if it only trains),
+    None without validation.
     `fingerprint` is a sha256, as hex, of the columns' names and the encoded rows in their order.
     """
 
@@ -53,7 +53,7 @@ class Dataset:
 
     @property
     def num_rows(self) -> int:
-        """The number of rows, those that validate among them."""
+        """The number of rows, with those that validate."""
         return len(self.y_n)
 
 
@@ -61,35 +61,37 @@ def read_dataset(source: ResolvedSource, *, bias: bool, in_canonical_order: bool
     """Return the dataset of a source.
 
     In canonical order the rows do not depend on how they were read; see `row_keys.canonical_order`.
-    Raises DataError where it can't be read or regressed on, and SourceError where its storage can't be reached.
+    Raises DataError if it can't be read or regressed on, and SourceError if its storage can't be reached.
     """
     with dataset_in_errors(source.name):
-        parts = _read(source)
-        y_n = np.concatenate([part.numbers[source.target] for part in parts]).astype(np.float64)
-        key_n = _keys(source, parts) if source.split or in_canonical_order else np.zeros(0, np.uint64)
-        fold_n = _folds(source.split, key_n) if source.split else None
-        fitted = _fit(source.features, parts, _trains(fold_n, len(y_n)), source.target, bias)
-        order_n = canonical_order(key_n) if in_canonical_order else np.arange(len(y_n))
-        x_nd, y_n = _encode_all(fitted, parts, order_n, source.s3), y_n[order_n]
-        fold_n = None if fold_n is None else fold_n[order_n]
+        chunks = _read(source)
+        y_n = np.concatenate([chunk.numbers[source.target] for chunk in chunks]).astype(np.float64)
+        key_n = _keys(source, chunks) if source.split or in_canonical_order else np.zeros(0, np.uint64)
+        fold_n = fold_of_dataset(draw(key_n, source.split.seed), source.split) if source.split else None
         trains_n = _trains(fold_n, len(y_n))
-        everything = bool(trains_n.all())
-        check_table(fitted.card, x_nd if everything else x_nd[trains_n], y_n[trains_n])
+        masks = np.split(trains_n, np.cumsum([chunk.num_rows for chunk in chunks])[:-1])
+        card = _fit_card(source, chunks, masks, bias)
+        low_k, high_k = _bounds(source, chunks, masks)
+        fill_k = np.array([_mean(feature, chunks, masks) for feature in source.features])
+        _refuse(untrainable(card, np.array([trains_n.sum()]), low_k[None], high_k[None], fill_k[None]).get(0))
+        order_n = canonical_order(key_n) if in_canonical_order else np.arange(len(y_n))
+        x_nd, y_n, trains_n = _encode_all(card, fill_k, chunks, order_n, source.s3), y_n[order_n], trains_n[order_n]
+        _refuse(why_equal(card, x_nd if trains_n.all() else x_nd[trains_n]))
         return Dataset(
             name=source.name,
-            card=fitted.card,
-            fill_k=fitted.fill_k,
-            feature_min_k=fitted.feature_min_k,
-            feature_max_k=fitted.feature_max_k,
+            card=card,
+            fill_k=fill_k,
+            feature_min_k=low_k[:-1],
+            feature_max_k=high_k[:-1],
             x_nd=x_nd,
             y_n=y_n,
-            fold_n=fold_n,
-            fingerprint=fingerprint(fitted.card, x_nd, y_n),
+            fold_n=None if fold_n is None else fold_n[order_n],
+            fingerprint=fingerprint(card, x_nd, y_n),
         )
 
 
 def wanted_columns(features: Sequence[Feature], target: str, group_by: Sequence[str] = ()) -> tuple[Wanted, ...]:
-    """Return what has to be read: the features, the target, and the columns that divide the rows into groups."""
+    """Return the columns to read: the features, the target, and the columns of the group key."""
     return (
         *(Wanted(feature.name, "number" if feature.kind == "numeric" else "text") for feature in features),
         Wanted(target),
@@ -98,22 +100,20 @@ def wanted_columns(features: Sequence[Feature], target: str, group_by: Sequence[
 
 
 def encode_columns(
-    fitted: Fit, columns: Columns, s3: S3Settings, out: NDArray[np.floating] | None = None
+    card: ModelCard,
+    fill: Floats | None,
+    columns: Columns,
+    s3: S3Settings,
+    out: NDArray[np.floating] | None = None,
 ) -> NDArray[np.floating]:
-    """Return the encoded rows, (n, d); see `encode`. Raises DataError, with file and row, where a value can't be."""
-    card = fitted.card
-    raw = {
-        feature.name: columns.numbers[feature.name]
-        if feature.kind == "numeric"
-        else columns.texts[feature.name].cells()
-        for feature in card.features
-    }
+    """Return the encoded rows, (n, d); see `encode`. Raises DataError, with file and row, for an unseen level."""
+    raw = {name: columns.numbers[name] for name in card.feature_names if name in columns.numbers}
+    raw |= {name: columns.texts[name].cells() for name in card.feature_names if name in columns.texts}
     try:
-        return encode(card, raw, fitted.fill_k, out=out)
+        return encode(card, raw, fill, out=out)
     except EncodingError as exc:
         place, _ = columns.cell(exc.row, exc.feature, s3)
-        unseen = ". The row validates: set 'unseen: reference', or another seed" if exc.feature in columns.texts else ""
-        raise DataError(f"{place}: {exc}{unseen}") from exc
+        raise DataError(f"{place}: {exc}. The row validates: set 'unseen: reference', or another seed") from exc
 
 
 def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats) -> str:
@@ -125,51 +125,72 @@ def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats) -> str:
 
 
 def _read(source: ResolvedSource) -> list[Columns]:
-    parts = []
-    for part in read_columns(source.fragments, wanted_columns(source.features, source.target), source.s3):
-        check_cells(part, source.features, source.target, source.s3)
-        parts.append(part)
-    if not any(part.num_rows for part in parts):
+    """Return the rows of each fragment. Raises DataError at the first bad row."""
+    chunks = []
+    for chunk in read_columns(source.fragments, wanted_columns(source.features, source.target), source.s3):
+        bad_n = bad_rows(chunk, source.features, source.target)
+        if bad_n.any():
+            raise DataError(error_of_row(chunk, int(bad_n.argmax()), source.features, source.target, source.s3))
+        chunks.append(chunk)
+    if not any(chunk.num_rows for chunk in chunks):
         raise DataError(f"{', '.join(source.locations)}: the table is empty: it has columns and no rows: add rows")
-    return parts
+    return chunks
 
 
-def _keys(source: ResolvedSource, parts: Sequence[Columns]) -> Keys:
+def _refuse(reason: str | None) -> None:
+    if reason is not None:
+        raise DataError(reason)
+
+
+def _keys(source: ResolvedSource, chunks: Sequence[Columns]) -> Keys:
     names = [*(feature.name for feature in source.features), source.target]
-    return np.concatenate([row_keys(part, names) for part in parts])
+    return np.concatenate([row_keys(chunk, names) for chunk in chunks])
 
 
-def _folds(split: Split, key_n: Keys) -> Folds:
-    return fold_of_dataset(draw(key_n, split.seed), fraction=split.fraction, folds=split.folds)
-
-
-def _trains(fold_n: Folds | None, num_rows: int) -> NDArray[np.bool_]:
-    """Return which rows train: with folds all of them, each fold's model by the others'."""
+def _trains(fold_n: Folds | None, num_rows: int) -> Mask:
+    """Return which rows train. With folds all rows train, each in the models of the other folds."""
     if fold_n is None or (fold_n != TRAINS).all():
         return np.ones(num_rows, dtype=bool)
-    trains_n: NDArray[np.bool_] = fold_n == TRAINS
+    trains_n: Mask = fold_n == TRAINS
     return trains_n
 
 
-def _fit(
-    features: Sequence[Feature], parts: Sequence[Columns], trains_n: NDArray[np.bool_], target: str, bias: bool
-) -> Fit:
-    ends = np.cumsum([part.num_rows for part in parts])
-    masks = np.split(trains_n, ends[:-1])
-    seen = merge(summarize(part, features, mask) for part, mask in zip(parts, masks, strict=True))
-    return fit(features, seen, target=target, bias=bias)
+def _fit_card(source: ResolvedSource, chunks: Sequence[Columns], masks: Sequence[Mask], bias: bool) -> ModelCard:
+    levels = [levels_of(chunk, source.features, mask_n) for chunk, mask_n in zip(chunks, masks, strict=True)]
+    return ModelCard(source.target, with_levels(source.features, levels), bias)
 
 
-def _encode_all(fitted: Fit, parts: list[Columns], order_n: NDArray[np.intp], s3: S3Settings) -> Floats:
-    """Return all encoded rows in an order; `parts` is emptied on the way, so that their memory is free for them."""
+def _bounds(source: ResolvedSource, chunks: Sequence[Columns], masks: Sequence[Mask]) -> tuple[Floats, Floats]:
+    """Return the bounds of the raw features and of the target in the rows that train, each (k,)."""
+    bounds = [
+        bounds_of(chunk, source.features, source.target, np.zeros(chunk.num_rows, np.int64), 1, mask_n)
+        for chunk, mask_n in zip(chunks, masks, strict=True)
+    ]
+    return np.fmin.reduce([low_mk[0] for low_mk, _ in bounds]), np.fmax.reduce([high_mk[0] for _, high_mk in bounds])
+
+
+def _mean(feature: Feature, chunks: Sequence[Columns], masks: Sequence[Mask]) -> float:
+    """Return the mean of the values in the rows that train; NaN without values, or without the rule `mean`."""
+    total, count = 0.0, 0
+    for chunk, mask_n in zip(chunks, masks, strict=True) if feature.missing == "mean" else ():
+        value_n = chunk.numbers[feature.name][mask_n].astype(np.float64, copy=False)
+        value_n = value_n[~np.isnan(value_n)]
+        total, count = total + float(value_n.sum()), count + len(value_n)
+    return total / count if count else np.nan
+
+
+def _encode_all(
+    card: ModelCard, fill_k: Floats, chunks: list[Columns], order_n: NDArray[np.intp], s3: S3Settings
+) -> Floats:
+    """Return all encoded rows in an order. It empties `chunks`, to free their memory on the way."""
     place_n = np.empty_like(order_n)
     place_n[order_n] = np.arange(len(order_n))
-    x_nd = np.empty((sum(part.num_rows for part in parts), len(fitted.card.columns)))
+    x_nd = np.empty((len(order_n), len(card.columns)))
     row = 0
-    while parts:
-        part = parts.pop(0)
-        for start in range(0, part.num_rows, ROWS_AT_ONCE):
-            block = part.slice(start, start + ROWS_AT_ONCE)
-            x_nd[place_n[row : row + block.num_rows]] = encode_columns(fitted, block, s3)
-            row += block.num_rows
+    while chunks:
+        chunk = chunks.pop(0)
+        for start in range(0, chunk.num_rows, ROWS_AT_ONCE):
+            rows = chunk.take(slice(start, start + ROWS_AT_ONCE))
+            x_nd[place_n[row : row + rows.num_rows]] = encode_columns(card, fill_k, rows, s3)
+            row += rows.num_rows
     return x_nd

@@ -35,7 +35,7 @@ def iterate(
     """Yield the rows of each fragment, in the order given, in blocks of at most `batch_rows`; see `read_columns`."""
     for columns in _read(fragments, wanted, s3, batch_rows):
         for start in range(0, columns.num_rows, batch_rows):
-            yield columns.slice(start, start + batch_rows)
+            yield columns.take(slice(start, start + batch_rows))
 
 
 def prefetched(items: Iterable[Item], ahead: int = BLOCKS_AHEAD) -> Iterator[Item]:

@@ -1,9 +1,9 @@
-"""Which rows validate: by the seed and a row's content, never by how or in which order it was read.
+"""Decide which rows validate, by the seed and the content of a row; files and the order of reading have no effect.
 
-A row's key is a hash of its raw values (see `sources.row_keys`). The key and the seed give a number in [0, 1), drawn
-once for all: below the fraction, the row validates; times the number of folds, it is the row's fold. So sizes are what
-chance makes of them (binomial), rows that are equal in every value go the same way, and a row goes the same way in a
-file, in a stream and in a group: an exact share would need all rows of a dataset in one place.
+A row's key is a hash of its raw values (see `sources.row_keys`). The key and the seed give a number in [0, 1), the draw
+of the row: below the fraction, the row validates; times the number of folds, it is the row's fold. So the sizes of
+folds are binomial, equal rows are in the same fold, and a row is in the same fold in a file, a stream and a group. A
+share of exact size would need all rows of a dataset in one process.
 
 Shapes: n rows.
 """
@@ -34,7 +34,7 @@ class Split:
     folds: int | None = None
 
     @property
-    def num_parts(self) -> int:
+    def num_folds(self) -> int:
         return self.folds or 1
 
 
@@ -44,31 +44,31 @@ def draw(key_n: Keys, seed: int) -> Floats:
     return (mixed_n >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def fold_of_rows(draw_n: Floats, *, fraction: float | None, folds: int | None) -> Folds:
+def fold_of_rows(draw_n: Floats, split: Split) -> Folds:
     """Return the fold in which each row validates, int16 of shape (n,); `TRAINS` (-1) for a row that only trains.
 
-    With a fraction there is one fold, 0. It looks at each row alone, and so holds for a part of a dataset as well; but
-    a small dataset may be left without a row that validates, or that trains: see `fold_of_dataset`.
+    With a fraction there is one fold, 0. The fold depends on the row alone, so some rows of a dataset are enough. But
+    in a small dataset there may be no row that validates, or none that trains: see `fold_of_dataset`.
     """
-    if fraction is not None:
-        return np.where(draw_n < fraction, np.int16(0), np.int16(TRAINS))
-    return (draw_n * (folds or 1)).astype(np.int16)
+    if split.fraction is not None:
+        return np.where(draw_n < split.fraction, np.int16(0), np.int16(TRAINS))
+    return (draw_n * split.num_folds).astype(np.int16)
 
 
-def fold_of_dataset(draw_n: Floats, *, fraction: float | None, folds: int | None) -> Folds:
-    """Return what `fold_of_rows` does for a whole dataset, and see to it that some rows train and some validate.
+def fold_of_dataset(draw_n: Floats, split: Split) -> Folds:
+    """Return the folds of `fold_of_rows` for a whole dataset, with some rows that train and some that validate.
 
-    Where none would validate, the lowest drawn do; where none would train, the highest drawn do; where all would be in
-    one fold, they are dealt out in the order of what they drew. Raises DataError where all rows are equal.
+    If none validates, the rows with the lowest draw do. If none trains, those with the highest draw do. If all rows are
+    in one fold, they are dealt to the folds in the order of their draws. Raises DataError if all rows are equal.
     """
     distinct, rank_n = np.unique(draw_n, return_inverse=True)
     if len(distinct) < 2:
         raise DataError("validation needs two different rows or more: add rows, or set 'validation: none'")
-    fold_n = fold_of_rows(draw_n, fraction=fraction, folds=folds)
+    fold_n = fold_of_rows(draw_n, split)
     if fold_n.min() < fold_n.max():
         return fold_n
-    if fraction is None:
-        return (rank_n % (folds or 1)).astype(np.int16)
+    if split.fraction is None:
+        return (rank_n % split.num_folds).astype(np.int16)
     validates_n = rank_n == 0 if fold_n[0] == TRAINS else rank_n < len(distinct) - 1
     return np.where(validates_n, np.int16(0), np.int16(TRAINS))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from jobs.groups.scan.layout_types import Layout
+from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Codes
 from jobs.sources.columns import Columns
 

@@ -61,17 +61,17 @@ def _sum_few(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Float
     return packed
 
 
-def combine(packed_tw: Floats, code_t: Codes, num_groups: int) -> Floats:
+def combine(packed_vf: Floats, code_v: Codes, num_groups: int) -> Floats:
     """Return the moments of all packed rows of each group together, (m, w)."""
-    q = _num_columns(packed_tw.shape[1])
-    count_t, *columns = np.ascontiguousarray(packed_tw.T)
-    count_m = np.bincount(code_t, weights=count_t, minlength=num_groups)
+    q = _num_columns(packed_vf.shape[1])
+    count_v, *columns = np.ascontiguousarray(packed_vf.T)
+    count_m = np.bincount(code_v, weights=count_v, minlength=num_groups)
     divisor_m = np.maximum(count_m, 1)
-    means = [np.bincount(code_t, weights=count_t * c, minlength=num_groups) / divisor_m for c in columns[:q]]
-    gaps = [column - mean[code_t] for column, mean in zip(columns, means, strict=False)]
+    means = [np.bincount(code_v, weights=count_v * c, minlength=num_groups) / divisor_m for c in columns[:q]]
+    gaps = [column - mean[code_v] for column, mean in zip(columns, means, strict=False)]
     scatter = [
-        np.bincount(code_t, weights=column_t + count_t * gaps[i] * gaps[j], minlength=num_groups)
-        for (i, j), column_t in zip(combinations_with_replacement(range(q), 2), columns[q:], strict=True)
+        np.bincount(code_v, weights=column_v + count_v * gaps[i] * gaps[j], minlength=num_groups)
+        for (i, j), column_v in zip(combinations_with_replacement(range(q), 2), columns[q:], strict=True)
     ]
     return _rows([count_m, *means, *scatter])
 
@@ -100,9 +100,9 @@ def pack(moments: Moments) -> Floats:
     return packed
 
 
-def unpack(packed_mw: Floats) -> Moments:
+def unpack(packed_mf: Floats) -> Moments:
     """Return packed rows as moments."""
-    packed = torch.from_numpy(np.ascontiguousarray(packed_mw))
+    packed = torch.from_numpy(np.ascontiguousarray(packed_mf))
     q = _num_columns(packed.shape[1])
     d = q - 1
     i, j = torch.triu_indices(q, q)
@@ -119,13 +119,13 @@ def unpack(packed_mw: Floats) -> Moments:
     )
 
 
-def take_columns(packed_mw: Floats, columns: NDArray[np.intp]) -> Floats:
+def take_columns(packed_mf: Floats, columns: NDArray[np.intp]) -> Floats:
     """Return the moments of the encoded columns at `columns` (and the target) alone."""
-    q = _num_columns(packed_mw.shape[1])
+    q = _num_columns(packed_mf.shape[1])
     kept = np.append(columns, q - 1)
     i, j = np.triu_indices(q)
     place = np.zeros((q, q), dtype=np.intp)
     place[i, j] = np.arange(len(i)) + 1 + q
     a, b = np.triu_indices(len(kept))
     low, high = np.minimum(kept[a], kept[b]), np.maximum(kept[a], kept[b])
-    return packed_mw[:, np.concatenate([[0], 1 + kept, place[low, high]])]
+    return packed_mf[:, np.concatenate([[0], 1 + kept, place[low, high]])]

@@ -44,7 +44,7 @@ class Partial:
     """
 
     name_m: pa.Array
-    moments_mrw: Floats
+    moments_mhf: Floats
     low_mk: Floats
     high_mk: Floats
     hash_m2: Counts
@@ -67,7 +67,7 @@ class Partial:
             extremes = Extremes(extremes.draw_m2[index_m], extremes.count_m2[index_m], extremes.row_m2q[index_m])
         return Partial(
             name_m=names,
-            moments_mrw=self.moments_mrw[index_m],
+            moments_mhf=self.moments_mhf[index_m],
             low_mk=self.low_mk[index_m],
             high_mk=self.high_mk[index_m],
             hash_m2=self.hash_m2[index_m],
@@ -132,24 +132,24 @@ def merge(partials: Sequence[Partial]) -> Partial:
     names = pa.chunked_array([partial.name_m for partial in partials]).combine_chunks().dictionary_encode()
     if isinstance(names, pa.ChunkedArray):
         names = names.combine_chunks()
-    code_t: Codes = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    code_v: Codes = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     m = len(names.dictionary)
-    moments_trw = np.concatenate([partial.moments_mrw for partial in partials])
-    num_parts = moments_trw.shape[1]
-    order_t = np.argsort(code_t, kind="stable")
-    start_m = np.searchsorted(code_t[order_t], np.arange(m))
+    moments_vhf = np.concatenate([partial.moments_mhf for partial in partials])
+    num_parts = moments_vhf.shape[1]
+    order_v = np.argsort(code_v, kind="stable")
+    start_m = np.searchsorted(code_v[order_v], np.arange(m))
 
     def together(function: np.ufunc, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        combined: NDArray[Any] = function.reduceat(np.concatenate(parts)[order_t], start_m, axis=0)
+        combined: NDArray[Any] = function.reduceat(np.concatenate(parts)[order_v], start_m, axis=0)
         return combined
 
     return Partial(
         name_m=names.dictionary,
-        moments_mrw=np.stack([combine(moments_trw[:, part], code_t, m) for part in range(num_parts)], axis=1),
+        moments_mhf=np.stack([combine(moments_vhf[:, part], code_v, m) for part in range(num_parts)], axis=1),
         low_mk=together(np.fmin, [partial.low_mk for partial in partials]),
         high_mk=together(np.fmax, [partial.high_mk for partial in partials]),
         hash_m2=together(np.add, [partial.hash_m2 for partial in partials]),
-        extremes=merge_extremes([partial.extremes for partial in partials], code_t, m),
+        extremes=merge_extremes([partial.extremes for partial in partials], code_v, m),
         failures=_merge_failures(partials),
     )
 
@@ -163,15 +163,15 @@ def _merge_failures(partials: Sequence[Partial]) -> dict[str, str]:
     return reasons
 
 
-def merge_extremes(parts: Sequence[Extremes | None], code_t: Codes, num_groups: int) -> Extremes | None:
+def merge_extremes(parts: Sequence[Extremes | None], code_v: Codes, num_groups: int) -> Extremes | None:
     """Return the extremes of each group over all `parts`; None if none has any."""
     known = [part for part in parts if part is not None]
     if not known:
         return None
-    draw_t2 = np.concatenate([part.draw_m2 for part in known])
-    count_t2 = np.concatenate([part.count_m2 for part in known])
-    row_t2q = np.concatenate([part.row_m2q for part in known])
-    return extremes_of(draw_t2, count_t2, row_t2q, code_t, num_groups)
+    draw_v2 = np.concatenate([part.draw_m2 for part in known])
+    count_v2 = np.concatenate([part.count_m2 for part in known])
+    row_v2q = np.concatenate([part.row_m2q for part in known])
+    return extremes_of(draw_v2, count_v2, row_v2q, code_v, num_groups)
 
 
 def extremes_of_rows(draw_n: Floats, row_nq: Floats, code_n: Codes, num_groups: int) -> Extremes:
@@ -180,16 +180,16 @@ def extremes_of_rows(draw_n: Floats, row_nq: Floats, code_n: Codes, num_groups: 
     return extremes_of(draw_n2, np.ones_like(draw_n2), np.stack([row_nq, row_nq], axis=1), code_n, num_groups)
 
 
-def extremes_of(draw_t2: Floats, count_t2: Floats, row_t2q: Floats, code_t: Codes, num_groups: int) -> Extremes:
+def extremes_of(draw_v2: Floats, count_v2: Floats, row_v2q: Floats, code_v: Codes, num_groups: int) -> Extremes:
     """Return the lowest and the highest draw of each group over candidates (t, 2); counts of equal draws are summed."""
     draws, counts, rows = [], [], []
     for side, sign in ((0, 1.0), (1, -1.0)):
         best_m = np.full(num_groups, np.inf)
-        np.fmin.at(best_m, code_t, sign * draw_t2[:, side])
-        hits_t = sign * draw_t2[:, side] == best_m[code_t]
-        counts.append(np.bincount(code_t[hits_t], weights=count_t2[hits_t, side], minlength=num_groups))
-        row_mq = np.zeros((num_groups, row_t2q.shape[2]))
-        row_mq[code_t[hits_t]] = row_t2q[hits_t, side]
+        np.fmin.at(best_m, code_v, sign * draw_v2[:, side])
+        hits_v = sign * draw_v2[:, side] == best_m[code_v]
+        counts.append(np.bincount(code_v[hits_v], weights=count_v2[hits_v, side], minlength=num_groups))
+        row_mq = np.zeros((num_groups, row_v2q.shape[2]))
+        row_mq[code_v[hits_v]] = row_v2q[hits_v, side]
         draws.append(sign * best_m)
         rows.append(row_mq)
     return Extremes(np.stack(draws, 1), np.stack(counts, 1), np.stack(rows, 1))

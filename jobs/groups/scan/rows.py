@@ -15,13 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.groups.scan.blocks import encode_block, partial_of
-from jobs.groups.scan.layout_types import Layout
+from jobs.groups.scan.chunks import encode_chunk, partial_of
+from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Codes, Floats
 from jobs.groups.scan.partial import Partial, merge, part_of
-from jobs.groups.scan.scan import ScanSummary, block_rows, no_groups
+from jobs.groups.scan.scan import chunk_rows, no_groups
 from jobs.sources.columns import Fragment
-from jobs.sources.dataset import wanted_columns
 from jobs.sources.reading import iterate, prefetched
 from jobs.sources.resolved import dataset_in_errors
 from jobs.sources.row_keys import Keys, canonical_order
@@ -64,42 +63,32 @@ class GroupRows:
         return GroupRows(self.partial, self.code_n[order_n], self.key_n[order_n], self.x_nd[order_n], self.y_n[order_n])
 
 
-def gather(*parts: GroupRows) -> GroupRows:
+def gather(*groups: GroupRows) -> GroupRows:
     """Return the union of the groups, with all their rows."""
-    if len(parts) == 1:
-        return parts[0]
-    whole = merge([part.partial for part in parts])
-    places = [pc.index_in(part.partial.name_m, whole.name_m).to_numpy(zero_copy_only=False) for part in parts]
+    if len(groups) == 1:
+        return groups[0]
+    whole = merge([each.partial for each in groups])
+    places = [pc.index_in(each.name_m, whole.name_m).to_numpy(zero_copy_only=False) for each in groups]
     return GroupRows(
         partial=whole,
-        code_n=np.concatenate([place_m.astype(np.int64)[p.code_n] for place_m, p in zip(places, parts, strict=True)]),
-        key_n=np.concatenate([part.key_n for part in parts]),
-        x_nd=np.concatenate([part.x_nd for part in parts]),
-        y_n=np.concatenate([part.y_n for part in parts]),
+        code_n=np.concatenate([at_m.astype(np.int64)[each.code_n] for at_m, each in zip(places, groups, strict=True)]),
+        key_n=np.concatenate([each.key_n for each in groups]),
+        x_nd=np.concatenate([each.x_nd for each in groups]),
+        y_n=np.concatenate([each.y_n for each in groups]),
     )
 
 
 def scan_rows(
     fragments: Sequence[Fragment], layout: Layout, s3: S3Settings, memory_mb: int, num_parts: int
-) -> tuple[ScanSummary | GroupRows, ...]:
-    """Return a summary, then the groups of the fragments, with their rows, in `num_parts` parts; see `scan`."""
-    wanted = wanted_columns(layout.card.features, layout.card.target, layout.group_by)
-    at_once = block_rows(len(layout.card.columns), memory_mb)
-    blocks, num_rows = [_no_rows(layout)], 0
+) -> tuple[int | GroupRows, ...]:
+    """Return the number of rows, then the groups with their rows, in `num_parts` parts; see `scan`."""
+    d = len(layout.card.columns)
+    no_rows = GroupRows(no_groups(layout), np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros((0, d)), np.zeros(0))
+    groups, num_rows = [no_rows], 0
     with dataset_in_errors(layout.dataset):
-        for columns in prefetched(iterate(fragments, wanted, s3, batch_rows=at_once)):
-            block = encode_block(columns, layout, s3)
-            partial = partial_of(block, columns, layout)
-            blocks.append(GroupRows(partial, block.code_n, block.key_n, block.x_nd, block.y_n))
+        for columns in prefetched(iterate(fragments, layout.wanted, s3, batch_rows=chunk_rows(d, memory_mb))):
+            chunk = encode_chunk(columns, layout, s3)
+            partial = partial_of(chunk, layout)
+            groups.append(GroupRows(partial, chunk.groups.code_n, chunk.key_n, chunk.x_nd, chunk.y_n))
             num_rows += columns.num_rows
-    return (ScanSummary(num_rows, len(blocks) - 1), *gather(*blocks).split(num_parts))
-
-
-def _no_rows(layout: Layout) -> GroupRows:
-    return GroupRows(
-        partial=no_groups(layout),
-        code_n=np.zeros(0, dtype=np.int64),
-        key_n=np.zeros(0, dtype=np.uint64),
-        x_nd=np.zeros((0, len(layout.card.columns))),
-        y_n=np.zeros(0),
-    )
+    return (num_rows, *gather(*groups).split(num_parts))

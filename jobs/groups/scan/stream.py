@@ -5,7 +5,7 @@ epoch, and shuffles its rows within windows of a fixed number of rows, independe
 fragments give the same batches, in one file or in many, and with any size of chunks. The batches differ from those of
 the same rows in memory. The next chunks are read and encoded meanwhile.
 
-Memory: two windows, and the chunks of `scan.block_rows` that are read ahead: about half of the budget.
+Memory: two windows, and the chunks of `scan.chunk_rows` that are read ahead: about half of the budget.
 
 Shapes: n rows of a block · c rows of a chunk · w rows of a window · d encoded columns · q columns of z: d + 1, or d + 2
 with a bias.
@@ -25,12 +25,10 @@ from torch import Tensor
 
 from jobs.engines.moments import Scaling
 from jobs.errors import DataError
-from jobs.groups.scan.bad_rows import fit_of, no_fill
-from jobs.groups.scan.layout_types import Layout
-from jobs.groups.scan.scan import block_rows
+from jobs.groups.scan.layout import Layout
+from jobs.groups.scan.scan import chunk_rows
 from jobs.sources.columns import Columns, Fragment
-from jobs.sources.dataset import encode_columns, wanted_columns
-from jobs.sources.fitting import Fit
+from jobs.sources.dataset import encode_columns
 from jobs.sources.reading import iterate, prefetched
 from jobs.sources.resolved import dataset_in_errors
 from jobs.sources.row_keys import row_keys
@@ -61,10 +59,10 @@ class RowStream:
     dtype: torch.dtype
 
     @cached_property
-    def fit(self) -> Fit:
-        """The fit that encodes rows; the scan has checked that every row can be encoded."""
-        name_1 = pa.array([self.layout.dataset], pa.large_string())
-        return fit_of(self.layout, self.layout.fills.of(name_1)[0] if self.layout.fills else no_fill(self.layout))
+    def fill_k(self) -> NDArray[np.float64] | None:
+        """The values that replace missing ones; the scan has checked that every row can be encoded."""
+        fill_1k = self.layout.fill_of(pa.array([self.layout.dataset], pa.large_string()))
+        return None if fill_1k is None else fill_1k[0]
 
     def chunks(
         self, scaling: Scaling | None, num_rows: int, *, without: int | None, within: int | None
@@ -130,25 +128,23 @@ class StreamedChunks:
 
     def _blocks(self, fragments: Sequence[Fragment]) -> Iterator[Tensor]:
         layout, source = self.stream.layout, self.stream.source
-        wanted = wanted_columns(layout.card.features, layout.card.target)
-        at_once = block_rows(len(layout.card.columns), source.memory_mb)
+        at_once = chunk_rows(len(layout.card.columns), source.memory_mb)
         with dataset_in_errors(layout.dataset):
-            for columns in iterate(fragments, wanted, source.s3, batch_rows=at_once):
+            for columns in iterate(fragments, layout.wanted, source.s3, batch_rows=at_once):
                 yield self._encoded(columns)
 
     def _encoded(self, columns: Columns) -> Tensor:
         """Return the requested rows as z, (c, q)."""
-        stream, n, d = self.stream, columns.num_rows, len(self.stream.column_d)
+        stream, card, n, d = self.stream, self.stream.layout.card, columns.num_rows, len(self.stream.column_d)
         z_nq = torch.ones(n, d + 1 + stream.bias, dtype=stream.dtype)
-        all_columns = d == len(stream.layout.card.columns)
-        if all_columns and self.scaling is None:
-            encode_columns(stream.fit, columns, stream.source.s3, z_nq[:, :d].numpy())
+        if d == len(card.columns) and self.scaling is None:
+            encode_columns(card, stream.fill_k, columns, stream.source.s3, z_nq[:, :d].numpy())
         else:
-            x_nd = torch.from_numpy(encode_columns(stream.fit, columns, stream.source.s3)[:, stream.column_d])
+            x_nd = torch.from_numpy(encode_columns(card, stream.fill_k, columns, stream.source.s3)[:, stream.column_d])
             if self.scaling is not None:
                 x_nd = (x_nd - self.scaling.offset_md[0]) / self.scaling.scale_md[0]
             z_nq[:, :d] = x_nd
-        z_nq[:, -1].numpy()[:] = columns.numbers[stream.layout.card.target]
+        z_nq[:, -1].numpy()[:] = columns.numbers[card.target]
         chosen_n = self._chosen(columns)
         return z_nq if chosen_n is None else z_nq[torch.from_numpy(chosen_n)]
 
@@ -157,7 +153,7 @@ class StreamedChunks:
         if layout.split is None or (self.without is None and self.within is None):
             return None
         draw_n = draw(row_keys(columns, layout.row_names), layout.split.seed)
-        fold_n = fold_of_rows(draw_n, fraction=layout.split.fraction, folds=layout.split.folds)
+        fold_n = fold_of_rows(draw_n, layout.split)
         chosen_n: NDArray[np.bool_] = fold_n == self.within if self.without is None else fold_n != self.without
         return chosen_n
 

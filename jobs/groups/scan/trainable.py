@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from handler.model_card import Feature, ModelCard
 from jobs.engines.moments import Moments
-from jobs.groups.scan.layout_types import Layout
+from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Floats, combine, pack, take_columns, unpack
 from jobs.groups.scan.partial import Partial
+from jobs.sources.checks import equal_reason, untrainable
 
 EQUAL = 1e-12  # two columns are equal up to rounding if their difference has at most this share of their variance
 
@@ -42,37 +44,37 @@ class Trainable:
 def split_trainable(partial: Partial, layout: Layout, bias: bool) -> tuple[list[Trainable], dict[str, str]]:
     """Return the trainable groups, by model card, and the reasons of the other groups."""
     failures = dict(partial.failures)
-    packed_mrw, unsplit = _with_validation(partial, layout)
+    packed_mhf, unsplit = _with_validation(partial, layout)
     failures = unsplit | failures
     healthy = ~np.isin(np.array(partial.name_m.to_pylist(), dtype=object), list(failures)) if failures else None
     index_m = np.arange(partial.num_groups) if healthy is None else np.flatnonzero(healthy)
     trainable = []
-    for card, chosen_m, columns in _cards(packed_mrw, layout, bias, index_m):
-        reasons = _reasons(partial, packed_mrw, card, chosen_m, columns, layout)
+    for card, chosen_m, columns in _cards(packed_mhf, layout, bias, index_m):
+        reasons = _reasons(partial, packed_mhf, card, chosen_m, columns, layout)
         names = partial.name_m.take(pa.array(chosen_m)).to_pylist() if reasons else []
         failures |= {names[at]: reason for at, reason in reasons.items()}
         good_m = np.delete(chosen_m, list(reasons))
         if len(good_m):
-            trainable.append(_trainable(partial, packed_mrw, card, good_m, columns, layout))
+            trainable.append(_trainable(partial, packed_mhf, card, good_m, columns, layout))
     return trainable, failures
 
 
 def _trainable(
     partial: Partial,
-    packed_mrw: Floats,
+    packed_mhf: Floats,
     card: ModelCard,
     good_m: NDArray[np.intp],
     columns: NDArray[np.intp],
     layout: Layout,
 ) -> Trainable:
-    kept_mrw = packed_mrw[good_m]
-    total = _total(kept_mrw)
-    held_out = range(1, kept_mrw.shape[1])
+    trained_mhf = packed_mhf[good_m]
+    total = _total(trained_mhf)
+    held_out = range(1, trained_mhf.shape[1])
     return Trainable(
         card=card,
         name_m=partial.name_m.take(pa.array(good_m)),
         moments=unpack(take_columns(total, columns)),
-        held_out=tuple(unpack(take_columns(kept_mrw[:, part], columns)) for part in held_out),
+        held_out=tuple(unpack(take_columns(trained_mhf[:, part], columns)) for part in held_out),
         low_mk=partial.low_mk[good_m],
         high_mk=partial.high_mk[good_m],
         hash_m2=partial.hash_m2[good_m],
@@ -81,43 +83,43 @@ def _trainable(
     )
 
 
-def _total(packed_mrw: Floats) -> Floats:
-    m, r, w = packed_mrw.shape
+def _total(packed_mhf: Floats) -> Floats:
+    m, r, w = packed_mhf.shape
     if r == 1:
-        return packed_mrw[:, 0]
-    return combine(packed_mrw.reshape(m * r, w), np.repeat(np.arange(m), r), m)
+        return packed_mhf[:, 0]
+    return combine(packed_mhf.reshape(m * r, w), np.repeat(np.arange(m), r), m)
 
 
 def _with_validation(partial: Partial, layout: Layout) -> tuple[Floats, dict[str, str]]:
     """Return moments in which every group has rows that validate and rows that train; see `fold_of_dataset`."""
-    packed_mrw, split, extremes = partial.moments_mrw, layout.split, partial.extremes
+    packed_mhf, split, extremes = partial.moments_mhf, layout.split, partial.extremes
     if split is None or extremes is None:
-        return packed_mrw, {}
-    count_mr = packed_mrw[:, :, 0]
-    alone_m = (count_mr > 0).sum(1) == 1
+        return packed_mhf, {}
+    count_mh = packed_mhf[:, :, 0]
+    alone_m = (count_mh > 0).sum(1) == 1
     equal_m = alone_m & (extremes.draw_m2[:, 0] == extremes.draw_m2[:, 1])
     failed = dict.fromkeys(
         _names(partial, equal_m), "validation needs two different rows or more: add rows, or set 'validation: none'"
     )
     short_m = np.flatnonzero(alone_m & ~equal_m)
     if not len(short_m):
-        return packed_mrw, failed
-    packed_mrw = packed_mrw.copy()
-    whole_mw = _total(packed_mrw[short_m])
-    low_mw, high_mw = (_one_row(extremes.row_m2q[short_m, side], extremes.count_m2[short_m, side]) for side in (0, 1))
+        return packed_mhf, failed
+    packed_mhf = packed_mhf.copy()
+    whole_mf = _total(packed_mhf[short_m])
+    low_mf, high_mf = (_one_row(extremes.row_m2q[short_m, side], extremes.count_m2[short_m, side]) for side in (0, 1))
     if split.fraction is not None:
         # If no row validates, those with the lowest draw do. If none trains, those with the highest draw do.
-        none_validates_m1 = count_mr[short_m, :1] > 0
-        validates_mw = np.where(none_validates_m1, low_mw, _less(whole_mw, high_mw))
-        packed_mrw[short_m, 0], packed_mrw[short_m, 1] = _less(whole_mw, validates_mw), validates_mw
-        return packed_mrw, failed
-    apart_m = low_mw[:, 0] + high_mw[:, 0] == whole_mw[:, 0]
-    packed_mrw[short_m[apart_m]] = 0.0
-    packed_mrw[short_m[apart_m], 1], packed_mrw[short_m[apart_m], 2] = low_mw[apart_m], high_mw[apart_m]
+        none_validates_m1 = count_mh[short_m, :1] > 0
+        validates_mf = np.where(none_validates_m1, low_mf, _less(whole_mf, high_mf))
+        packed_mhf[short_m, 0], packed_mhf[short_m, 1] = _less(whole_mf, validates_mf), validates_mf
+        return packed_mhf, failed
+    apart_m = low_mf[:, 0] + high_mf[:, 0] == whole_mf[:, 0]
+    packed_mhf[short_m[apart_m]] = 0.0
+    packed_mhf[short_m[apart_m], 1], packed_mhf[short_m[apart_m], 2] = low_mf[apart_m], high_mf[apart_m]
     together_m = np.zeros_like(alone_m)
     together_m[short_m[~apart_m]] = True
     reason = f"all its rows fall into one of {split.folds} folds: set another seed, or fewer folds"
-    return packed_mrw, failed | dict.fromkeys(_names(partial, together_m), reason)
+    return packed_mhf, failed | dict.fromkeys(_names(partial, together_m), reason)
 
 
 def _names(partial: Partial, mask_m: NDArray[np.bool_]) -> list[str]:
@@ -131,13 +133,13 @@ def _one_row(row_mq: Floats, count_m: Floats) -> Floats:
     return np.concatenate([count_m[:, None], row_mq, np.zeros((m, q * (q + 1) // 2))], axis=1)
 
 
-def _less(whole_mw: Floats, part_mw: Floats) -> Floats:
-    """Return the packed moments of the rows of `whole_mw` without those of `part_mw`."""
-    return pack(unpack(whole_mw).without(unpack(part_mw)))
+def _less(whole_mf: Floats, part_mf: Floats) -> Floats:
+    """Return the packed moments of the rows of `whole_mf` without those of `part_mf`."""
+    return pack(unpack(whole_mf).without(unpack(part_mf)))
 
 
 def _cards(
-    packed_mrw: Floats, layout: Layout, bias: bool, index_m: NDArray[np.intp]
+    packed_mhf: Floats, layout: Layout, bias: bool, index_m: NDArray[np.intp]
 ) -> Iterator[tuple[ModelCard, NDArray[np.intp], NDArray[np.intp]]]:
     """Yield each model card with its groups, and the positions of its columns among the columns of all levels.
 
@@ -147,8 +149,8 @@ def _cards(
     if all(feature.kind == "numeric" for feature in full.features):
         yield replace(full, bias=bias), index_m, np.arange(len(full.columns))
         return
-    trained_mw = _trained(packed_mrw, layout)
-    present_md = trained_mw[:, 1 : 1 + len(full.columns)] > 0
+    trained_mf = _trained(packed_mhf, layout)
+    present_md = trained_mf[:, 1 : 1 + len(full.columns)] > 0
     levels = np.array([feature.kind == "categorical" for feature in full.features for _ in _width(feature)])
     patterns, which_m = np.unique(present_md[index_m][:, levels], axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
@@ -178,12 +180,12 @@ def _present(full: ModelCard, here_d: NDArray[np.bool_], bias: bool) -> tuple[tu
     return tuple(features), np.array(columns, dtype=np.intp)
 
 
-def _trained(packed_mrw: Floats, layout: Layout) -> Floats:
+def _trained(packed_mhf: Floats, layout: Layout) -> Floats:
     """Return the moments of the rows that train; with folds, all rows."""
-    return packed_mrw[:, 0] if layout.split and layout.split.fraction is not None else _total(packed_mrw)
+    return packed_mhf[:, 0] if layout.split and layout.split.fraction is not None else _total(packed_mhf)
 
 
-def _unseen_levels(packed_mrw: Floats, card: ModelCard, layout: Layout) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+def _unseen_levels(packed_mhf: Floats, card: ModelCard, layout: Layout) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     """Yield each level that the card lacks, and the groups that have it in a row that validates."""
     if layout.split is None or layout.split.fraction is None:
         return
@@ -191,46 +193,38 @@ def _unseen_levels(packed_mrw: Floats, card: ModelCard, layout: Layout) -> Itera
     for full, fitted in zip(layout.card.features, card.features, strict=True):
         for at, level in enumerate(full.levels):
             if full.unseen == "error" and level not in fitted.levels:
-                yield full.name, level, packed_mrw[:, 1, place + at] > 0
+                yield full.name, level, packed_mhf[:, 1, place + at] > 0
         place += len(_width(full))
 
 
 def _reasons(
     partial: Partial,
-    packed_mrw: Floats,
+    packed_mhf: Floats,
     card: ModelCard,
     chosen_m: NDArray[np.intp],
     columns: NDArray[np.intp],
     layout: Layout,
 ) -> dict[int, str]:
-    """Return the reasons of untrainable groups, by their position in `chosen_m`; see `check_table`."""
-    trained = unpack(take_columns(_trained(packed_mrw[chosen_m], layout), columns))
-    num_weights = len(card.columns) + card.bias
-    reasons: dict[int, str] = {}
-
-    def note(mask_m: NDArray[np.bool_], reason: str) -> None:
-        for at in np.flatnonzero(mask_m).tolist():
-            reasons.setdefault(at, reason.format(n=int(trained.num_rows_m[at])))
-
-    for name, level, where_m in _unseen_levels(packed_mrw[chosen_m], card, layout):
-        remedy = "set 'unseen: reference', or another seed"
-        note(where_m, f"feature {name!r}: a row that validates has level {level!r}, and none that trains: {remedy}")
-    for feature in card.features:
-        if feature.kind == "categorical" and len(feature.levels) < 2:
-            note(np.ones(len(chosen_m), dtype=bool), f"column {feature.name!r} has one level in the rows that train")
-    few_m = trained.num_rows_m.numpy() < num_weights
-    note(few_m, f"{{n}} rows train, and there are {num_weights} weights: add rows, or name fewer features")
+    """Return the reasons of untrainable groups, by their position in `chosen_m`."""
+    trained = unpack(take_columns(_trained(packed_mhf[chosen_m], layout), columns))
+    fill_mk = layout.fills.of(partial.name_m.take(pa.array(chosen_m))) if layout.fills else None
     low_mk, high_mk = partial.low_mk[chosen_m], partial.high_mk[chosen_m]
-    note(low_mk[:, -1] == high_mk[:, -1], f"the target {card.target!r} is the same in every row")
-    for k, feature in enumerate(card.features):
-        constant_m = (low_mk[:, k] == high_mk[:, k]) & (card.bias | (low_mk[:, k] == 0))
-        note(constant_m, f"column {feature.name!r} is the same in every row that trains: remove it from 'features'")
-    scatter_mdd = trained.scatter_mdd.numpy()
-    for i in range(len(card.columns)):
-        for j in range(i):
-            far = scatter_mdd[:, i, i] + scatter_mdd[:, j, j] - 2 * scatter_mdd[:, i, j]
-            gap = np.abs(trained.mean_md.numpy()[:, i] - trained.mean_md.numpy()[:, j])
-            size = scatter_mdd[:, i, i] + scatter_mdd[:, j, j]
-            equal_m = (far <= EQUAL * size) & (gap**2 * trained.num_rows_m.numpy() <= EQUAL * size) & (size > 0)
-            note(equal_m, f"columns {card.columns[j]!r} and {card.columns[i]!r} are equal in every row that trains")
+    reasons = untrainable(card, trained.num_rows_m.numpy(), low_mk, high_mk, fill_mk)
+    for name, level, where_m in _unseen_levels(packed_mhf[chosen_m], card, layout):
+        remedy = "set 'unseen: reference', or another seed"
+        reason = f"feature {name!r}: a row that validates has level {level!r}, and none that trains: {remedy}"
+        reasons |= dict.fromkeys(np.flatnonzero(where_m).tolist(), reason)
+    for i, j in combinations(range(len(card.columns)), 2):
+        equal_m = _are_equal(trained, i, j)
+        reasons = dict.fromkeys(np.flatnonzero(equal_m).tolist(), equal_reason(card, i, j)) | reasons
     return reasons
+
+
+def _are_equal(moments: Moments, i: int, j: int) -> NDArray[np.bool_]:
+    """Return in which datasets two columns are equal in every row, up to rounding."""
+    scatter_mdd, mean_md = moments.scatter_mdd.numpy(), moments.mean_md.numpy()
+    size_m = scatter_mdd[:, i, i] + scatter_mdd[:, j, j]
+    apart_m = size_m - 2 * scatter_mdd[:, i, j]
+    shift_m = (mean_md[:, i] - mean_md[:, j]) ** 2 * moments.num_rows_m.numpy()
+    equal_m: NDArray[np.bool_] = (apart_m <= EQUAL * size_m) & (shift_m <= EQUAL * size_m) & (size_m > 0)
+    return equal_m

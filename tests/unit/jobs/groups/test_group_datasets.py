@@ -76,13 +76,22 @@ BAD = 16  # the first row of the third group
 CASES = {
     "one row": (lambda rows: rows.take([*range(BAD), BAD, *range(BAD + 8, 32)]), "1 rows train, and there are 3"),
     "few rows": (lambda rows: rows.take([*range(BAD + 2), *range(BAD + 8, 32)]), "2 rows train, and there are 3"),
-    "constant column": (lambda rows: with_column(rows, "a", np.where(bad(rows), 5.0, rows["a"])), "column 'a' is the"),
-    "constant target": (lambda rows: with_column(rows, "y", np.where(bad(rows), 5.0, rows["y"])), "target 'y' is the"),
+    "constant column": (
+        lambda rows: with_column(rows, "a", np.where(bad(rows), 5.0, rows["a"])),
+        "column 'a' is 5 in every row that trains",
+    ),
+    "constant target": (
+        lambda rows: with_column(rows, "y", np.where(bad(rows), 5.0, rows["y"])),
+        "the target 'y' is 5 in every row that trains",
+    ),
     "equal columns": (
         lambda rows: with_column(rows, "a", np.where(bad(rows), rows["b"], rows["a"])),
         "'a' and 'b' are",
     ),
-    "equal rows": (lambda rows: rows.take([*range(BAD), *[BAD] * 8, *range(BAD + 8, 32)]), "is the same in every row"),
+    "equal rows": (
+        lambda rows: rows.take([*range(BAD), *[BAD] * 8, *range(BAD + 8, 32)]),
+        "the target 'y' is -4.12868 in every row that trains",
+    ),
     "NaN": (lambda rows: with_column(rows, "b", one(rows["b"], np.nan)), "row 20: column 'b': nan is missing"),
     "infinite": (lambda rows: with_column(rows, "a", one(rows["a"], -np.inf)), "row 20: column 'a': -inf is infinite"),
     "null target": (lambda rows: with_column(rows, "y", one(rows["y"], None)), "row 20: column 'y': nan is missing"),
@@ -134,6 +143,34 @@ def test_bad_cell_of_a_csv_is_named_by_its_line(tmp_path: Path) -> None:
     with_column(rows, "b", one(rows["b"], None)).to_pandas().to_csv(tmp_path / "t.csv", index=False)
     found = documents_of(train_groups(job_of("t.csv", ["a", "b"], target="y", group_by="key"), tmp_path))
     assert "t.csv:21: column 'b': '' is missing" in found["bad"]["reason"]
+
+
+def test_group_without_a_value_of_a_filled_feature_fails_alone(tmp_path: Path) -> None:
+    rows = table(["a", "bad", "b"])
+    rows = with_column(
+        rows, "a", [None if key == "bad" else 1.0 / (at + 1) for at, key in enumerate(rows["key"].to_pylist())]
+    )
+    pq.write_table(rows, tmp_path / "t.parquet")
+    features = [{"name": "a", "missing": "mean"}, "b"]
+    found = documents_of(train_groups(job_of("t.parquet", features, target="y", group_by="key"), tmp_path))
+    assert [name for name, document in found.items() if document["status"] == "failed"] == ["bad"]
+    assert found["bad"]["reason"] == "column 'a' has no value in the rows that train: remove it from 'features'"
+
+
+def test_groups_whose_feature_has_the_name_of_a_level_fail(tmp_path: Path) -> None:
+    rows = table(["a", "b"]).append_column("c", [["x", "y"] * 8]).append_column("c=y", [[*range(16)]])
+    pq.write_table(rows, tmp_path / "t.parquet")
+    features = ["a", {"name": "c", "kind": "categorical"}, "c=y"]
+    found = documents_of(train_groups(job_of("t.parquet", features, target="y", group_by="key"), tmp_path))
+    reasons = {document["reason"] for document in found.values()}
+    assert reasons == {"the column 'c=y' is both a feature and a level of another: rename one"}
+
+
+def test_bad_group_is_named_whatever_the_name_of_a_feature(tmp_path: Path) -> None:
+    rows = table(["a", "bad"]).rename_columns(["{a}", "b", "y", "key"])
+    pq.write_table(with_column(rows, "{a}", np.where(np.arange(16) >= 8, 5.0, rows["{a}"])), tmp_path / "t.parquet")
+    found = documents_of(train_groups(job_of("t.parquet", ["{a}", "b"], target="y", group_by="key"), tmp_path))
+    assert "column '{a}' is 5 in every row that trains" in found["bad"]["reason"]
 
 
 def test_table_without_rows_is_refused(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_train_fleet_is_the_same_in_blocks_of_any_size_and_a_tree_of_any_width(
     pq.write_table(small, tmp_path / "t.parquet", row_group_size=90)
     config = job_of("t.parquet", validation=folds)
     expected = documents_of(train_groups(config, tmp_path))
-    monkeypatch.setattr(fleet_scan, "block_rows", lambda num_columns, memory_mb: block_rows)
+    monkeypatch.setattr(fleet_scan, "chunk_rows", lambda num_columns, memory_mb: block_rows)
     monkeypatch.setattr(partial, "MERGE_AT_GROUPS", 50)
     monkeypatch.setattr(scanning, "SCAN_BYTES", 1)
     monkeypatch.setattr(scanning, "FAN_IN", 2)

@@ -222,7 +222,7 @@ def test_sources_a_file_of_another_schema_is_named(tmp_path: Path) -> None:
 def test_sources_values_outside_a_transform_are_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(GOOD.replace(b"80,3", b"0,3"))
     message = refusal(tmp_path, "t.csv", features=[{"name": "area", "transform": "log10"}, "rooms"])
-    assert message.startswith("t.csv:4: feature 'area' has value 0.0, which is outside the domain of log10")
+    assert message.startswith("t.csv:4: column 'area': '0' is outside the domain of log10, which is > 0: correct it")
 
 
 def test_sources_level_that_only_validates_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from jobs.errors import DataError
 from jobs.sources.columns import Columns, Fragment, Text
 from jobs.sources.delimited import Delimited
 from jobs.sources.row_keys import row_keys
-from jobs.sources.validation_split import TRAINS, draw, fold_of_dataset, fold_of_rows
+from jobs.sources.validation_split import TRAINS, Split, draw, fold_of_dataset, fold_of_rows
 
 
 def columns(values: dict[str, np.ndarray], codes: np.ndarray | None = None) -> Columns:
@@ -33,7 +33,7 @@ def test_validation_keys_go_by_the_row_alone() -> None:
     order = random.permutation(100_000)
     shuffled = row_keys(columns({name: each[order] for name, each in values.items()}), ["x", "y"])
     assert np.array_equal(shuffled, whole[order])
-    assert np.array_equal(row_keys(columns(values).slice(7, 90_000), ["x", "y"]), whole[7:90_000])
+    assert np.array_equal(row_keys(columns(values).take(slice(7, 90_000)), ["x", "y"]), whole[7:90_000])
     assert len(np.unique(whole)) == len(whole)
     assert not np.array_equal(row_keys(columns(values), ["y", "x"]), whole)
 
@@ -62,14 +62,14 @@ def test_validation_keys_go_by_the_text_not_by_its_code() -> None:
 
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.9])
 def test_validation_fraction_is_about_that_share(fraction: float) -> None:
-    validates = fold_of_dataset(draw(keys(), seed=3), fraction=fraction, folds=None) == 0
+    validates = fold_of_dataset(draw(keys(), seed=3), Split(3, fraction, None)) == 0
     spread = np.sqrt(fraction * (1 - fraction) / 20_000)
     assert abs(validates.mean() - fraction) < 5 * spread
 
 
 @pytest.mark.parametrize("folds", [2, 5, 10])
 def test_validation_folds_are_about_equal_and_all_rows_validate(folds: int) -> None:
-    fold_n = fold_of_dataset(draw(keys(), seed=3), fraction=None, folds=folds)
+    fold_n = fold_of_dataset(draw(keys(), seed=3), Split(3, None, folds))
     count = np.bincount(fold_n, minlength=folds)
     assert (fold_n.min(), fold_n.max()) == (0, folds - 1)
     assert np.abs(count - 20_000 / folds).max() < 5 * np.sqrt(20_000 / folds)
@@ -95,13 +95,13 @@ def test_validation_of_the_past_is_that_of_today() -> None:
 
 @given(num_rows=st.integers(2, 30), seed=st.integers(0, 1000), fraction=st.floats(0.001, 0.999))
 def test_validation_fraction_always_leaves_rows_on_both_sides(num_rows: int, seed: int, fraction: float) -> None:
-    fold_n = fold_of_dataset(draw(keys(num_rows, seed), seed), fraction=fraction, folds=None)
+    fold_n = fold_of_dataset(draw(keys(num_rows, seed), seed), Split(seed, fraction, None))
     assert set(fold_n.tolist()) == {TRAINS, 0}
 
 
 @given(num_rows=st.integers(2, 30), seed=st.integers(0, 1000), folds=st.integers(2, 10))
 def test_validation_folds_always_leave_rows_to_train(num_rows: int, seed: int, folds: int) -> None:
-    fold_n = fold_of_dataset(draw(keys(num_rows, seed), seed), fraction=None, folds=folds)
+    fold_n = fold_of_dataset(draw(keys(num_rows, seed), seed), Split(seed, None, folds))
     assert len(set(fold_n.tolist())) >= 2
     assert fold_n.min() >= 0 and fold_n.max() < folds
 
@@ -109,17 +109,17 @@ def test_validation_folds_always_leave_rows_to_train(num_rows: int, seed: int, f
 def test_validation_equal_rows_go_the_same_way() -> None:
     key_n = np.repeat(keys(50), 3)
     for fraction, folds in ((0.3, None), (None, 4)):
-        fold_n = fold_of_dataset(draw(key_n, 0), fraction=fraction, folds=folds)
+        fold_n = fold_of_dataset(draw(key_n, 0), Split(0, fraction, folds))
         assert np.array_equal(fold_n.reshape(50, 3), np.repeat(fold_n[::3, None], 3, axis=1))
 
 
 def test_validation_of_a_part_is_that_of_the_whole() -> None:
     draw_n = draw(keys(), seed=5)
-    whole = fold_of_dataset(draw_n, fraction=0.2, folds=None)
-    assert np.array_equal(fold_of_rows(draw_n[100:200], fraction=0.2, folds=None), whole[100:200])
+    whole = fold_of_dataset(draw_n, Split(0, 0.2))
+    assert np.array_equal(fold_of_rows(draw_n[100:200], Split(0, 0.2)), whole[100:200])
 
 
 @pytest.mark.parametrize("num_rows", [1, 5])
 def test_validation_of_equal_rows_is_refused(num_rows: int) -> None:
     with pytest.raises(DataError, match="two different rows or more"):
-        fold_of_dataset(np.full(num_rows, 0.3), fraction=0.5, folds=None)
+        fold_of_dataset(np.full(num_rows, 0.3), Split(0, 0.5))

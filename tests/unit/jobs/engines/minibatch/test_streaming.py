@@ -84,7 +84,7 @@ def test_streaming_gives_the_same_for_one_file_and_for_several_and_for_any_block
     settings = {"validation": validation, **SMALL, "batch_size": 32}
     one = streamed(tmp_path, "all.parquet", **settings)
     several = streamed(tmp_path, "cut/*.parquet", **settings)
-    monkeypatch.setattr(fleet_stream, "block_rows", lambda columns, memory_mb: 37)
+    monkeypatch.setattr(fleet_stream, "chunk_rows", lambda columns, memory_mb: 37)
     blocks = streamed(tmp_path, "all.parquet", **settings)
     assert [trial["coefficients"] for trial in one["trials"]] == [trial["coefficients"] for trial in blocks["trials"]]
     for ours, theirs in zip(several["trials"], one["trials"], strict=True):

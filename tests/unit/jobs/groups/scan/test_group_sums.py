@@ -42,10 +42,10 @@ def test_sum_rows_gives_the_moments_of_each_group(num_groups: int) -> None:
 @pytest.mark.parametrize("num_groups", [4, FEW_GROUPS + 4])
 def test_sum_rows_of_a_group_without_rows_is_zero(num_groups: int) -> None:
     x_nd, y_n = rows(10, 2)
-    packed_mw = sum_rows(x_nd, y_n, np.full(10, 2), num_groups)
-    assert packed_mw.shape == (num_groups, packed_width(2)) == (num_groups, 1 + 3 + 6)
-    assert (np.delete(packed_mw, 2, axis=0) == 0).all()
-    assert packed_mw[2, 0] == 10
+    packed_mf = sum_rows(x_nd, y_n, np.full(10, 2), num_groups)
+    assert packed_mf.shape == (num_groups, packed_width(2)) == (num_groups, 1 + 3 + 6)
+    assert (np.delete(packed_mf, 2, axis=0) == 0).all()
+    assert packed_mf[2, 0] == 10
 
 
 @pytest.mark.parametrize("num_groups", [1, FEW_GROUPS + 4])
@@ -89,7 +89,7 @@ def partial_of(names: list[str], x_nd: np.ndarray, y_n: np.ndarray, failures: di
     )
     return Partial(
         name_m=pa.array(distinct.tolist(), pa.large_string()),
-        moments_mrw=sum_rows(x_nd, y_n, code_n * 3 + 1 + fold_n, m * 3).reshape(m, 3, -1),
+        moments_mhf=sum_rows(x_nd, y_n, code_n * 3 + 1 + fold_n, m * 3).reshape(m, 3, -1),
         low_mk=low_mk,
         high_mk=high_mk,
         hash_m2=hash_m2,
@@ -114,7 +114,7 @@ def by_name(partial: Partial) -> dict[str, dict[str, Any]]:
     assert partial.extremes is not None
     return {
         name: {
-            "moments": partial.moments_mrw[at],
+            "moments": partial.moments_mhf[at],
             "low": partial.low_mk[at],
             "high": partial.high_mk[at],
             "hash": partial.hash_m2[at],

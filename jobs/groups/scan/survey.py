@@ -1,0 +1,115 @@
+"""Survey a source before it is scanned: the levels of its features, and the means of each group.
+
+Shapes: n rows · m groups · v groups of several chunks · k raw features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from handler.model_card import Feature
+from jobs.groups.scan.group_names import groups_of
+from jobs.groups.scan.layout import Fills, Layout
+from jobs.groups.scan.packed import Floats
+from jobs.groups.scan.partial import Extremes, extremes_of_rows, merge_extremes
+from jobs.groups.scan.scan import chunk_rows
+from jobs.sources.columns import Columns, Fragment
+from jobs.sources.reading import iterate, prefetched
+from jobs.sources.resolved import dataset_in_errors
+from jobs.sources.row_keys import row_keys
+from jobs.sources.summaries import levels_of, with_levels
+from jobs.sources.validation_split import TRAINS, draw, fold_of_rows
+from model_store.objects.s3_settings import S3Settings
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The data that encoding needs: the levels of each categorical feature, and sums for the means of each group.
+
+    `sum_mk` and `count_mk` are of the present values in rows that train, for features with the rule `mean`. `rows_m2`
+    counts the rows that train and that validate; if a fraction validates, `extremes` have raw features.
+    """
+
+    levels: tuple[frozenset[str], ...]
+    name_m: pa.Array
+    sum_mk: Floats
+    count_mk: Floats
+    rows_m2: Floats
+    extremes: Extremes | None
+
+    def means(self) -> Floats:
+        """Return the mean of each feature over the rows that train, NaN without values; see `fold_of_dataset`."""
+        sum_mk, count_mk = self.sum_mk, self.count_mk
+        if self.extremes is not None:
+            low_mk, high_mk = self.extremes.row_m2q[:, 0], self.extremes.row_m2q[:, 1]
+            low_m1, high_m1 = self.extremes.count_m2[:, :1], self.extremes.count_m2[:, 1:]
+            # If no row validates, those with the lowest draw do. If none trains, those with the highest draw do.
+            taken_mk = (self.rows_m2[:, 1:] == 0) & np.isfinite(low_mk)
+            sum_mk = sum_mk - np.where(taken_mk, low_mk * low_m1, 0.0)
+            count_mk = count_mk - np.where(taken_mk, low_m1, 0.0)
+            given_mk = (self.rows_m2[:, :1] == 0) & np.isfinite(high_mk)
+            sum_mk = np.where(given_mk, high_mk * high_m1, sum_mk)
+            count_mk = np.where(given_mk, high_m1, count_mk)
+        means_mk: Floats = np.where(count_mk > 0, sum_mk / np.maximum(count_mk, 1), np.nan)
+        return means_mk
+
+
+def needs_survey(features: Sequence[Feature]) -> bool:
+    """Return whether a first pass over the rows is necessary, for levels or fill values."""
+    return any(feature.kind == "categorical" or feature.missing == "mean" for feature in features)
+
+
+def survey(fragments: Sequence[Fragment], layout: Layout, s3: S3Settings, memory_mb: int) -> Survey:
+    """Return the levels and the sums by group of the fragments."""
+    rows_at_once = chunk_rows(len(layout.card.features), memory_mb)
+    with dataset_in_errors(layout.dataset):
+        chunks = prefetched(iterate(fragments, layout.wanted, s3, batch_rows=rows_at_once))
+        return merge_surveys([_survey_chunk(columns, layout) for columns in chunks], layout.card.features)
+
+
+def with_surveys(layout: Layout, surveys: Sequence[Survey]) -> Layout:
+    """Return the layout with the levels and the fill values of the surveyed rows."""
+    merged = merge_surveys(surveys, layout.card.features)
+    features = with_levels(layout.card.features, [merged.levels])
+    fills = Fills(merged.name_m, merged.means()) if layout.card.fills else None
+    return replace(layout, card=replace(layout.card, features=features), fills=fills)
+
+
+def _survey_chunk(columns: Columns, layout: Layout) -> Survey:
+    groups, features, split = groups_of(columns, layout), layout.card.features, layout.split
+    m, k = len(groups.name_m), len(features)
+    value_nk = np.full((columns.num_rows, k), np.nan)
+    sum_mk, count_mk = np.zeros((m, k)), np.zeros((m, k))
+    trains_n, extremes = np.ones(columns.num_rows, dtype=bool), None
+    if split is not None and split.fraction is not None:
+        draw_n = draw(row_keys(columns, layout.row_names), split.seed)
+        trains_n = fold_of_rows(draw_n, split) == TRAINS
+    for at in [at for at, feature in enumerate(features) if feature.missing == "mean"]:
+        value_nk[:, at] = columns.numbers[features[at].name]
+        here_n = trains_n & np.isfinite(value_nk[:, at])
+        sum_mk[:, at] = np.bincount(groups.code_n[here_n], weights=value_nk[here_n, at], minlength=m)
+        count_mk[:, at] = np.bincount(groups.code_n[here_n], minlength=m)
+    rows_m2 = np.stack([np.bincount(groups.code_n[mask_n], minlength=m) for mask_n in (trains_n, ~trains_n)], axis=1)
+    if split is not None and split.fraction is not None:
+        extremes = extremes_of_rows(draw_n, value_nk, groups.code_n, m)
+    return Survey(levels_of(columns, features), groups.name_m, sum_mk, count_mk, rows_m2.astype(np.float64), extremes)
+
+
+def merge_surveys(surveys: Sequence[Survey], features: Sequence[Feature]) -> Survey:
+    """Return the survey of all rows together."""
+    names = pa.chunked_array([each.name_m for each in surveys], pa.large_string()).combine_chunks().dictionary_encode()
+    code_v = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    m, k = len(names.dictionary), len(features)
+    sum_mk, count_mk, rows_m2 = np.zeros((m, k)), np.zeros((m, k)), np.zeros((m, 2))
+    codes = np.split(code_v, np.cumsum([len(each.name_m) for each in surveys])[:-1])
+    for each, index in zip(surveys, codes, strict=False):
+        sum_mk[index] += each.sum_mk
+        count_mk[index] += each.count_mk
+        rows_m2[index] += each.rows_m2
+    levels = tuple(frozenset().union(*(each.levels[at] for each in surveys)) for at in range(k))
+    extremes = merge_extremes([each.extremes for each in surveys], code_v, m)
+    return Survey(levels, names.dictionary, sum_mk, count_mk, rows_m2, extremes)
