@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any
 from jobs.cluster.shares import chunk_by_size
 from jobs.cluster.tasks import Outcome, RunLimits, Task
 from jobs.errors import DataError
-from jobs.groups.scan.layout import initial_layout, with_surveys
-from jobs.groups.scan.layout_types import Layout
-from jobs.groups.scan.scan import needs_survey, survey
 from jobs.groups.scan.layout import Layout, initial_layout
 from jobs.groups.scan.survey import needs_survey, survey, with_surveys
 from jobs.groups.steps import phases_of
