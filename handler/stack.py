@@ -7,21 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Generic
+from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
 from .encoding import Floats
 from .model_card import ModelCard
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
-    Array = TypeVar("Array", default=Tensor)
-else:
-    from typing import TypeVar
-
-    Array = TypeVar("Array")  # it has no default before Python 3.13
+Array = TypeVar("Array")  # a tensor, or a NumPy array of served models
 
 
 @dataclass(frozen=True)

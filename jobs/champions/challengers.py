@@ -18,7 +18,8 @@ from torch import Tensor
 from handler.stack import Stack, Statistics
 from jobs.engines.closed_form.inference_statistics import inverse_cross_product, residual_variance
 from jobs.engines.moments import Moments
-from jobs.recipe import Mode, Policy
+from jobs.engines.trials import best_trials
+from jobs.recipe import Policy
 from jobs.training.datasets import TrainedDatasets
 from jobs.trials.documents import HYPER, trial_documents
 from jobs.trials.table import coefficient_columns
@@ -34,7 +35,7 @@ class Challengers:
     are those of the rows that the models were fitted to, and of the rows that validate.
     """
 
-    stack: Stack
+    stack: Stack[Tensor]
     trials: pa.Table
     point_m: Tensor
     score_m: Tensor
@@ -77,7 +78,7 @@ class Challengers:
         return trial_documents(trials)
 
 
-def weights(stack: Stack, index_t: Tensor) -> Tensor:
+def weights(stack: Stack[Tensor], index_t: Tensor) -> Tensor:
     """Return the weights (t, p) of the models at `index_t`, the bias last."""
     weight_td = stack.weight_md[index_t]
     return weight_td if stack.bias_m is None else torch.cat([weight_td, stack.bias_m[index_t, None]], dim=1)
@@ -86,17 +87,6 @@ def weights(stack: Stack, index_t: Tensor) -> Tensor:
 def best_points(trained: TrainedDatasets, policy: Policy) -> Tensor:
     """Return the grid point of the best trial of each dataset, (m,); -1 if none has a finite score."""
     return best_trials(trained.result.metric(policy.metric), trained.hyperparameters.learning_rate_mg, policy.mode)
-
-
-def best_trials(score_mg: Tensor, learning_rate_mg: Tensor, mode: Mode) -> Tensor:
-    """Return the position of the best finite score of each dataset, int64 (m,); -1 if no score is finite.
-
-    Ties go to the smaller learning rate, then to the earlier grid point.
-    """
-    cost_mg = (score_mg if mode == "min" else -score_mg).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
-    tied_mg = cost_mg.isfinite() & (cost_mg == cost_mg.amin(1, keepdim=True))
-    rate_mg = torch.where(tied_mg, learning_rate_mg, torch.inf)
-    return torch.where(tied_mg.any(1), rate_mg.argmin(1), -1)
 
 
 def challengers_of(
@@ -123,7 +113,9 @@ def challengers_of(
     )
 
 
-def _stack(trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m: Tensor, inference: bool) -> Stack:
+def _stack(
+    trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m: Tensor, inference: bool
+) -> Stack[Tensor]:
     """Return the models, with the statistics that serving needs."""
     card, weight_mp = trained.card, trained.result.weight_mgp[found_m, point_m]
     d = len(card.columns)

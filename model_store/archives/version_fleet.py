@@ -71,7 +71,7 @@ def _blobs(table: pa.Table) -> tuple[Ints, list[tuple[BlobRef, ...]]]:
     return blob_n, [tuple(row_blobs(dict(zip(BLOBS, pair, strict=True)))) for pair in pairs]
 
 
-def _read(version: Version, refs: Sequence[tuple[BlobRef, ...]]) -> list[Stack]:
+def _read(version: Version, refs: Sequence[tuple[BlobRef, ...]]) -> list[Stack[Tensor]]:
     data = iter(read_blobs(version.objects, [ref for blobs in refs for ref in blobs]))
     return [
         read_stack(next(data), next(data) if statistics else None, name=f"checkpoint {checkpoint.sha256}")
@@ -79,7 +79,9 @@ def _read(version: Version, refs: Sequence[tuple[BlobRef, ...]]) -> list[Stack]:
     ]
 
 
-def _check_rows(refs: Sequence[tuple[BlobRef, ...]], stacks: Sequence[Stack], blob_n: Ints, row_n: Ints) -> None:
+def _check_rows(
+    refs: Sequence[tuple[BlobRef, ...]], stacks: Sequence[Stack[Tensor]], blob_n: Ints, row_n: Ints
+) -> None:
     size_n = np.array([len(stack.weight_md) for stack in stacks], np.int64)[blob_n]
     wrong = np.flatnonzero((row_n < 0) | (row_n >= size_n))
     if len(wrong):
@@ -89,7 +91,7 @@ def _check_rows(refs: Sequence[tuple[BlobRef, ...]], stacks: Sequence[Stack], bl
         )
 
 
-def _joined(checkpoints: Sequence[Stack], blob_m: Ints, row_m: Ints) -> Stack:
+def _joined(checkpoints: Sequence[Stack[Tensor]], blob_m: Ints, row_m: Ints) -> Stack[Tensor]:
     """Return one stack of the models in the rows `row_m` of the checkpoints `blob_m`, which have the same card."""
     used = np.unique(blob_m)
     stacks = [checkpoints[int(number)] for number in used]
@@ -113,7 +115,7 @@ def _joined(checkpoints: Sequence[Stack], blob_m: Ints, row_m: Ints) -> Stack:
     return Stack(stacks[0].card, weight_md, take([stack.bias_m for stack in stacks]), _statistics(stacks, take))
 
 
-def _statistics(stacks: Sequence[Stack], take: Any) -> Statistics | None:
+def _statistics(stacks: Sequence[Stack[Tensor]], take: Any) -> Statistics[Tensor] | None:
     """Return the statistics of the joined models, or None if no stack has any."""
     statistics = [stack.statistics for stack in stacks]
     if not any(statistics):
@@ -122,7 +124,7 @@ def _statistics(stacks: Sequence[Stack], take: Any) -> Statistics | None:
         name: take([None if one is None else getattr(one, name) for one in statistics])
         for name in Statistics.__dataclass_fields__
     }
-    return Statistics(**fields)  # type: ignore[arg-type]  # the required ones are in each
+    return Statistics(**fields)
 
 
 def _facts(table: pa.Table) -> FactTable:

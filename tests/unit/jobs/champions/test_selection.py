@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.champions.challengers import best_trials
 from jobs.champions.comparison import FIRST, SAME, Comparison, Comparisons
+from jobs.engines.trials import best_trials
 from jobs.recipe import Mode, Policy
 
 NAN, INF = float("nan"), float("inf")
