@@ -26,7 +26,7 @@ class Saved:
 class Saves:
     """The training checkpoints of a task: those of an earlier attempt, and a function that sends new ones."""
 
-    def __init__(self, saved: Mapping[str, bytes], send: Callable[[Saved], None]) -> None:
+    def __init__(self, saved: Mapping[str, bytes], send: Callable[[Saved], Any]) -> None:
         self._saved = dict(saved)
         self._send = send
         self._sent_at = time.monotonic()

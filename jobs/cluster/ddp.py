@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from jobs.engines.minibatch.ranks import Reduce, no_reduction
-from jobs.errors import ClusterError
+from jobs.errors import ClusterError, one_line
 
 TIMEOUT_S = 300.0
 
@@ -71,10 +71,9 @@ class RankGroup:
         try:
             yield
         except RuntimeError as exc:  # raised by torch.distributed
-            reason = " ".join(str(exc).split())[:300]
             raise ClusterError(
                 f"rank {self.rank} of {self.number} did not get {what} from the others (timeout {self.timeout_s:g} s): "
-                f"{reason}. A rank was lost, or is slower than that; run again to go on"
+                f"{one_line(exc)[:300]}. A rank was lost, or is slower than that; run again to continue"
             ) from exc
 
 
@@ -136,7 +135,7 @@ def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[RankG
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
         except (RuntimeError, ValueError) as exc:
-            reason = " ".join(str(exc).split())[:300]
+            reason = one_line(exc)[:300]
             raise ClusterError(f"rank {rank} of {number} did not meet the others in {timeout_s:g} s: {reason}") from exc
         _keep_to_own_cores()
     # On a GPU the all-reduce is asynchronous; on a CPU a thread makes it so.

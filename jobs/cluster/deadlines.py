@@ -50,5 +50,5 @@ class Deadlines:
         if limit_s is not None and time.monotonic() - self.started_at > limit_s and num_unfinished:
             raise ClusterError(
                 f"the cluster at '{self.address}' did not end {num_unfinished} blocks in timeout_s = {limit_s:g} s; "
-                "what is finished is kept: run again to go on, or set a larger 'training.timeout_s'"
+                "finished blocks are stored: run again to continue, or set a larger 'training.timeout_s'"
             )

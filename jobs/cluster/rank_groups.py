@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.cluster.capacity import rank_group_shortage
@@ -35,34 +35,34 @@ class RankGroupRunner:
     ) -> Iterator[Outcome]:
         """Yield the outcome of each task, in order. Raises ClusterError if the ranks can never fit the cluster."""
         deadlines = Deadlines(self.cluster.address, limits or RunLimits())
-        run = _Run(deadlines, self.size, on_saved or (lambda _: None))
+        waiting = deque(Attempt(task, saved=dict(task.saved)) for task in tasks)
+        run = _Run(deadlines, self.size, on_saved or (lambda _: None), waiting)
         deadlines.require_room(run.shortage)
-        run.waiting.extend(Attempt(task, saved=dict(task.saved)) for task in tasks)
         yield from run.outcomes()
 
 
 @dataclass
 class _Run:
-    """Tasks that wait for their turn, the first of them under way."""
+    """The unfinished tasks; a rank group runs the first."""
 
     deadlines: Deadlines
     size: RankGroupSize
     on_saved: OnSaved
-    waiting: deque[Attempt] = field(default_factory=deque)
+    waiting: deque[Attempt]
 
     def shortage(self) -> str | None:
         """Return what the ranks need and what there is, or None if there is room for all."""
         return rank_group_shortage(self.size, live_nodes())
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield the outcomes, of as many gangs as it takes."""
+        """Yield the outcomes; a lost rank group is followed by another."""
         while self.waiting:
             tasks = [replace(attempt.task, saved=attempt.saved) for attempt in self.waiting]
             with started(tasks, self.size, self.deadlines.address) as trainer:
-                yield from self._heard_from(trainer)
+                yield from self._outcomes_of(trainer)
 
-    def _heard_from(self, trainer: Trainer) -> Iterator[Outcome]:
-        """Yield the outcomes of a gang, until it ends or all its work is done."""
+    def _outcomes_of(self, trainer: Trainer) -> Iterator[Outcome]:
+        """Yield the outcomes of a rank group, until it ends or no task is left."""
         while self.waiting:
             failure = trainer.failure()
             for item in trainer.new_messages():
@@ -81,7 +81,7 @@ class _Run:
             self.deadlines.require_time(len(self.waiting))
 
     def _lost(self, failure: Exception) -> Iterator[Outcome]:
-        """Note that the block under way was lost with its gang; yield its outcome if that was once too often."""
+        """Record that the running task was lost with its rank group; yield its outcome if it is not started again."""
         if self.waiting:
             outcome = self.waiting[0].lost(failure, self.deadlines.limits.max_failures)
             if outcome is not None:

@@ -7,6 +7,7 @@ node is lost, or runs out of memory, the task is started again; an error that th
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,17 +24,17 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from jobs.cluster.addresses import LOCAL, is_client, is_ray_job, no_cluster, require_listener, resolve_address
 from jobs.cluster.capacity import Node, shortage
 from jobs.cluster.checkpoint_stream import Saved, Saves, stream
 from jobs.cluster.deadlines import POLL_S, Deadlines
+from jobs.cluster.joining import is_client, no_cluster, own_packages, require_listener, sigterm_kept
 from jobs.cluster.memory import give_back_memory
-from jobs.cluster.process import own_packages, sigterm_kept
 from jobs.cluster.tasks import Attempt, Outcome, RunLimits, Task
-from jobs.errors import ClusterError
+from jobs.errors import ClusterError, one_line
 
 logger = logging.getLogger(__name__)
 
+LOCAL = "local"
 LOST = (WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
 PART_RETRIES = 3
 IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: no slot is idle, and memory is bounded
@@ -103,13 +104,15 @@ class Cluster:
         error or an interrupt, the other tasks are cancelled.
         Raises ClusterError if a task can never fit the cluster, or after `limits.timeout_s`.
         """
-        run = _Run(Deadlines(self.address, limits or RunLimits()), on_saved or (lambda _: None))
-        run.waiting.extend(Attempt(task, saved=dict(task.saved)) for task in tasks)
+        waiting = deque(Attempt(task, saved=dict(task.saved)) for task in tasks)
+        run = _Run(Deadlines(self.address, limits or RunLimits()), on_saved or (lambda _: None), waiting)
         run.deadlines.require_room(run.shortage)
         try:
             yield from run.outcomes()
         except RayError as exc:
-            raise ClusterError(f"the cluster at '{self.address}' failed: {_line(exc)}; run again to go on") from exc
+            raise ClusterError(
+                f"the cluster at '{self.address}' failed: {one_line(exc)}; run again to continue"
+            ) from exc
         finally:
             for reference in run.running:
                 ray.cancel(reference, force=True)
@@ -121,7 +124,7 @@ class _Run:
 
     deadlines: Deadlines
     on_saved: OnSaved
-    waiting: deque[Attempt] = field(default_factory=deque)
+    waiting: deque[Attempt]
     running: dict[Any, Attempt] = field(default_factory=dict)
 
     def shortage(self) -> str | None:
@@ -149,7 +152,7 @@ class _Run:
             self.running[_submit(attempt, self.deadlines.address)] = attempt
 
     def _collect(self, reference: Any) -> Outcome | None:
-        """Return what a task came to; None if it goes on, or is to be tried again."""
+        """Return the outcome of a task; None if it continues, or is started again."""
         attempt = self.running[reference]
         try:
             streams = attempt.task.saves and not is_client(self.deadlines.address)
@@ -204,10 +207,6 @@ def _submit(attempt: Attempt, address: str) -> Any:
     return references[0]
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
 @contextmanager
 def connect(address: str | None = None) -> Iterator[Cluster]:
     """Join the cluster at `address`, at RAY_ADDRESS, or of the Ray job this runs in; else start one on this machine.
@@ -215,12 +214,12 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
     `local` always starts one. At the end, a joined cluster is left, and a started one is stopped.
     Raises ClusterError if it can't be reached.
     """
-    target = resolve_address(address)
+    target = address or os.environ.get("RAY_ADDRESS") or LOCAL  # `ray job submit` sets the variable
     options: dict[str, Any] = {"address": target, "logging_level": logging.WARNING, "log_to_driver": False}
     if target == LOCAL:
         options["include_dashboard"] = False
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it logs that there is a token
-    elif not is_ray_job():
+    elif "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # else `ray job submit` has uploaded the program
         options["runtime_env"] = {"py_modules": own_packages()}
     require_listener(target)
     with sigterm_kept():  # ray.init sets a handler that ends the program with another exit code

@@ -18,12 +18,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from jobs.cluster.checkpoint_stream import Saved, Saves
 from jobs.cluster.ddp import TIMEOUT_S, RankGroup, joined, own_device
 from jobs.cluster.tasks import Outcome, RankGroupSize, Task
-from jobs.errors import ClusterError, JobError
+from jobs.errors import ClusterError, JobError, one_line
 
 POLL_S = 0.2
 END_S = 10.0  # the time for a rank group to end after its last task
 ABORT_S = 4.0  # and after an interrupt: the whole job has to end within 10 s
-STRATEGIES = {"pack": "PACK", "strict_pack": "STRICT_PACK", "spread": "SPREAD"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Trainer:
     """The driver's handle of a rank group: the task that runs Ray Train's trainer, and the actor for messages."""
 
     running: Any
-    mailbox: Any
+    messages: Any
 
     def failure(self) -> Exception | None:
         """Return the error that ended the rank group, or None if it works."""
@@ -48,12 +47,14 @@ class Trainer:
     def new_messages(self) -> list[Outcome | Saved]:
         """Return the new messages of the ranks. Raises ClusterError if the actor does not answer in time."""
         try:
-            new: list[Outcome | Saved] = ray.get(self.mailbox.take.remote(), timeout=TIMEOUT_S)
+            new: list[Outcome | Saved] = ray.get(self.messages.take.remote(), timeout=TIMEOUT_S)
         except RayActorError:  # without the actor, the ranks can't send their outcomes
             ray.cancel(self.running, force=True)
             return []
         except GetTimeoutError as exc:
-            raise ClusterError(f"the ranks' mailbox did not answer in {TIMEOUT_S:g} s; run again to go on") from exc
+            raise ClusterError(
+                f"the actor of the ranks did not answer in {TIMEOUT_S:g} s; run again to continue"
+            ) from exc
         return new
 
     def interrupt(self) -> None:
@@ -66,8 +67,8 @@ class Trainer:
             self.interrupt()
             if not self._ended(ABORT_S):
                 ray.cancel(self.running, force=True)
-        ray.kill(self.mailbox)
-        _free_places()
+        ray.kill(self.messages)
+        _remove_placement_groups()
 
     def _ended(self, seconds: float) -> bool:
         return bool(ray.wait([self.running], timeout=seconds)[0])
@@ -92,20 +93,18 @@ def started(tasks: Sequence[Task], size: RankGroupSize, address: str) -> Iterato
     Its trainer and its actor are on the driver's node, so the loss of another node stops only ranks.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    mailbox = _Mailbox.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
-    job = _RankGroupJob(tuple(tasks), size, mailbox)
-    trainer = Trainer(_fit.options(scheduling_strategy=here).remote(job), mailbox)
+    messages = _Messages.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    trainer = Trainer(_fit.options(scheduling_strategy=here).remote(tuple(tasks), size, messages), messages)
     try:
         yield trainer
         ray.wait([trainer.running], timeout=END_S)
     except RayError as exc:
-        reason = " ".join(str(exc).split())
-        raise ClusterError(f"the cluster at '{address}' failed: {reason}; run again to go on") from exc
+        raise ClusterError(f"the cluster at '{address}' failed: {one_line(exc)}; run again to continue") from exc
     finally:
         trainer.end()
 
 
-def _free_places() -> None:
+def _remove_placement_groups() -> None:
     """Remove the placement groups of this driver: after a killed trainer, the next one would wait for them."""
     own_job = ray.get_runtime_context().get_job_id()
     for key, group in placement_group_table().items():
@@ -113,15 +112,8 @@ def _free_places() -> None:
             remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(key)))
 
 
-@dataclass(frozen=True)
-class _RankGroupJob:
-    tasks: tuple[Task, ...]
-    size: RankGroupSize
-    mailbox: Any
-
-
 @ray.remote(num_cpus=0)
-class _Mailbox:
+class _Messages:
     """An actor with the outcomes and checkpoints of the ranks, until the driver takes them."""
 
     def __init__(self) -> None:
@@ -138,18 +130,19 @@ class _Mailbox:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _fit(job: _RankGroupJob) -> None:
+def _fit(tasks: tuple[Task, ...], size: RankGroupSize, messages: Any) -> None:
     """Run the trainer in a Ray task without resources."""
+    use_gpu = size.gpus_per_worker > 0
     with tempfile.TemporaryDirectory(prefix="gridline-train-") as folder:
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"job": job},
-            torch_config=TorchConfig(backend="nccl" if job.size.gpus_per_worker else "gloo", timeout_s=int(TIMEOUT_S)),
+            train_loop_config={"tasks": tasks, "size": size, "messages": messages},
+            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=int(TIMEOUT_S)),
             scaling_config=ScalingConfig(
-                num_workers=job.size.num_workers,
-                use_gpu=job.size.gpus_per_worker > 0,
-                resources_per_worker=_resources(job.size),
-                placement_strategy=STRATEGIES[job.size.placement],
+                num_workers=size.num_workers,
+                use_gpu=use_gpu,
+                resources_per_worker={"CPU": size.cpus_per_worker} | ({"GPU": size.gpus_per_worker} if use_gpu else {}),
+                placement_strategy=size.placement.upper(),
             ),
             run_config=RunConfig(storage_path=folder),
         )
@@ -160,7 +153,7 @@ def _fit(job: _RankGroupJob) -> None:
 def _leave_cleaner_out(trainer: Any) -> None:
     """Prevent Ray Train from starting its detached cleaner of placement groups: without a dashboard it never ends.
 
-    The driver frees them itself (`_free_places`), and Ray does when the driver has ended.
+    The driver frees them itself (`_remove_placement_groups`), and Ray does when the driver has ended.
     """
     create = trainer._create_default_callbacks
     trainer._create_default_callbacks = lambda: [
@@ -168,44 +161,28 @@ def _leave_cleaner_out(trainer: Any) -> None:
     ]
 
 
-def _work(config: Mapping[str, _RankGroupJob]) -> None:
-    """Run the tasks in order; each rank executes this function."""
+def _work(config: Mapping[str, Any]) -> None:
+    """Run the tasks in order; each rank executes this function, and the first sends messages: all have the same."""
     import torch
 
-    job = config["job"]
-    torch.set_num_threads(max(1, int(job.size.cpus_per_worker)))
-    with joined(own_device(use_gpu=job.size.gpus_per_worker > 0), TIMEOUT_S) as rank_group:
-        for task in job.tasks:
-            outcome = _attempt(task, rank_group, _Post(job.mailbox, rank_group.rank == 0))
+    size, messages = config["size"], config["messages"]
+    torch.set_num_threads(max(1, int(size.cpus_per_worker)))
+    with joined(own_device(use_gpu=size.gpus_per_worker > 0), TIMEOUT_S) as rank_group:
+        send = messages.put.remote if rank_group.rank == 0 else lambda _: None
+        for task in config["tasks"]:
+            outcome = _attempt(task, rank_group, send)
             if rank_group.rank == 0:
-                ray.get(job.mailbox.put.remote(outcome), timeout=TIMEOUT_S)
+                ray.get(messages.put.remote(outcome), timeout=TIMEOUT_S)
 
 
-@dataclass(frozen=True)
-class _Post:
-    """Send the checkpoints of a task from one rank: all ranks have the same."""
-
-    mailbox: Any
-    speaks: bool
-
-    def __call__(self, item: Saved) -> None:
-        if self.speaks:
-            self.mailbox.put.remote(item)
-
-
-def _attempt(task: Task, rank_group: RankGroup, post: Callable[[Saved], None]) -> Outcome:
+def _attempt(task: Task, rank_group: RankGroup, send: Callable[[Saved], Any]) -> Outcome:
     """Return the outcome of a task. A JobError is its outcome; any other error ends the rank group."""
     arguments = [ray.get(value) if isinstance(value, ray.ObjectRef) else value for value in task.arguments]
     if task.saves:
-        arguments.append(Saves(task.saved, post))
+        arguments.append(Saves(task.saved, send))
     try:
         return Outcome(task.key, task.function(*arguments, ranks=rank_group))
     except ClusterError:
         raise
     except JobError as exc:
         return Outcome(task.key, error=exc)
-
-
-def _resources(size: RankGroupSize) -> dict[str, float]:
-    gpus = {"GPU": size.gpus_per_worker} if size.gpus_per_worker else {}
-    return {"CPU": size.cpus_per_worker, **gpus}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from jobs.errors import ClusterError
+from jobs.errors import ClusterError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Attempt:
 
     def lost(self, error: Exception, max_failures: int) -> Outcome | None:
         """Record that the worker was lost; return the outcome if that was more than `max_failures` times."""
-        text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ")
+        text = one_line(error).removeprefix(f"{type(error).__name__}: ")
         self.failures.append(f"{type(error).__name__}: {text}"[:REASON_LENGTH])
         number = len(self.failures)
         logger.warning("block %s was lost, failure %d: %s", self.task.key, number, self.failures[-1])

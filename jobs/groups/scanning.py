@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.cluster.shares import chunk_by_size
+from jobs.cluster.chunking import chunk_by_size
 from jobs.cluster.tasks import Outcome, RunLimits, Task
 from jobs.errors import DataError
 from jobs.groups.scan.layout import Layout, initial_layout

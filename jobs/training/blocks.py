@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.cluster.shares import chunk_by_size
+from jobs.cluster.chunking import chunk_by_size
 from jobs.sources.dataset import Dataset
 
 BLOCK_BYTES = 64 * 2**20  # enough work to outweigh a task's few milliseconds, small enough to spread

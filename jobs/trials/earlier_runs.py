@@ -1,14 +1,16 @@
-"""The runs in whose folders a job looks for what was trained before."""
+"""The earlier runs whose stored trials a job uses."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import tee
 
 from model_store.claims.runs import RunFolder
 from model_store.ledger.ledger import Ledger
 from model_store.names import RUN_MARKS
 
-MAX_RUNS = 16  # that are looked through: the head of a collection may name a run for every day
+MAX_RUNS = 16  # that are read: the head of a collection may name a run for every day
 
 
 class EarlierRuns:
@@ -21,43 +23,29 @@ class EarlierRuns:
         self.own = ledger.run(run_id)
         self.read_only = read_only
         self._ledger = ledger
-        self._found: list[RunFolder] = []
-        self._rest = self._search(collection)
+        self._folders = self._search(collection)
 
     def __iter__(self) -> Iterator[RunFolder]:
-        """Yield the folders; a run is looked up when it is asked for, and once."""
-        at = 0
-        while at < len(self._found) or self._find_next():
-            yield self._found[at]
-            at += 1
+        """Return an iterator over the folders; a run is looked up when the first iterator reaches it, and once."""
+        self._folders, folders = tee(self._folders)
+        return folders
 
     def mark_used(self, run_ids: Iterable[str]) -> None:
-        """Note whose trials were used: the next run finds them by way of this one."""
+        """Record whose trials were used: the next run finds them through this run."""
         for run_id in sorted(set(run_ids) - {self.own.run_id}):
             if not self.read_only:
                 self.own.create(f"{RUN_MARKS}{run_id}", b"")
 
-    def _find_next(self) -> bool:
-        folder = next(self._rest, None)
-        if folder is not None:
-            self._found.append(folder)
-        return folder is not None
-
     def _search(self, collection: str) -> Iterator[RunFolder]:
         seen: set[str] = set()
-        waiting = [self.own.run_id]
-        asked_head = False
-        while (waiting or not asked_head) and len(seen) < MAX_RUNS:
-            if not waiting:
-                asked_head = True
-                waiting = [run_id for run_id in self._head_runs(collection) if run_id not in seen]
-                continue
-            run_id = waiting.pop(0)
-            seen.add(run_id)
-            folder = self._ledger.run(run_id)
-            yield folder
-            marks = (name.removeprefix(RUN_MARKS) for name in folder.names(RUN_MARKS))
-            waiting += [mark for mark in marks if mark not in seen and mark not in waiting]
+        for first in (lambda: [self.own.run_id], lambda: self._head_runs(collection)):
+            waiting = deque(first() if len(seen) < MAX_RUNS else ())
+            while waiting and len(seen) < MAX_RUNS:
+                if (run_id := waiting.popleft()) not in seen:
+                    seen.add(run_id)
+                    folder = self._ledger.run(run_id)
+                    yield folder
+                    waiting += (name.removeprefix(RUN_MARKS) for name in folder.names(RUN_MARKS))
 
     def _head_runs(self, collection: str) -> list[str]:
         head = self._ledger.head(collection)

@@ -138,6 +138,6 @@ def test_task_fails_alone_when_no_node_is_left_for_it(
 
 
 def test_run_gives_up_after_its_time(cluster: Cluster, tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"did not end 1 blocks in timeout_s = 1 s; what is finished is kept"):
+    with pytest.raises(ClusterError, match=r"did not end 1 blocks in timeout_s = 1 s; finished blocks are stored"):
         run(cluster, Task("x", hold_on, (str(tmp_path),)), timeout_s=1)
     assert run(cluster, Task("y", double, (1,)))["y"].value == 2  # the slot is free again

@@ -116,5 +116,5 @@ def test_blocks_fail_where_no_node_is_left_for_their_ranks(ranks: Ranks, monkeyp
 
 def test_gang_gives_up_after_its_time(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranks, "new_messages", lambda: [])
-    with pytest.raises(ClusterError, match=r"did not end 1 blocks in timeout_s = 1e-06 s; what is finished is kept"):
+    with pytest.raises(ClusterError, match=r"did not end 1 blocks in timeout_s = 1e-06 s; finished blocks are stored"):
         run("a", timeout_s=1e-6)
