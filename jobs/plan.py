@@ -11,8 +11,8 @@ from jobs.engines.closed_form.certificate import Certificate
 from jobs.groups.plan import GroupsPlan, plan_groups
 from jobs.recipe import Recipe
 from jobs.sources.job_datasets import resolve_job
-from jobs.training.blocks import make_blocks
 from jobs.training.datasets import certify_dataset
+from jobs.training.driver import make_blocks
 
 
 @dataclass(frozen=True)

@@ -104,17 +104,14 @@ class Reduction:
         weight_wq = self._layer.linear.weight
         weight_wq.grad = None
         self._given_wq.backward(gradient_qw.T, retain_graph=True)
-        gradient_qw.copy_(self._mean_wq().T)
+        mean_wq = self._layer.linear.weight.grad
+        assert mean_wq is not None  # noqa: S101 - backward has set it
+        gradient_qw.copy_(mean_wq.T)
         if self._num_forward < 2:  # the second forward pass rebuilds the buckets
             self._given_wq = self._model()
             self._num_forward += 1
         else:  # the same as a forward pass, in a third of its time
             self._model.reducer.prepare_for_backward([])
-
-    def _mean_wq(self) -> Tensor:
-        gradient_wq = self._layer.linear.weight.grad
-        assert gradient_wq is not None  # noqa: S101 - backward has set it
-        return gradient_wq
 
 
 @contextmanager

@@ -165,8 +165,21 @@ class TrainingConfig(Section):
         for name in type(self).model_fields:
             if name in self.model_fields_set:
                 self.require_meaning(name, key=name)
-        self._refuse_parts_of_gpus()
-        self._refuse_closed_form()
+        # Neither Ray nor NCCL gives a share of a GPU beside a whole one, or one GPU for two ranks.
+        if self.gpus_per_block > 1 and not self.gpus_per_block.is_integer():
+            raise refused("is neither a whole number nor below 1: round it", key="gpus_per_block")
+        if self.gpus_per_block < 1 and self.num_workers > 1 and self.use_gpu is not False:
+            raise refused(
+                "is below 1, and ranks can't share a GPU: leave it at 1, set 'num_workers: 1', or 'use_gpu: false'",
+                key="gpus_per_block",
+            )
+        obstacle = self.closed_form_obstacle()
+        if self.engine == "closed_form" and obstacle is not None:
+            raise refused(
+                "has no closed form, which is of full-batch sgd on mse at a constant learning rate: "
+                "set 'engine: auto', or remove it",
+                key=obstacle[0],
+            )
         return self
 
     def require_meaning(self, name: str, *, key: str) -> None:
@@ -187,26 +200,6 @@ class TrainingConfig(Section):
             if not possible:
                 return key, words
         return None
-
-    def _refuse_parts_of_gpus(self) -> None:
-        """Refuse what neither Ray nor NCCL gives: a share of a GPU beside a whole one, or one GPU for two ranks."""
-        if self.gpus_per_block > 1 and not self.gpus_per_block.is_integer():
-            raise refused("is neither a whole number nor below 1: round it", key="gpus_per_block")
-        if self.gpus_per_block < 1 and self.num_workers > 1 and self.use_gpu is not False:
-            raise refused(
-                "is below 1, and ranks can't share a GPU: leave it at 1, set 'num_workers: 1', or 'use_gpu: false'",
-                key="gpus_per_block",
-            )
-
-    def _refuse_closed_form(self) -> None:
-        """Refuse `engine: closed_form` for what is not full-batch gradient descent on the squared error."""
-        obstacle = self.closed_form_obstacle()
-        if self.engine == "closed_form" and obstacle is not None:
-            raise refused(
-                "has no closed form, which is of full-batch sgd on mse at a constant learning rate: "
-                "set 'engine: auto', or remove it",
-                key=obstacle[0],
-            )
 
     def settings_of_datasets_in_memory(self) -> list[str]:
         """Return the keys of what is asked for here, and only done with a dataset that one task has in memory."""

@@ -2,7 +2,7 @@
 
 `HYPERPARAMETERS` is the one list of them: keys, tables, documents, grids and checks are derived from it.
 
-Shapes: m datasets · g grid points · r learning rates.
+Shapes: m datasets · g grid points.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class Hyperparameters:
         """Return the same grid for the datasets at `index_m`."""
         return replace(self, learning_rate_mg=self.learning_rate_mg[index_m])
 
-    def with_rates(self, rate_mr: Tensor) -> Hyperparameters:
-        """Return every combination of the rates of each dataset (m, r) with the other hyperparameters, rates rising."""
-        num_rates, num_others = rate_mr.shape[1], self.num_points
+    def with_rates(self, rate_mg: Tensor) -> Hyperparameters:
+        """Return every combination of each dataset's rates with the other hyperparameters, rates rising."""
+        num_rates, num_others = rate_mg.shape[1], self.num_points
         others = {f"{name}_g": column.repeat(num_rates) for name, column in self.others().items()}
-        return Hyperparameters(learning_rate_mg=rate_mr.repeat_interleave(num_others, dim=1), **others)
+        return Hyperparameters(learning_rate_mg=rate_mg.repeat_interleave(num_others, dim=1), **others)
 
     def columns(self) -> dict[str, Tensor]:
         """Return the columns by the names of their fields."""

@@ -1,4 +1,7 @@
-"""How a block is trained, in plain values: the part of a configuration that engines read."""
+"""How a block is trained, in plain values: the part of a configuration that engines read.
+
+Shapes: e evaluated epochs · p weights.
+"""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class _Training:
             yield task
 
     def _save(self, saved: Saved) -> None:
-        self.parts.library.save_checkpoint(saved.name, saved.data)
+        self.parts.library.save_checkpoint(saved)
 
     def _name(self, failed: dict[int, Exception], sums: Sums) -> None:
         """Collect the groups of parts that failed, by their sums; the name of the source, if these are lost."""

@@ -1,7 +1,4 @@
-"""Long fits on their way: a dataset's checkpoints as bytes, named by the keys of its trials, and the task that saves.
-
-Shapes: as in `engines.minibatch.checkpointing`.
-"""
+"""The training checkpoints of a dataset as bytes, named by the keys of its trials, and the task that saves them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a Ray task does, as plain functions: train datasets by a recipe, and tell what is known of them.
 
-Shapes: n rows · m datasets · d encoded columns · k raw features · g grid points · p weights (d, and the bias last where
-there is one).
+Shapes: n rows · m datasets · d encoded columns · k raw features · g grid points · p weights (the d columns, and the
+bias last if there is one).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training what is not stored: block by block on Ray, each block kept as soon as it ends."""
+"""Train what is not stored, block by block on Ray; each block is stored when it ends."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
-from jobs.cluster.checkpoint_stream import Saved
-from jobs.cluster.tasks import Outcome, RankGroupSize, RunLimits, Task
+from jobs.cluster.chunking import chunk_by_size
+from jobs.cluster.tasks import RankGroupSize, RunLimits, Task
 from jobs.engines.minibatch.ranks import SingleProcess
 from jobs.errors import one_line
 from jobs.progress import Progress
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
-from jobs.training.blocks import make_blocks
 from jobs.training.checkpoints import train_block_saving
 from jobs.training.datasets import TrainedDatasets, train_block
-from jobs.training.resuming import Work, checkpoint_name, merge_stored, remaining, with_keys
+from jobs.training.resuming import Work, merge_stored, remaining, with_keys
+from jobs.trials.keys import block_name
 from jobs.trials.library import TrialLibrary
 
 if TYPE_CHECKING:
+    from jobs.cluster.rank_groups import RankGroupRunner
     from jobs.cluster.ray_cluster import Cluster
 
 Join = Callable[[], "Cluster"]
+
+BLOCK_BYTES = 64 * 2**20  # enough work to outweigh a task's few milliseconds, small enough to spread
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Block:
 
 @contextmanager
 def joining(address: str | None, progress: Progress) -> Iterator[Join]:
-    """Give what joins the cluster when it is first called; a cluster that was joined is left at the end."""
+    """Give a function that joins the cluster when it is first called; leave the cluster at the end."""
     with ExitStack() as stack:
 
         @cache
@@ -89,8 +92,8 @@ def train(
                 else:
                     failed[name] = result
     done = [each for each in work if each.dataset.name in trained]
-    reused = sum(each.num_stored for each in done)
-    computed = sum(len(each.keys) for each in done) - reused
+    computed = sum(len(each.missing_keys) for each in done)
+    reused = sum(len(each.keys) for each in done) - computed
     return Trained(tuple(trained[each.dataset.name] for each in done), failed, computed, reused)
 
 
@@ -110,17 +113,26 @@ def _blocks(work: Sequence[Work]) -> dict[str, Block]:
     return blocks
 
 
-class TaskRunner(Protocol):
-    """Whoever runs tasks: a cluster, each task in one process, or gangs, each in several."""
+def make_blocks(datasets: Sequence[Dataset], num_blocks_min: int = 2) -> dict[str, dict[str, Dataset]]:
+    """Return the blocks by key, each with its datasets by name; small datasets share a block, in their order.
 
-    def put(self, value: Any) -> Any: ...
+    Enough datasets make at least `num_blocks_min` blocks, so that more than one slot has work.
+    """
+    total = sum(_size_bytes(dataset) for dataset in datasets)
+    limit = min(BLOCK_BYTES, -(-total // num_blocks_min))
+    blocks = chunk_by_size(datasets, _size_bytes, limit)
+    return {_key(block): {dataset.name: dataset for dataset in block} for block in blocks}
 
-    def run(
-        self, tasks: Sequence[Task], limits: RunLimits | None = None, on_saved: Callable[[Saved], None] | None = None
-    ) -> Iterator[Outcome]: ...
+
+def _key(block: Sequence[Dataset]) -> str:
+    return block[0].name if len(block) == 1 else f"{block[0].name} … {block[-1].name}"
 
 
-def _task_runner(cluster: Cluster, size: RankGroupSize) -> TaskRunner:
+def _size_bytes(dataset: Dataset) -> int:
+    return int(dataset.x_nd.nbytes + dataset.y_n.nbytes)
+
+
+def _task_runner(cluster: Cluster, size: RankGroupSize) -> Cluster | RankGroupRunner:
     if size.num_workers == 1:
         return cluster
     from jobs.cluster.rank_groups import RankGroupRunner  # Ray Train takes a second to import
@@ -132,7 +144,7 @@ def _task_runner(cluster: Cluster, size: RankGroupSize) -> TaskRunner:
 class _Training:
     """Blocks on a cluster, with what is stored of them."""
 
-    cluster: TaskRunner
+    cluster: Cluster | RankGroupRunner
     size: RankGroupSize
     library: TrialLibrary
     limits: RunLimits
@@ -140,7 +152,7 @@ class _Training:
     def run(self, blocks: Mapping[str, Block]) -> Iterator[tuple[str, TrainedDatasets | str]]:
         """Yield each dataset trained, or why it failed; of a block that fails, each dataset is tried alone."""
         alone: dict[str, Block] = {}
-        for outcome in self.cluster.run(self._tasks(blocks), self.limits, self._save):
+        for outcome in self.cluster.run(self._tasks(blocks), self.limits, self.library.save_checkpoint):
             block = blocks[outcome.key]
             if outcome.error is None:
                 self.library.keep([with_keys(block.work[trained.name], trained) for trained in outcome.value])
@@ -154,9 +166,6 @@ class _Training:
         if alone:
             yield from self.run(alone)
 
-    def _save(self, saved: Saved) -> None:
-        self.library.save_checkpoint(saved.name, saved.data)
-
     def _tasks(self, blocks: Mapping[str, Block]) -> list[Task]:
         recipes = {id(block.recipe): self.cluster.put(block.recipe) for block in blocks.values()}
         tasks = []
@@ -166,14 +175,14 @@ class _Training:
             if block.recipe.engine == "closed_form":  # it takes no time worth saving
                 tasks.append(self._placed(Task(key, train_block, (datasets, recipe))))
                 continue
-            names = [checkpoint_name(work) for work in block.work.values()]
+            names = [block_name(set(work.missing_keys)) for work in block.work.values()]
             arguments = (datasets, recipe, names, self.limits.checkpoint_every_s)
             saved = {name: data for name in names if (data := self.library.checkpoint(name)) is not None}
             tasks.append(self._placed(Task(key, train_block_saving, arguments, saves=True, saved=saved)))
         return tasks
 
     def _placed(self, task: Task) -> Task:
-        """Return the task with a GPU, if it is one process that is to have one; gangs see to it themselves."""
+        """Return the task with a GPU, if it needs one and is one process; rank groups ask for their own."""
         if not self.size.use_gpu or self.size.num_workers > 1:
             return task
         function = partial(task.function, ranks=SingleProcess(torch.device("cuda")))

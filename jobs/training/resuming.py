@@ -1,6 +1,6 @@
 """What of a job is still to be trained, and how it is put together with what was stored. Trials are computed once.
 
-Shapes: m = 1 dataset · g grid points.
+Shapes: m datasets (one) · g grid points.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
 from jobs.training.datasets import TrainedDatasets, scored_rows_fingerprint, trained_dataset
 from jobs.trials.columns import KeyedTrials, join, keys_tensor
-from jobs.trials.keys import block_name, dataset_key, trial_keys
+from jobs.trials.keys import dataset_key, trial_keys
 from jobs.trials.library import Place, TrialLibrary
 
 
@@ -30,9 +30,9 @@ class Work:
     missing: Recipe | None
 
     @property
-    def num_stored(self) -> int:
-        """The number of trials that need not be computed."""
-        return len(self.keys) - (len(trial_keys(self.key, self.missing)) if self.missing else 0)
+    def missing_keys(self) -> tuple[bytes, ...]:
+        """The keys of the trials to be computed."""
+        return trial_keys(self.key, self.missing) if self.missing else ()
 
 
 def remaining(datasets: Sequence[Dataset], recipe: Recipe, library: TrialLibrary) -> list[Work]:
@@ -54,15 +54,9 @@ def remaining(datasets: Sequence[Dataset], recipe: Recipe, library: TrialLibrary
 
 def with_keys(work: Work, trained: TrainedDatasets) -> KeyedTrials:
     """Return what was trained of a dataset with its keys."""
-    keys = trial_keys(work.key, work.missing or work.recipe)
     result = replace(trained.result, wall_s=0.0)
     moments = trained.train_moments, trained.score_moments
-    return KeyedTrials(keys_tensor(keys), trained.hyperparameters, result, *moments)
-
-
-def checkpoint_name(work: Work) -> str:
-    """Return the name of the checkpoints of what is to be trained of a dataset, in whichever block that is."""
-    return block_name(set(trial_keys(work.key, work.missing or work.recipe)))
+    return KeyedTrials(keys_tensor(work.missing_keys), trained.hyperparameters, result, *moments)
 
 
 def merge_stored(work: Work, trained: TrainedDatasets | None) -> TrainedDatasets:

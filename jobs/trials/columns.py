@@ -50,13 +50,11 @@ class KeyedTrials:
 
     def take(self, axis: Axis, index: Tensor) -> KeyedTrials:
         """Return the datasets, or the grid points, at `index`, in that order."""
-        return from_columns(
-            self.result.engine,
-            {
-                name: tensor if (dim := _dim(name, axis)) is None else tensor.index_select(dim, index)
-                for name, tensor in columns_of(self).items()
-            },
-        )
+        columns = columns_of(self)
+        for name, column in columns.items():
+            if (dim := _dim(name, axis)) is not None:
+                columns[name] = column.index_select(dim, index)
+        return from_columns(self.result.engine, columns)
 
 
 def keys_tensor(keys: Sequence[bytes]) -> Tensor:
@@ -66,13 +64,12 @@ def keys_tensor(keys: Sequence[bytes]) -> Tensor:
 
 def join(axis: Axis, trials: Sequence[KeyedTrials]) -> KeyedTrials:
     """Return the datasets, or the grid points, of all `trials`, in order; all other axes must be equal."""
-    columns = [columns_of(each) for each in trials]
-
-    def joined(name: str) -> Tensor:
-        dim = _dim(name, axis)
-        return columns[0][name] if dim is None else torch.cat([column[name] for column in columns], dim)
-
-    return from_columns(trials[0].result.engine, {name: joined(name) for name in columns[0]})
+    columns = columns_of(trials[0])
+    others = [columns_of(each) for each in trials[1:]]
+    for name, first in columns.items():
+        if (dim := _dim(name, axis)) is not None:
+            columns[name] = torch.cat([first, *(other[name] for other in others)], dim)
+    return from_columns(trials[0].result.engine, columns)
 
 
 def columns_of(trials: KeyedTrials) -> dict[str, Tensor]:

@@ -38,8 +38,8 @@ class EarlierRuns:
 
     def _search(self, collection: str) -> Iterator[RunFolder]:
         seen: set[str] = set()
-        for first in (lambda: [self.own.run_id], lambda: self._head_runs(collection)):
-            waiting = deque(first() if len(seen) < MAX_RUNS else ())
+        for at_head in (False, True):
+            waiting = deque(self._head_runs(collection) if at_head else [self.own.run_id])
             while waiting and len(seen) < MAX_RUNS:
                 if (run_id := waiting.popleft()) not in seen:
                     seen.add(run_id)

@@ -16,7 +16,7 @@ import torch
 
 from handler.model_card import ModelCard
 from jobs.engines.closed_form.certificate import NUM_AUTOMATIC_RATES
-from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
+from jobs.engines.hyperparameters import HYPERPARAMETERS
 from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import EngineName
 from jobs.recipe import Recipe
@@ -57,13 +57,10 @@ def _settings(settings: TrainingSettings) -> str:
 
 
 def _points(recipe: Recipe) -> tuple[bytes, ...]:
-    hyper = recipe.hyperparameters
-    if not recipe.automatic_rates:
-        return tuple(_point(hyper, g, hyper.learning_rate_mg[0, g].item(), -1) for g in range(hyper.num_points))
-    # The order of `Hyperparameters.with_rates`: rates rising, and the other hyperparameters within each.
-    return tuple(_point(hyper, g, 0.0, rate) for rate in range(NUM_AUTOMATIC_RATES) for g in range(hyper.num_points))
-
-
-def _point(hyper: Hyperparameters, g: int, learning_rate: float, place: int) -> bytes:
-    others = hyper.others()
-    return FORMAT.pack(learning_rate, *(others[each.name][g].item() for each in POINT), place)
+    """Return the bytes of each grid point, in the order of `Hyperparameters.with_rates` if rates are automatic."""
+    columns = recipe.hyperparameters.others()
+    others = list(zip(*(columns[each.name].tolist() for each in POINT), strict=True))
+    if recipe.automatic_rates:
+        return tuple(FORMAT.pack(0.0, *values, place) for place in range(NUM_AUTOMATIC_RATES) for values in others)
+    rates = recipe.hyperparameters.learning_rate_mg[0].tolist()
+    return tuple(FORMAT.pack(rate, *values, -1) for rate, values in zip(rates, others, strict=True))

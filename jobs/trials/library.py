@@ -15,7 +15,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from jobs.cluster.checkpoint_stream import Saved
 from jobs.trials.columns import KeyedTrials
 from jobs.trials.earlier_runs import EarlierRuns
 from jobs.trials.keys import block_name
@@ -46,7 +48,6 @@ class TrialLibrary:
         self.runs = runs
         self._rest = iter(runs)
         self._places: dict[bytes, Place] = {}
-        self._num_saved: dict[str, int] | None = None
 
     def look_for(self, keys: Iterable[bytes]) -> None:
         """Read run after run until all of these trials are found, or no run is left."""
@@ -71,21 +72,20 @@ class TrialLibrary:
 
     def checkpoint(self, name: str) -> bytes | None:
         """Return the newest training checkpoint with this name of the run, or None."""
-        number = self._saved().get(name)
+        number = self._newest.get(name)
         return _read_object(self.runs.own, f"{RUN_CHECKPOINTS}{name}/{number:08d}") if number else None
 
-    def save_checkpoint(self, name: str, data: bytes) -> None:
-        """Store the next training checkpoint with this name."""
+    def save_checkpoint(self, saved: Saved) -> None:
+        """Store a training checkpoint as the newest with its name."""
         if not self.runs.read_only:
-            number = self._saved()[name] = self._saved().get(name, 0) + 1
-            self.runs.own.create(f"{RUN_CHECKPOINTS}{name}/{number:08d}", data)
+            number = self._newest[saved.name] = self._newest.get(saved.name, 0) + 1
+            self.runs.own.create(f"{RUN_CHECKPOINTS}{saved.name}/{number:08d}", saved.data)
 
-    def _saved(self) -> dict[str, int]:
-        """Return the number of the newest training checkpoint of each name."""
-        if self._num_saved is None:
-            paths = (path.removeprefix(RUN_CHECKPOINTS).partition("/") for path in self.runs.own.names(RUN_CHECKPOINTS))
-            self._num_saved = {name: int(number) for name, _, number in paths}
-        return self._num_saved
+    @cached_property
+    def _newest(self) -> dict[str, int]:
+        """The number of the newest training checkpoint of each name."""
+        paths = (path.removeprefix(RUN_CHECKPOINTS).partition("/") for path in self.runs.own.names(RUN_CHECKPOINTS))
+        return {name: int(number) for name, _, number in paths}
 
     def _add(self, data: bytes, run_id: str) -> None:
         try:

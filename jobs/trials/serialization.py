@@ -7,7 +7,7 @@ tensors.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from safetensors import SafetensorError
@@ -34,7 +34,9 @@ def write_trials(trials: Iterable[KeyedTrials]) -> bytes:
     tensors: dict[str, Tensor] = {}
     engines = []
     for number, shape in enumerate(sorted(alike)):
-        joined = _in_order_of_keys(join("m", alike[shape]))
+        joined = join("m", alike[shape])
+        keys = joined.keys
+        joined = joined.take("m", torch.tensor(sorted(range(len(keys)), key=keys.__getitem__)))
         tensors |= {f"{number}/{name}": tensor for name, tensor in _stored(joined).items()}
         engines.append(joined.result.engine)
     # Only one entry: safetensors does not keep the order of several.
@@ -67,23 +69,15 @@ def _shape(trials: KeyedTrials) -> str:
     return json.dumps([trials.result.engine, shared, shapes], sort_keys=True)
 
 
-def _in_order_of_keys(trials: KeyedTrials) -> KeyedTrials:
-    keys = trials.keys
-    return trials.take("m", torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), dtype=torch.int64))
-
-
 def _stored(trials: KeyedTrials) -> dict[str, Tensor]:
     columns = columns_of(trials)
+    derived: list[str] = []
     if all(torch.equal(columns[f"trained.{name}"], columns[f"scored.{name}"]) for name in MOMENTS):
-        columns = _without(columns, [f"scored.{name}" for name in MOMENTS])
+        derived += [f"scored.{name}" for name in MOMENTS]
     held_out = [f"result.{name}" for name in NOTHING_HELD_OUT]
     if all(bool(columns[name].isnan().all()) for name in held_out):
-        columns = _without(columns, held_out)
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in columns.items()}
-
-
-def _without(columns: dict[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in columns.items() if name not in names}
+        derived += held_out
+    return {name: v.detach().cpu().clone().contiguous() for name, v in columns.items() if name not in derived}
 
 
 def _restored(columns: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -120,7 +120,7 @@ def _statistics(stacks: Sequence[Stack[Tensor]], take: Any) -> Statistics[Tensor
     statistics = [stack.statistics for stack in stacks]
     if not any(statistics):
         return None
-    fields: Mapping[str, Tensor | None] = {
+    fields: dict[str, Any] = {
         name: take([None if one is None else getattr(one, name) for one in statistics])
         for name in Statistics.__dataclass_fields__
     }

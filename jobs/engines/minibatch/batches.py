@@ -1,6 +1,6 @@
 """Which rows make a batch: seeded, the same for every row of the grid, for every grid, and for any number of ranks.
 
-Shapes: n rows here (of all ranks: `num_total`) · d columns · b batches of an epoch.
+Shapes: n rows (of this rank; of all ranks: `num_total`) · c rows of a chunk · d columns · j batches.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class EpochPlan:
+class EpochBatches:
     """The batches of an epoch: batch i is `order_n[bounds[i]:bounds[i + 1]]` here, and `batch_rows[i]` on all ranks.
 
     `order_n` is None where the rows come as they stand.
@@ -97,8 +97,8 @@ def shuffled(num_rows: int, batch_size: int, seed: int, epoch: int, own: slice =
     dtype = torch.int32 if num_rows < 2**31 else torch.int64
     batch_n = torch.randperm(num_rows, generator=generator, dtype=dtype)[own].numpy() // batch_size
     order_n = _sorting(batch_n)
-    bounds_b = np.searchsorted(batch_n, np.arange(-(-num_rows // batch_size) + 1), sorter=order_n)
-    return torch.from_numpy(order_n), torch.from_numpy(bounds_b)
+    bounds_j = np.searchsorted(batch_n, np.arange(-(-num_rows // batch_size) + 1), sorter=order_n)
+    return torch.from_numpy(order_n), torch.from_numpy(bounds_j)
 
 
 def _sorting(value_n: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
@@ -107,15 +107,15 @@ def _sorting(value_n: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
     return order_n[high_n[order_n].astype(np.uint16).argsort(kind="stable")] if high_n.any() else order_n
 
 
-def plan_epoch(samples: Samples, batch_size: int | None, seed: int, epoch: int) -> EpochPlan:
+def epoch_batches(samples: Samples, batch_size: int | None, seed: int, epoch: int) -> EpochBatches:
     """Return the batches of an epoch, every row in exactly one, the last maybe smaller; a full batch is not shuffled.
 
     Each rank has those rows of a batch that it holds: maybe none.
     """
     n, total = samples.num_rows, samples.num_total
     if batch_size is None or batch_size >= total:
-        return EpochPlan(None, (0, n), (total,))
+        return EpochBatches(None, (0, n), (total,))
     own = slice(samples.offset, samples.offset + n)
-    order_n, bounds_b = shuffled(total, batch_size, seed, epoch, own)
+    order_n, bounds_j = shuffled(total, batch_size, seed, epoch, own)
     batch_rows = tuple(min(batch_size, total - start) for start in range(0, total, batch_size))
-    return EpochPlan(order_n, tuple(bounds_b.tolist()), batch_rows)
+    return EpochBatches(order_n, tuple(bounds_j.tolist()), batch_rows)

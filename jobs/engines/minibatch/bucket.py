@@ -5,8 +5,8 @@ residual = z [W; b; -1] and gradient = zᵀ residual are two batched products, a
 Each dataset has the batches that it would have alone. A trial that diverges, or stops early, is no longer recorded; its
 numbers reach no other.
 
-Shapes: m datasets · g grid points; of `live_g` and `weight_pg`, live trials of all datasets · r rows of a dataset,
-padded · t = m r · b rows of a batch · p weights (the bias last) · q = p + 1 columns of z.
+Shapes: m datasets · g grid points (of `live_g` and `weight_pg`: the live trials of all datasets) · r padded rows · n
+rows (m r, padded) · b rows of a batch · p weights · q = p + 1 columns of z.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def run_epoch(z_mrq: Tensor, batches: Batches, stack: BucketStack, settings: Tra
     """Take the steps of an epoch (from 1); return the loss of the live trials over its last batch, before its step."""
     factor = settings.schedule.at(epoch - 1, settings.epochs)
     rate_mpg = stack.learning_rate_mpg if factor == 1 else stack.learning_rate_mpg * factor
-    z_tq, loss = z_mrq.flatten(0, 1), stack.loss
+    z_nq, loss = z_mrq.flatten(0, 1), stack.loss
     residual_mbg = z_mrq
     for number, place_mb in enumerate(batches.epoch(epoch)):
-        z_mbq = z_mrq if place_mb is None else z_tq.index_select(0, place_mb.reshape(-1)).view(*place_mb.shape, -1)
+        z_mbq = z_mrq if place_mb is None else z_nq.index_select(0, place_mb.reshape(-1)).view(*place_mb.shape, -1)
         residual_mbg = torch.bmm(z_mbq, stack.weight_mqg)
         gradient_mqg = torch.bmm(z_mbq.mT, loss.derivative(residual_mbg))
         gradient_mqg *= (loss.derivative_scale / batches.num_rows(number).to(z_mrq.dtype))[:, None, None]

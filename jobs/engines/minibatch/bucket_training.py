@@ -1,6 +1,6 @@
 """Many small datasets through the minibatch engine, cut into buckets; one that is large by itself is trained alone.
 
-Shapes: n rows of all datasets · m datasets · r rows of a dataset, padded · g grid points · q columns of z.
+Shapes: n rows (of all datasets) · m datasets · r padded rows · d columns · q columns of z.
 """
 
 from __future__ import annotations

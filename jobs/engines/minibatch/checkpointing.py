@@ -2,6 +2,8 @@
 
 What is saved is the epoch, the weights, the state of the optimiser and the record. The order of the rows in an epoch
 follows from the seed and the epoch alone.
+
+Shapes: p weights · g grid points.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The gradient of a linear model needs no graph: with z = [x 1 y], residual = z [W
 pair of matrix products a step serves every learning rate; where columns are few, one small product does (`hessians`).
 A grid point that diverges, or stops early, leaves the stack; the others go on, and nothing about them changes.
 
-Shapes: n rows · c rows of a piece of a batch · d columns · g grid points · p weights (the bias
-last) · q = p + 1 columns of z · w ≥ g columns of a product.
+Shapes: c rows of a piece · g grid points · p weights (the bias last) · q = p + 1 columns of z · w ≥ g columns of a
+product.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How the weights of a fit are scored between epochs: by cross-products for squared error, else by a pass over rows.
 
-Shapes: c rows of a piece · m datasets · g grid points · p weights (the bias last) · q = p + 1.
+Shapes: c rows of a piece · m datasets · g grid points · p weights · q = p + 1 columns of z.
 """
 
 from __future__ import annotations

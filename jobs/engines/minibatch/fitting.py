@@ -1,6 +1,6 @@
 """The epochs of a fit, wherever its rows come from: evaluation, divergence, early stopping, checkpoints.
 
-Shapes: g trials of a fit: the grid points of one dataset, or of each of many · p weights (the bias last).
+Shapes: g grid points (of one dataset, or of each of many) · e evaluated epochs · p weights.
 """
 
 from __future__ import annotations

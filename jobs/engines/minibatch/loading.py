@@ -4,7 +4,7 @@ With [W; b; -1] below it, z times the weights is the residual, and zᵀ times th
 nor the target costs a pass of its own. Nothing of the size of the data is copied, unless it is small, or stepped over
 often enough. The next pieces are loaded while a step is taken, where there is a thread, or a GPU, for it.
 
-Shapes: n rows · c rows of a piece · d columns · q = d + 1 (the target), or d + 2 with a bias.
+Shapes: n rows · c rows of a piece · d columns · q = p + 1 columns of z.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from jobs.engines.minibatch.batches import EpochPlan, Samples, plan_epoch
+from jobs.engines.minibatch.batches import EpochBatches, Samples, epoch_batches
 from jobs.engines.minibatch.slots import PinnedSlot, PlainSlot, Slot
 from jobs.engines.threads import map_ahead
 
@@ -68,17 +68,17 @@ class PieceLoader(Protocol):
         """
 
 
-def pieces_of(plan: EpochPlan, piece_rows: int = PIECE_ROWS) -> Iterator[Piece]:
-    """Yield the batches of a plan in pieces of at most so many rows; a batch without rows here is one empty piece."""
-    last = plan.bounds[-2]
-    for (begin, end), batch_rows in zip(pairwise(plan.bounds), plan.batch_rows, strict=True):
+def pieces_of(batches: EpochBatches, piece_rows: int = PIECE_ROWS) -> Iterator[Piece]:
+    """Yield the batches in pieces of at most `piece_rows` rows; a batch without rows here is one empty piece."""
+    last = batches.bounds[-2]
+    for (begin, end), batch_rows in zip(pairwise(batches.bounds), batches.batch_rows, strict=True):
         for start in range(begin, max(end, begin + 1), piece_rows):
             stop = min(start + piece_rows, end)
             yield Piece(start, stop, batch_rows, opens=start == begin, closes=stop == end, last=start >= last)
 
 
 def loads_of(pieces: Iterator[Piece], load_rows: int) -> Iterator[list[Piece]]:
-    """Yield the pieces in groups of at most so many rows."""
+    """Yield the pieces in lists of at most `load_rows` rows."""
     group: list[Piece] = []
     for piece in pieces:
         if group and piece.end - group[0].begin > load_rows:
@@ -135,7 +135,7 @@ class Loader:
 
     def batches(self, batch_size: int | None, seed: int, epoch: int, threads: int = 0) -> Iterator[Loaded]:
         """Yield the pieces of an epoch; see `PieceLoader`."""
-        batches = plan_epoch(self.samples, batch_size, seed, epoch)
+        batches = epoch_batches(self.samples, batch_size, seed, epoch)
         pieces = pieces_of(batches, self.piece_rows)
         if self._converted_nq is not None and batches.order_n is None:
             for piece in pieces:

@@ -2,8 +2,8 @@
 
 A row of zeros adds nothing to a gradient, whatever the loss: the gradient is zᵀ slope.
 
-Shapes: n rows of all datasets · m datasets · r = 1 + rows of the largest, the last of zeros · u distinct lengths · d
-columns · q = d + 1 (the target), or d + 2 with a bias.
+Shapes: n rows (of all datasets) · m datasets · r padded rows (1 + those of the largest dataset, the last of zeros) · s
+sizes · d columns · q columns of z.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Ragged:
         if scaling is not None:
             x_nd = (x_nd - scaling.offset_md[dataset_n]) / scaling.scale_md[dataset_n]
         row_n = _spread(torch.arange(m) * r, self.size_m)
-        z_tq = torch.zeros(m * r, d + 1 + bias, dtype=dtype)
-        z_tq[row_n, :d] = x_nd.to(dtype)
-        z_tq[row_n, -1] = self.y_n[self.place_n].to(dtype)
+        z_nq = torch.zeros(m * r, d + 1 + bias, dtype=dtype)
+        z_nq[row_n, :d] = x_nd.to(dtype)
+        z_nq[row_n, -1] = self.y_n[self.place_n].to(dtype)
         if bias:
-            z_tq[row_n, d] = 1.0
-        return z_tq.view(m, r, d + 1 + bias)
+            z_nq[row_n, d] = 1.0
+        return z_nq.view(m, r, d + 1 + bias)
 
 
 def _spread(start_m: Tensor, size_m: Tensor) -> Tensor:
@@ -80,11 +80,11 @@ class Batches:
         if self.num_batches == 1 or self.batch_size is None:
             return [None]
         r = int(self.size_m.max()) + 1
-        length_u, which_m = torch.unique(self.size_m, return_inverse=True)
-        order_ur = torch.full((len(length_u), r - 1), r - 1, dtype=torch.int64)
-        for at, length in enumerate(length_u.tolist()):
-            order_ur[at, :length], _ = shuffled(length, self.batch_size, self.seed, epoch)
-        place_mr = order_ur[which_m] + (torch.arange(len(self.size_m)) * r)[:, None]
+        lengths, which_m = torch.unique(self.size_m, return_inverse=True)
+        order_sr = torch.full((len(lengths), r - 1), r - 1, dtype=torch.int64)
+        for at, length in enumerate(lengths.tolist()):
+            order_sr[at, :length], _ = shuffled(length, self.batch_size, self.seed, epoch)
+        place_mr = order_sr[which_m] + (torch.arange(len(self.size_m)) * r)[:, None]
         return [place_mr[:, at : at + self.batch_size] for at in range(0, r - 1, self.batch_size)]
 
     def num_rows(self, batch: int) -> Tensor:

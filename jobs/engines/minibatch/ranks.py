@@ -71,10 +71,10 @@ def with_global_offset(samples: Samples, ranks: Ranks) -> Samples:
     """Return the samples with their place among those of all ranks, which are in the order of the ranks."""
     if ranks.number == 1:
         return samples
-    count_r = torch.zeros(ranks.number, dtype=torch.int64)
-    count_r[ranks.rank] = samples.num_rows
-    counts = ranks.total(count_r, "the numbers of rows").tolist()
-    return replace(samples, offset=sum(counts[: ranks.rank]), total=sum(counts))
+    counts = torch.zeros(ranks.number, dtype=torch.int64)
+    counts[ranks.rank] = samples.num_rows
+    num_rows = ranks.total(counts, "the numbers of rows").tolist()
+    return replace(samples, offset=sum(num_rows[: ranks.rank]), total=sum(num_rows))
 
 
 def pooled(moments: Moments, ranks: Ranks) -> Moments:
@@ -82,20 +82,20 @@ def pooled(moments: Moments, ranks: Ranks) -> Moments:
     if ranks.number == 1:
         return moments
     n_m1 = moments.num_rows_m[:, None]
-    sums_mk = torch.cat([n_m1, n_m1 * moments.mean_md, n_m1 * moments.y_mean_m[:, None]], dim=1)
-    total_mk = ranks.total(sums_mk, "the means")
-    mean_mk = total_mk[:, 1:] / total_mk[:, :1].clamp(min=1.0)
-    gap_md, y_gap_m = moments.mean_md - mean_mk[:, :-1], moments.y_mean_m - mean_mk[:, -1]
+    sums = torch.cat([n_m1, n_m1 * moments.mean_md, n_m1 * moments.y_mean_m[:, None]], dim=1)
+    totals = ranks.total(sums, "the means")
+    means = totals[:, 1:] / totals[:, :1].clamp(min=1.0)
+    gap_md, y_gap_m = moments.mean_md - means[:, :-1], moments.y_mean_m - means[:, -1]
     scatter_mdd = moments.scatter_mdd + n_m1[:, :, None] * gap_md[:, :, None] * gap_md[:, None, :]
     cross_md = moments.cross_md + n_m1 * gap_md * y_gap_m[:, None]
     y_scatter_m = moments.y_scatter_m + moments.num_rows_m * y_gap_m.square()
-    product_mk = torch.cat([scatter_mdd.flatten(1), cross_md, y_scatter_m[:, None]], dim=1)
-    product_mk, d = ranks.total(product_mk, "the cross-products"), moments.num_columns
+    products = torch.cat([scatter_mdd.flatten(1), cross_md, y_scatter_m[:, None]], dim=1)
+    products, d = ranks.total(products, "the cross-products"), moments.num_columns
     return Moments(
-        num_rows_m=total_mk[:, 0],
-        mean_md=mean_mk[:, :-1],
-        scatter_mdd=product_mk[:, : d * d].reshape(scatter_mdd.shape),
-        y_mean_m=mean_mk[:, -1],
-        cross_md=product_mk[:, d * d : -1],
-        y_scatter_m=product_mk[:, -1],
+        num_rows_m=totals[:, 0],
+        mean_md=means[:, :-1],
+        scatter_mdd=products[:, : d * d].reshape(scatter_mdd.shape),
+        y_mean_m=means[:, -1],
+        cross_md=products[:, d * d : -1],
+        y_scatter_m=products[:, -1],
     )

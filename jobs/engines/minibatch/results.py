@@ -1,6 +1,6 @@
 """From the records of fits to the trials of their datasets.
 
-Shapes: m datasets · g grid points · e evaluated epochs · p weights (d, and the bias last where there is one).
+Shapes: m datasets · g grid points · e evaluated epochs · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations

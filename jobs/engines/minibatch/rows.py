@@ -1,6 +1,6 @@
 """The rows of one dataset as an engine gets them, and which of them are held out.
 
-Shapes: n rows · m = 1 dataset · g grid points · d encoded columns.
+Shapes: n rows · m datasets (one) · d encoded columns.
 """
 
 from __future__ import annotations

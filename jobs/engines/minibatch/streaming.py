@@ -3,7 +3,7 @@
 The steps are those of `minibatch`; what differs is where batches come from. A stream is shuffled by blocks and within a
 window of them, so that its batches are not those of the same rows in memory; a full batch is the same but for rounding.
 
-Shapes: c rows of a chunk · m = 1 dataset · g grid points · q columns of z.
+Shapes: c rows of a chunk · m datasets (one) · q columns of z.
 """
 
 from __future__ import annotations

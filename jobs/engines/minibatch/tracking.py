@@ -1,6 +1,6 @@
 """The record of a fit: curves, the best weights so far, divergence, early stopping; all for each grid point.
 
-Shapes: g grid points · l of them still live · e evaluated epochs · p weights.
+Shapes: g grid points · l live grid points · e evaluated epochs · p weights.
 """
 
 from __future__ import annotations

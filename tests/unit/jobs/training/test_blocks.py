@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.training import blocks
-from jobs.training.blocks import make_blocks
+from jobs.training import driver
+from jobs.training.driver import make_blocks
 from tests.samples.datasets import dataset
 
 
@@ -27,7 +27,7 @@ def test_blocks_of_equal_datasets_are_at_least_as_many_as_wanted() -> None:
 
 def test_blocks_are_bounded_in_size(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = [dataset(f"d{number}") for number in range(6)]
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2 * (datasets[0].x_nd.nbytes + datasets[0].y_n.nbytes))
+    monkeypatch.setattr(driver, "BLOCK_BYTES", 2 * (datasets[0].x_nd.nbytes + datasets[0].y_n.nbytes))
     assert [len(block) for block in make_blocks(datasets, num_blocks_min=1).values()] == [2, 2, 2]
 
 

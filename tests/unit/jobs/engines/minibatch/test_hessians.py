@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines.minibatch import hessians
-from jobs.engines.minibatch.batches import Samples, plan_epoch
+from jobs.engines.minibatch.batches import Samples, epoch_batches
 from jobs.engines.minibatch.hessians import HessianLoader, Summed, cross_products, hessians_pay
 from jobs.engines.minibatch.loading import PIECE_ROWS
 from jobs.engines.moments import Scaling
@@ -31,7 +31,7 @@ def products(summed: Summed) -> Tensor:
 
 
 def batches(loader: HessianLoader, batch_size: int, threads: int = 0) -> tuple[list[Summed], Tensor]:
-    plan = plan_epoch(loader.samples, batch_size, 3, 1)
+    plan = epoch_batches(loader.samples, batch_size, 3, 1)
     assert plan.order_n is not None
     return list(loader.epoch(plan, threads)), plan.order_n
 
@@ -84,7 +84,7 @@ def test_batch_larger_than_a_piece_comes_in_pieces() -> None:
 def test_ranks_without_rows_of_a_batch_have_empty_products() -> None:
     part = samples_of(4)
     rank = Samples(part.x_nd, part.y_n, offset=0, total=400)
-    plan = plan_epoch(rank, 20, 0, 1)
+    plan = epoch_batches(rank, 20, 0, 1)
     summed = list(HessianLoader(rank, torch.float64, bias=True).epoch(plan))
     assert len(summed) == 20
     assert all(torch.isfinite(each.hessian_qq).all() for each in summed)

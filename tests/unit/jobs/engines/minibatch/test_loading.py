@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines.minibatch import engine as minibatch
-from jobs.engines.minibatch.batches import Samples, plan_epoch
+from jobs.engines.minibatch.batches import Samples, epoch_batches
 from jobs.engines.minibatch.evaluation import MomentsEvaluator, Scores
 from jobs.engines.minibatch.fitting import fit
 from jobs.engines.minibatch.loading import Fetching, Loader, worth_keeping
@@ -44,7 +44,7 @@ def expected(samples: Samples, order_n: Tensor | None, bias: bool) -> Tensor:
 def test_epoch_has_every_row_once_in_order(batch_size: int | None, ahead: bool, kept: bool) -> None:
     samples = samples_of(1000, chosen=True, scaled=True)
     loader = Loader(samples, torch.float32, bias=True, kept=kept, piece_rows=64)
-    plan = plan_epoch(samples, batch_size, 3, 1)
+    plan = epoch_batches(samples, batch_size, 3, 1)
 
     loaded = [(each.piece, each.z_cq.clone()) for each in loader.batches(batch_size, 3, 1, threads=int(ahead))]
 
@@ -62,11 +62,11 @@ def test_rows_without_bias_have_no_ones() -> None:
 
 def test_ranks_have_every_row_of_each_batch_between_them() -> None:
     whole = samples_of(103)
-    plan = plan_epoch(whole, 10, 5, 2)
+    plan = epoch_batches(whole, 10, 5, 2)
     shares = [
         replace(samples_of(stop - start), offset=start, total=103) for start, stop in ((0, 60), (60, 60), (60, 103))
     ]
-    plans = [plan_epoch(share, 10, 5, 2) for share in shares]
+    plans = [epoch_batches(share, 10, 5, 2) for share in shares]
 
     assert plan.order_n is not None
     for batch in range(11):
