@@ -1,4 +1,4 @@
-"""`gridline plan`: what a job would do, and what is known of it before it does."""
+"""`gridline plan`: engine, blocks and certificates of a job, without training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.training.driver import make_blocks
 
 @dataclass(frozen=True)
 class Plan:
-    """The recipe, the blocks (names of the datasets that a Ray task trains together), the certificates, the fleets."""
+    """The recipe, the blocks (names of the datasets that a task trains together), certificates and scanned sources."""
 
     collection: str
     recipe: Recipe

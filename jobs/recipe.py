@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jobs.cluster.tasks import ONE_RANK, RankGroupSize, RunLimits
 from jobs.engines.hyperparameters import Hyperparameters
@@ -37,7 +37,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Policy:
-    """What a job compares trials by, and when a challenger is promoted."""
+    """The metric that compares trials, and the rule that promotes a challenger."""
 
     metric: str
     mode: Mode
@@ -81,23 +81,19 @@ def choose_engine(training: TrainingConfig) -> tuple[EngineName, str]:
 
 
 def settings_of(training: TrainingConfig) -> TrainingSettings:
-    """Return what engines read of a configuration."""
+    """Return the settings of the engines."""
     stopping = training.early_stopping
+    rules: dict[Any, Any] = training.schedule.model_dump(exclude_none=True)
     values = {
         each.name: getattr(training, each.name) for each in fields(TrainingSettings) if hasattr(training, each.name)
     }
     values |= {
         "num_evaluations": training.eval_epochs,
         "batch_size": None if training.batch_size == "full" else training.batch_size,
-        "schedule": _schedule(training),
-        "early_stopping": EarlyStopping(stopping.patience, stopping.tolerance) if stopping else None,
+        "schedule": next((Schedule(**rule, kind=kind) for kind, rule in rules.items()), Schedule()),
+        "early_stopping": EarlyStopping(**stopping.model_dump()) if stopping else None,
     }
     return TrainingSettings(**values)
-
-
-def _schedule(training: TrainingConfig) -> Schedule:
-    rules = ({"kind": kind, **vars(rule)} for kind, rule in training.schedule if rule is not None)
-    return Schedule(**next(rules, {}))
 
 
 def run_limits_of(training: TrainingConfig) -> RunLimits:
@@ -106,6 +102,6 @@ def run_limits_of(training: TrainingConfig) -> RunLimits:
 
 
 def policies_of(config: JobConfig) -> dict[str, Policy]:
-    """Return what the trials of each dataset of the configuration are compared by, by its name."""
+    """Return the policy of each dataset of the configuration, by its name."""
     rule = (config.mode, config.select.promote, config.select.min_improvement)
     return {dataset.name: Policy(config.metric_of(dataset), *rule) for dataset in config.datasets}

@@ -63,10 +63,8 @@ def run_job(
         with joining(address, progress) as join:
             trained, of_groups = _train(config, job, datasets, runs, join, progress)
         outcome = JobOutcome(
-            run_id=run_id,
-            collection=config.name,
-            version=None,
-            committed=False,
+            run_id,
+            config.name,
             datasets=_outcomes(config, datasets, trained, job.recipe),
             computed=trained.computed + sum(groups.computed for groups in of_groups),
             reused=trained.reused + sum(groups.num_trials - groups.computed for groups in of_groups),

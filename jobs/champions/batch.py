@@ -1,6 +1,6 @@
 """Challengers that are offered together: compare them with the champions, column by column, and store them.
 
-Shapes: m challengers · t some of them · p weights (the d columns, and the bias last if there is one).
+Shapes: m datasets · t trials (of some datasets) · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -49,12 +49,6 @@ class Batch:
     challengers: Challengers
     policy: Policy
     dataset: Dataset | None = None
-
-    @property
-    def name(self) -> str:
-        """The name of the dataset, of a batch of one."""
-        (name,) = self.challengers.name_m.to_pylist()
-        return str(name)
 
     def decide(self, ledger: Ledger, champions: pa.Table, place_m: pa.Array) -> Comparisons:
         """Return the comparisons with the champions at `place_m` (null: there is none)."""
@@ -127,7 +121,7 @@ class Batch:
         loss = self.challengers.trials["loss"][0].as_py()
         return self.challengers.texts(lambda values: loss_text(loss, values))
 
-    def rows(self, ledger: Ledger, promoted_m: NDArray[np.bool_], run_id: str, trained_at: str) -> pa.Table:
+    def rows(self, ledger: Ledger, comparisons: Comparisons, run_id: str, trained_at: str) -> pa.Table:
         """Store the checkpoint, and return the rows of the promoted for the champion table.
 
         If another commit, or gc, came in between, it is called again, and stores the blobs again.
@@ -136,31 +130,27 @@ class Batch:
         checkpoint = ledger.put_blob(write_checkpoint(challengers.stack), CHECKPOINT_EXT)
         data = write_statistics(challengers.stack)
         statistics = ledger.put_blob(data, CHECKPOINT_EXT) if data is not None else None
-        constants: dict[str, Any] = {
+        values: dict[str, Any] = {
             "checkpoint": checkpoint.sha256,
             "checkpoint_size": checkpoint.size_bytes,
             "statistics": statistics.sha256 if statistics else None,
             "statistics_size": statistics.size_bytes if statistics else None,
+            "row": pa.array(np.arange(m)),
             "run_id": run_id,
             "trained_at": trained_at,
+            "hyperparameters": challengers.hyperparameters(),
             "metric": self.policy.metric,
             "mode": self.policy.mode,
-            "comparison": None,
-        }
-        columns = {
-            "row": pa.array(np.arange(m)),
-            "hyperparameters": challengers.hyperparameters(),
             "score": pa.array(challengers.score_m.numpy()),
             "num_rows": pa.array(challengers.train_moments.num_rows_m.to(torch.int64).numpy()),
             "loss": self._losses(),
+            "comparison": comparisons.json(),
         }
+        columns = []
         for field in CHAMPION_SCHEMA:
-            if field.name in constants:
-                columns[field.name] = pa.repeat(pa.scalar(constants[field.name], field.type), m)
-            elif field.name not in columns:
-                columns[field.name] = challengers.column(field.name).cast(field.type)
-        table = pa.table([columns[name] for name in CHAMPION_SCHEMA.names], schema=CHAMPION_SCHEMA)
-        return table.filter(pa.array(promoted_m))
+            value = values[field.name] if field.name in values else challengers.column(field.name).cast(field.type)
+            columns.append(value if isinstance(value, pa.Array) else pa.repeat(pa.scalar(value, field.type), m))
+        return pa.table(columns, schema=CHAMPION_SCHEMA).filter(pa.array(comparisons.promoted_m))
 
 
 def _equal(column: pa.ChunkedArray | pa.Array, values: object) -> NDArray[np.bool_]:

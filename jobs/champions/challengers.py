@@ -1,6 +1,7 @@
-"""The best trials of datasets, as models that are offered to the ledger.
+"""The best trials of datasets, as models to commit.
 
-Shapes: m datasets · g grid points · d encoded columns · p weights (the d columns, and the bias last if there is one).
+Shapes: m datasets · g grid points · t trials · k raw features · d encoded columns
+· p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 
 from handler.stack import Stack, Statistics
+from jobs.champions.selection import best_trials
 from jobs.engines.closed_form.inference_statistics import inverse_cross_product, residual_variance
 from jobs.engines.moments import Moments
-from jobs.engines.trials import best_trials
 from jobs.recipe import Policy
 from jobs.training.datasets import TrainedDatasets
 from jobs.trials.documents import HYPER, trial_documents
@@ -31,8 +32,8 @@ NOT_OF_THE_BEST = ["columns", "coefficients", "epochs", "train_curve", "val_curv
 class Challengers:
     """The best trials of m ≥ 1 datasets that share a model card; only datasets with a finite score are here.
 
-    `trials` has a row for each, in the columns of `trial_table`; `point_m` are their places in the grid. The moments
-    are those of the rows that the models were fitted to, and of the rows that validate.
+    `trials` has a row for each, in the columns of `trial_table`; `point_m` are their grid points. The moments are those
+    of the rows that the models were fitted to, and of the rows that validate.
     """
 
     stack: Stack[Tensor]
@@ -118,15 +119,11 @@ def _stack(
 ) -> Stack[Tensor]:
     """Return the models, with the statistics that serving needs."""
     card, weight_mp = trained.card, trained.result.weight_mgp[found_m, point_m]
-    d = len(card.columns)
-
-    def found(values_mk: np.ndarray) -> Tensor:
-        return torch.from_numpy(values_mk[found_m.numpy()])
-
+    d, index_m = len(card.columns), found_m.numpy()
     statistics = Statistics(
-        fill_mk=found(trained.fill_mk),
-        feature_min_mk=found(trained.feature_min_mk),
-        feature_max_mk=found(trained.feature_max_mk),
+        fill_mk=torch.from_numpy(trained.fill_mk[index_m]),
+        feature_min_mk=torch.from_numpy(trained.feature_min_mk[index_m]),
+        feature_max_mk=torch.from_numpy(trained.feature_max_mk[index_m]),
         column_mean_md=moments.mean_md,
         num_rows_m=moments.num_rows_m,
         inverse_cross_product_mpp=inverse_cross_product(moments, card.bias) if inference else None,

@@ -1,4 +1,7 @@
-"""Commit the better ones of challengers and champions, compared with the version that the commit follows."""
+"""Commit the better ones of challengers and champions, compared with the version that the commit follows.
+
+Shapes: t trials (the challengers of all batches).
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,6 @@ from jobs.champions.comparison import Comparisons
 from model_store.ledger.champion_table import CHAMPION_SCHEMA
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Draft, Version
-
-COMPARISON = CHAMPION_SCHEMA.get_field_index("comparison")
 
 
 def commit_better(
@@ -34,7 +35,7 @@ def commit_better(
         if num_promoted == 0:
             return None
         promoted = [
-            _with_comparisons(batch.rows(ledger, comparisons.promoted_m, run_id, trained_at), comparisons)
+            batch.rows(ledger, comparisons, run_id, trained_at)
             for batch, comparisons in zip(batches, decided, strict=True)
             if comparisons.promoted_m.any()
         ]
@@ -55,8 +56,3 @@ def _decide(ledger: Ledger, batches: Sequence[Batch], champions: pa.Table) -> li
         batch.decide(ledger, champions, place_t[start:stop])
         for batch, start, stop in zip(batches, ends[:-1], ends[1:], strict=True)
     ]
-
-
-def _with_comparisons(promoted: pa.Table, comparisons: Comparisons) -> pa.Table:
-    texts = comparisons.json().drop_null()
-    return promoted.set_column(COMPARISON, CHAMPION_SCHEMA.field(COMPARISON), texts)

@@ -3,7 +3,7 @@
 `train_loss` and `val_loss` are another metric for each loss, and for each delta or quantile of it: a Huber loss can't
 be compared with a mean absolute error. The champion's row records the loss.
 
-Shapes: m challengers · n rows · d encoded columns · p weights (the d columns, and the bias last if there is one).
+Shapes: m datasets · n rows · d encoded columns · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -58,9 +58,8 @@ class Comparisons:
 
     def __getitem__(self, place: int, /) -> Comparison:
         score, champion = float(self.challenger_m[place]), float(self.champion_m[place])
-        basis = BASES[self.basis_m[place]]
-        known = None if np.isnan(champion) else champion
-        return Comparison(bool(self.promoted_m[place]), self._reason(place), basis, score, known)
+        promoted, basis = bool(self.promoted_m[place]), BASES[self.basis_m[place]]
+        return Comparison(promoted, self._reason(place), basis, score, None if np.isnan(champion) else champion)
 
     @cached_property
     def gain_m(self) -> Floats:
@@ -110,11 +109,9 @@ FIRST_JSON = ENCODER.encode(vars(Comparison(True, "there was no champion", "firs
 
 
 def recorded_loss(champion: Mapping[str, Any]) -> str | None:
-    """Return the loss of a champion; None if its row is older than the column and its engine has several."""
-    if champion["loss"] is None and champion["engine"] == "closed_form":
-        return "mse"
+    """Return the loss of a champion; None if its row is older than the column, and its engine trains by several."""
     loss: str | None = champion["loss"]
-    return loss
+    return "mse" if loss is None and champion["engine"] == "closed_form" else loss
 
 
 def mean_loss(dataset: Dataset, weight_p: Tensor, loss: Loss, *, validate: bool) -> float:

@@ -1,6 +1,6 @@
-"""`verify: true`: the champion is trained again by the plain loop, and the largest difference is told.
+"""`verify: true`: train the champion again by a plain loop, and return the largest differences.
 
-Shapes: n rows · d encoded columns.
+Shapes: n rows · b rows of a batch · d encoded columns · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jobs.training.datasets import TrainedDatasets, rows_of
 def verify(dataset: Dataset, trained: TrainedDatasets, point: int, recipe: Recipe) -> dict[str, float]:
     """Return the largest differences of weights and of predictions between a model and `plain_loop`, absolute.
 
-    The loop is run to the epoch that was kept, on the same rows, in the same units.
+    The loop runs to the chosen epoch, on the same rows, in the same units.
     """
     rows = rows_of(dataset)
     settings = recipe.settings
@@ -51,7 +51,7 @@ def plain_loop(
 ) -> Tensor:
     """Return the weights (p,) float64 of `nn.Linear`, a loss of torch.nn and an optimiser of torch.optim, step by step.
 
-    The schedule is that of the whole training, of which the first `epochs` are run.
+    It runs the first `epochs` of the whole training, with its schedule.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

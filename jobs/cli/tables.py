@@ -137,8 +137,7 @@ def print_plan(console: Console, plan: Plan) -> None:
 
 def _print_groups_plan(console: Console, groups: GroupsPlan) -> None:
     console.print(f"{groups.name}: {groups.num_groups} datasets, {len(groups.failures)} that can't be trained")
-    for measure in ("num_rows", "stability_limit", "condition_number"):
-        spread = getattr(groups, measure)
+    for measure, spread in groups.spreads.items():
         if spread is not None:
             least, median, greatest = (f"{value:.6g}" for value in spread)
             console.print(f"{groups.name}: {measure.replace('_', ' ')} {least} to {greatest}, median {median}")

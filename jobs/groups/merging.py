@@ -1,6 +1,6 @@
 """Merge the results of a part that was trained at some grid points, and then at others.
 
-Shapes: m groups · t groups, or trials, of several results · g grid points.
+Shapes: m groups · t trials (of several results; or only the best) · g grid points.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from jobs.sources.resolved import ResolvedSource
 from jobs.training.resuming import missing_of
 from jobs.trials.earlier_runs import EarlierRuns
 from jobs.trials.keys import ENGINE_VERSIONS, block_name, trial_keys
-from jobs.trials.library import TrialLibrary
 from model_store.claims.runs import RunFolder
 from model_store.errors import CorruptObjectError
 
@@ -67,11 +66,6 @@ class Parts:
     def keys(self) -> tuple[bytes, ...]:
         """The keys of the grid points."""
         return trial_keys(self.key, self.recipe)
-
-    @cached_property
-    def library(self) -> TrialLibrary:
-        """The training checkpoints of the runs."""
-        return TrialLibrary(self.runs)
 
     def find(self) -> list[Part]:
         """Return every part of the source, with its stored results; none if nothing is stored."""

@@ -1,10 +1,11 @@
-"""`gridline plan` for a fleet: its groups and what is known of them, read in this process.
+"""`gridline plan` for a scanned source: its groups and their certificates, computed in this process.
 
 Shapes: m groups.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from jobs.engines.closed_form.certificate import Certificate, certify
 from jobs.engines.closed_form.spectrum import spectrum
 from jobs.engines.moments import Moments, scaling_of
 from jobs.groups.scan.layout import initial_layout
+from jobs.engines.settings import TrainingSettings
+from jobs.groups.scan.layout import initial_layout, with_surveys
 from jobs.groups.scan.partial import Partial
 from jobs.groups.scan.scan import scan
 from jobs.groups.scan.survey import needs_survey, survey, with_surveys
@@ -23,37 +26,36 @@ from jobs.recipe import Recipe
 from jobs.sources.resolved import ResolvedSource
 from jobs.training.datasets import resolve
 
-CERTIFIED_GROUPS = 100  # above, the certificates of single groups are left to the run that trains them
+CERTIFIED_GROUPS = 100  # above, single groups have no certificate
+Spread = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class GroupsPlan:
-    """How many groups a source has, which of them can't be trained, and how their certificates are spread.
+    """The number of groups of a source, the reasons of untrainable ones, and the spreads of three numbers.
 
-    The certificates of single groups are there for up to a hundred. Numbers are (least, median, greatest).
+    A spread is (least, median, greatest), or None if no group can be trained. `certificates` are those of single
+    groups, if these are a hundred or fewer.
     """
 
     name: str
     num_groups: int
     failures: dict[str, str]
-    num_rows: tuple[float, float, float] | None
-    stability_limit: tuple[float, float, float] | None
-    condition_number: tuple[float, float, float] | None
+    spreads: Mapping[str, Spread | None]
     certificates: tuple[Certificate, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan for a JSON document; an infinite condition number is null."""
-        spreads = {name: getattr(self, name) for name in ("num_rows", "stability_limit", "condition_number")}
         return {
             "name": self.name,
             "num_groups": self.num_groups,
             "failures": self.failures,
-            **{name: spread and [finite(value) for value in spread] for name, spread in spreads.items()},
+            **{name: spread and [finite(value) for value in spread] for name, spread in self.spreads.items()},
         }
 
 
 def plan_groups(source: ResolvedSource, recipe: Recipe) -> GroupsPlan:
-    """Return the plan of the groups of a source. Raises DataError where a file can't be read."""
+    """Return the plan of the groups of a source. Raises DataError if a file can't be read."""
     layout = initial_layout(source)
     if needs_survey(layout.card.features):
         layout = with_surveys(layout, [survey(source.fragments, layout, source.s3, recipe.memory_mb)])
@@ -61,43 +63,41 @@ def plan_groups(source: ResolvedSource, recipe: Recipe) -> GroupsPlan:
     assert isinstance(partial, Partial)  # noqa: S101 - what follows the summary
     trainable, failures = split_trainable(partial, layout, recipe.settings.bias)
     num_groups = sum(len(groups.name_m) for groups in trainable)
-    spreads = _spreads([_kept(groups) for groups in trainable], recipe)
     certificates = tuple(c for groups in trainable for c in _certificates(groups, recipe))
     return GroupsPlan(
         name=source.name,
         num_groups=num_groups,
         failures=failures,
-        **spreads,
+        spreads=_spreads([_train_moments(groups) for groups in trainable], recipe.settings),
         certificates=certificates if num_groups <= CERTIFIED_GROUPS else (),
     )
 
 
-def _kept(groups: Trainable) -> Moments:
+def _train_moments(groups: Trainable) -> Moments:
     return groups.moments.without(groups.held_out[0]) if len(groups.held_out) == 1 else groups.moments
 
 
 def _certificates(groups: Trainable, recipe: Recipe) -> list[Certificate]:
-    kept = _kept(groups)
+    trained = _train_moments(groups)
     certificates = []
     for place, name in enumerate(groups.name_m[:CERTIFIED_GROUPS].to_pylist()):
-        moments = kept.take(slice(place, place + 1))
+        moments = trained.take(slice(place, place + 1))
         certificates.append(certify(name, moments, resolve(moments, recipe), recipe.settings))
     return certificates
 
 
-def _spreads(kept: list[Moments], recipe: Recipe) -> dict[str, tuple[float, float, float] | None]:
-    bias = recipe.settings.bias
-    rows, limits, conditions = [], [], []
-    for moments in kept:
-        trained = scaling_of(moments, bias).apply(moments) if recipe.settings.normalize else moments
-        basis = spectrum(trained, bias)
-        smallest_m = basis.eigenvalue_mp[:, 0]
-        rows.append(moments.num_rows_m)
-        limits.append(2 / basis.largest_m)
-        conditions.append(torch.where(smallest_m > 0, basis.largest_m / smallest_m, torch.inf))
-    named = {"num_rows": rows, "stability_limit": limits, "condition_number": conditions}
+def _spreads(trained: Sequence[Moments], settings: TrainingSettings) -> dict[str, Spread | None]:
+    bases = [
+        spectrum(scaling_of(each, settings.bias).apply(each) if settings.normalize else each, settings.bias)
+        for each in trained
+    ]
+    named = {
+        "num_rows": [each.num_rows_m for each in trained],
+        "stability_limit": [2 / basis.largest_m for basis in bases],
+        "condition_number": [basis.condition_m for basis in bases],
+    }
     return {name: _spread(torch.cat(values)) if values else None for name, values in named.items()}
 
 
-def _spread(values_m: torch.Tensor) -> tuple[float, float, float]:
+def _spread(values_m: torch.Tensor) -> Spread:
     return values_m.min().item(), values_m.median().item(), values_m.max().item()

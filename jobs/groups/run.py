@@ -18,6 +18,7 @@ from jobs.groups.training import GroupsSpec
 from jobs.progress import Progress
 from jobs.training.driver import Join
 from jobs.trials.keys import block_name
+from jobs.trials.library import TrialLibrary
 
 if TYPE_CHECKING:  # Ray takes half a second to import, and not every verb needs it
     from jobs.cluster.ray_cluster import Cluster
@@ -37,7 +38,7 @@ def train_groups_of(join: Join, parts: Parts, limits: RunLimits, progress: Progr
             collected.add(part.number, parts.merge(part, None))
     missing = [part for part in every_part if part.missing is not None]
     if missing or not every_part:
-        training = _Training(join(), parts, collected, limits, progress)
+        training = _Training(join(), parts, TrialLibrary(parts.runs), collected, limits, progress)
         try:
             training.run(missing, len(every_part))
         except SourceFailedError as exc:
@@ -52,6 +53,7 @@ class _Training:
 
     cluster: Cluster
     parts: Parts
+    library: TrialLibrary
     collected: Collected
     limits: RunLimits
     progress: Progress
@@ -96,13 +98,13 @@ class _Training:
             task = Task(key, phases.train, (specs[points], *sums[part.number]))
             if phases.saves:
                 name = block_name(set(points))
-                data = self.parts.library.checkpoint(name)
+                data = self.library.checkpoint(name)
                 function = partial(phases.train, name, self.limits.checkpoint_every_s)
                 task = replace(task, function=function, saves=True, saved={} if data is None else {name: data})
             yield task
 
     def _save(self, saved: Saved) -> None:
-        self.parts.library.save_checkpoint(saved)
+        self.library.save_checkpoint(saved)
 
     def _name(self, failed: dict[int, Exception], sums: Sums) -> None:
         """Collect the groups of parts that failed, by their sums; the name of the source, if these are lost."""

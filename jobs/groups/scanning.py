@@ -33,12 +33,11 @@ SCAN_BYTES = 256 * 2**20  # of a source, for each scan at most, so that none las
 Sums = dict[int, list[Any]]  # references to the sums of each part
 
 
+@dataclass(eq=False)
 class SourceFailedError(Exception):
     """A whole source could not be trained: `error` is that of one of its tasks, or of its rows."""
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
+    error: Exception
 
 
 @dataclass(frozen=True)

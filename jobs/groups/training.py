@@ -21,6 +21,7 @@ from jobs.engines.moments import Moments
 from jobs.engines.trials import BlockResult
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Floats
+from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.partial import Partial, merge
 from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.recipe import Policy, Recipe
@@ -88,23 +89,23 @@ def train_groups(spec: GroupsSpec, partial: Partial, engine: Engine) -> PartResu
 
 
 def _train(groups: Trainable, spec: GroupsSpec, engine: Engine) -> TrainedDatasets:
-    """Return the groups at every grid point; of many trials the curves hold the last epoch alone."""
-    recipe = spec.recipe
+    """Return the groups at every grid point; if there are many trials, the curves have only the last epoch."""
+    recipe, fills = spec.recipe, spec.layout.fills
     scored = groups.held_out[0] if len(groups.held_out) == 1 else groups.moments
-    kept = groups.moments.without(scored) if len(groups.held_out) == 1 else groups.moments
-    hyper = resolve(kept, recipe)
+    trained = groups.moments.without(scored) if len(groups.held_out) == 1 else groups.moments
+    hyper = resolve(trained, recipe)
     if len(hyper.learning_rate_mg) == 1:
-        hyper = hyper.for_datasets(kept.num_datasets)
+        hyper = hyper.for_datasets(trained.num_datasets)
     return TrainedDatasets(
         name_m=tuple(groups.name_m.to_pylist()),
         card=groups.card,
-        fingerprint_m=_fingerprints(groups, kept, spec.layout),
+        fingerprint_m=_fingerprints(groups, trained, spec.layout),
         settings=recipe.settings,
         hyperparameters=hyper,
         result=engine(groups, hyper, _is_detailed(hyper, spec)),
-        train_moments=kept,
+        train_moments=trained,
         score_moments=scored,
-        fill_mk=_fill(groups, spec.layout),
+        fill_mk=fills.of(groups.name_m) if fills is not None else np.full(groups.low_mk[:, :-1].shape, np.nan),
         feature_min_mk=groups.low_mk[:, :-1],
         feature_max_mk=groups.high_mk[:, :-1],
     )
@@ -125,15 +126,9 @@ def _unconverged(trained: TrainedDatasets, policy: Policy) -> Iterator[tuple[str
             yield trained.name_m[m], no_convergence(text)
 
 
-def _fill(groups: Trainable, layout: Layout) -> Floats:
-    if layout.fills is None:
-        return np.full((len(groups.name_m), len(groups.card.features)), np.nan)
-    return layout.fills.of(groups.name_m)
-
-
-def _fingerprints(groups: Trainable, kept: Moments, layout: Layout) -> tuple[str, ...]:
-    """Return a sha256 of each group's rows, whatever their order, of its columns, and of which rows validate."""
+def _fingerprints(groups: Trainable, trained: Moments, layout: Layout) -> tuple[str, ...]:
+    """Return a sha256 of each group: of its rows in any order, its columns, and the split."""
     head = "\n".join([*groups.card.columns, groups.card.target, repr(layout.split)]).encode()
-    counts = torch.stack([groups.moments.num_rows_m, kept.num_rows_m], dim=1).numpy()
+    counts = torch.stack([groups.moments.num_rows_m, trained.num_rows_m], dim=1).numpy()
     tails = np.concatenate([groups.hash_m2.view(np.uint8), counts.view(np.uint8)], axis=1)
     return tuple(hashlib.sha256(head + tail.tobytes()).hexdigest() for tail in tails)

@@ -67,9 +67,9 @@ class JobOutcome:
 
     run_id: str
     collection: str
-    version: int | None
-    committed: bool
-    datasets: tuple[DatasetOutcome, ...]
+    version: int | None = None
+    committed: bool = False
+    datasets: tuple[DatasetOutcome, ...] = ()
     computed: int = 0
     reused: int = 0
     fleets: tuple[GroupsOutcome, ...] = ()

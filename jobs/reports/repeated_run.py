@@ -52,17 +52,16 @@ class Repetition:
                 if data is not None:
                     document = json.loads(zlib.decompress(data))
                     earlier, reused = tuple(document["datasets"]), int(document["num_trials"])
-                    number = self.before.number
-                    return JobOutcome(run_id, collection, number, False, (), reused=reused, earlier=earlier)
+                    return JobOutcome(run_id, collection, self.before.number, reused=reused, earlier=earlier)
             except (CorruptObjectError, zlib.error, ValueError, KeyError, TypeError):
                 continue  # then the job runs
         return None
 
     def remember(self, outcome: JobOutcome, head: Version | None) -> None:
         """Store the outcome of a run, unless it changed nothing. `head` is the newest version after it."""
-        if not outcome.computed and not outcome.committed:
+        if not (outcome.computed or outcome.committed) or outcome.exit_code == PARTIAL_FAILURE:
             return
-        if head is None or head.number != outcome.version or outcome.exit_code == PARTIAL_FAILURE:
+        if head is None or head.number != outcome.version:
             return
         if not outcome.committed and (self.before is None or head.commit_id != self.before.commit_id):
             return  # it may have been compared with a version in between

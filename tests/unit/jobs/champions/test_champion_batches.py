@@ -43,7 +43,8 @@ def challenger(of: TrainedDatasets | Dataset, policy: Policy = TRAIN, **values: 
 
 def offered(ledger: Ledger, *batches: Batch, run_id: str = "run") -> tuple[Version | None, dict[str, Comparison]]:
     version, comparisons = commit_better(ledger, "c", batches, run_id, "2026-01-01T00:00:00+00:00")
-    return version, {batch.name: stood[0] for batch, stood in zip(batches, comparisons, strict=True)}
+    names = [name for batch in batches for name in batch.challengers.name_m.to_pylist()]
+    return version, {name: stood[0] for name, stood in zip(names, comparisons, strict=True)}
 
 
 def score(batch: Batch) -> float:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.champions.comparison import FIRST, SAME, Comparison, Comparisons
-from jobs.engines.trials import best_trials
+from jobs.champions.selection import best_trials
 from jobs.recipe import Mode, Policy
 
 NAN, INF = float("nan"), float("inf")
