@@ -15,9 +15,8 @@ from jobs.champions.documents import finite
 from jobs.engines.closed_form.certificate import Certificate, certify
 from jobs.engines.closed_form.spectrum import spectrum
 from jobs.engines.moments import Moments, scaling_of
-from jobs.groups.scan.layout import initial_layout
 from jobs.engines.settings import TrainingSettings
-from jobs.groups.scan.layout import initial_layout, with_surveys
+from jobs.groups.scan.layout import initial_layout
 from jobs.groups.scan.partial import Partial
 from jobs.groups.scan.scan import scan
 from jobs.groups.scan.survey import needs_survey, survey, with_surveys

@@ -23,7 +23,7 @@ from jobs.engines.minibatch.streaming import StreamedRows
 from jobs.engines.trials import BlockResult
 from jobs.groups.scan.packed import Codes
 from jobs.groups.scan.partial import Partial, merge
-from jobs.groups.scan.rows import GroupRows, gather, scan_rows
+from jobs.groups.scan.rows import Rows
 from jobs.groups.scan.scan import scan
 from jobs.groups.scan.stream import RowStream, Source
 from jobs.groups.scan.trainable import Trainable
@@ -52,11 +52,7 @@ def _summed(*partials: Partial) -> tuple[None, Partial]:
     return None, merge(partials)
 
 
-def _gathered(*rows: GroupRows) -> tuple[None, GroupRows]:
-    return None, gather(*rows)
-
-
-def names_of(*sums: Partial | GroupRows) -> list[str]:
+def names_of(*sums: Partial) -> list[str]:
     """Return the names of the groups of a part, each once."""
     return sorted({name for each in sums for name in each.name_m.to_pylist()})
 
@@ -66,22 +62,23 @@ def phases_of(recipe: Recipe, source: ResolvedSource) -> Phases:
     if recipe.engine == "closed_form":
         return Phases(scan, _summed, train_part)
     if source.group_by:
-        return Phases(scan_rows, _gathered, train_rows_part, rows_travel=True)
+        return Phases(partial(scan, keep_rows=True), _summed, train_rows_part, rows_travel=True)
     read_again = Source(source.fragments, source.s3, recipe.memory_mb)
     return Phases(scan, _summed, partial(train_streamed, read_again), saves=True)
 
 
-def train_rows_part(spec: GroupsSpec, *results: GroupRows) -> PartResult:
+def train_rows_part(spec: GroupsSpec, *partials: Partial) -> PartResult:
     """Return the groups trained at every grid point, by minibatches of their rows."""
-    rows = gather(*results).ordered()
-    num_groups = rows.partial.num_groups
-    start_m = np.searchsorted(rows.code_n, np.arange(num_groups + 1))
+    merged = merge(partials)
+    assert merged.rows is not None  # noqa: S101 - the scan has kept them
+    rows = merged.rows.ordered()
+    start_m = np.searchsorted(rows.code_n, np.arange(merged.num_groups + 1))
 
     def engine(groups: Trainable, hyper: Hyperparameters, want_curves: bool) -> BlockResult:
         data = _bucket_rows(rows, start_m, groups, spec.layout.split)
         return bucket_training.train(data, hyper, spec.recipe.settings, want_curves=want_curves)
 
-    return train_groups(spec, rows.partial, engine)
+    return train_groups(spec, merged, engine)
 
 
 def train_streamed(source: Source, name: str, every_s: float, spec: GroupsSpec, *arguments: Any) -> PartResult:
@@ -102,7 +99,7 @@ def train_streamed(source: Source, name: str, every_s: float, spec: GroupsSpec, 
     return train_groups(spec, merge(partials), engine)
 
 
-def _bucket_rows(rows: GroupRows, start_m: Codes, groups: Trainable, split: Split | None) -> BucketRows:
+def _bucket_rows(rows: Rows, start_m: Codes, groups: Trainable, split: Split | None) -> BucketRows:
     """Return the rows of some of the groups, in the columns of their model card, and the fold that holds each out."""
     size_m = np.diff(start_m)[groups.place_m]
     first_m = np.cumsum(size_m) - size_m
@@ -123,8 +120,8 @@ def _bucket_rows(rows: GroupRows, start_m: Codes, groups: Trainable, split: Spli
 
 def _folds(draw_n: np.ndarray, first_m: Codes, split: Split) -> Folds:
     """Return the fold in which each row validates; see `fold_of_dataset`."""
-    fold_n = fold_of_rows(draw_n, fraction=split.fraction, folds=split.folds)
+    fold_n = fold_of_rows(draw_n, split)
     alone_m = np.minimum.reduceat(fold_n, first_m) == np.maximum.reduceat(fold_n, first_m)
     for start, stop in zip(first_m[alone_m], np.append(first_m, len(fold_n))[1:][alone_m], strict=True):
-        fold_n[start:stop] = fold_of_dataset(draw_n[start:stop], fraction=split.fraction, folds=split.folds)
+        fold_n[start:stop] = fold_of_dataset(draw_n[start:stop], split)
     return fold_n

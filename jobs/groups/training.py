@@ -20,8 +20,6 @@ from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments
 from jobs.engines.trials import BlockResult
 from jobs.groups.scan.layout import Layout
-from jobs.groups.scan.packed import Floats
-from jobs.groups.scan.layout_types import Layout
 from jobs.groups.scan.partial import Partial, merge
 from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.recipe import Policy, Recipe

@@ -1,4 +1,4 @@
-"""Predictions from the command line: without a server, through the code that serves; or from an endpoint."""
+"""Predict from the command line, without a server by the code that serves, or from an endpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from jobs.errors import UsageError
 from jobs.prediction.rows import DATASET, ROWS_PER_REQUEST, instance_of, instances_of, joined, open_rows
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """What is asked of every row: the dataset, if it is one for all, and what is wanted beside the number."""
+    """The options of a request: the dataset, if all rows have the same, and the values beside the predictions."""
 
     dataset: str | None = None
     interval: float | None = None
@@ -30,27 +30,9 @@ class PredictionOptions:
     explanations: bool = False
 
     def request(self, instances: list[Any]) -> Json:
-        """Return the request for these instances; what is not asked for is left out."""
-        asked: Json = {
-            DATASET: self.dataset,
-            "interval": self.interval,
-            "extrapolation": self.extrapolation or None,
-            "explanations": self.explanations or None,
-        }
-        return {"instances": instances} | {name: value for name, value in asked.items() if value is not None}
-
-
-class Models(Protocol):
-    """Whoever answers requests about a collection."""
-
-    def prepare(self, datasets: Sequence[str] | None) -> None:
-        """Make ready for requests about these datasets, or about the only one."""
-
-    def features(self) -> dict[str, str]:
-        """Return the features that requests may hold, each with its kind; `categorical` if it is so in some model."""
-
-    def ask(self, request: Json) -> Json:
-        """Return the answer to a request."""
+        """Return the request for these instances, without the options that are not set."""
+        options = {name: value for name, value in vars(self).items() if value is not None and value is not False}
+        return {"instances": instances, **options}
 
 
 class StoredModels:
@@ -77,6 +59,7 @@ class StoredModels:
         return self._fleet
 
     def features(self) -> dict[str, str]:
+        """Return the kind of each feature that requests may have."""
         return _kinds((feature.name, feature.kind) for stack in self.fleet.stacks for feature in stack.card.features)
 
     def ask(self, request: Json) -> Json:
@@ -91,23 +74,28 @@ class StoredModels:
         return document
 
 
+@dataclass(frozen=True)
 class EndpointModels:
     """The models that an endpoint serves."""
 
-    def __init__(self, endpoint: Inference, collection: str, version: int | None) -> None:
-        self._endpoint = endpoint
-        self._collection = collection
-        self._version = version
+    endpoint: Inference
+    collection: str
+    version: int | None
 
     def prepare(self, datasets: Sequence[str] | None) -> None:
         """Do nothing: the endpoint is ready."""
 
     def features(self) -> dict[str, str]:
-        models = self._endpoint.describe(self._collection, self._version)["models"]
+        """Return the kind of each feature that requests may have."""
+        models = self.endpoint.describe(self.collection, self.version)["models"]
         return _kinds((feature["name"], feature["kind"]) for model in models for feature in model["features"])
 
     def ask(self, request: Json) -> Json:
-        return self._endpoint.predict(self._collection, request, self._version)
+        """Return the answer of the endpoint."""
+        return self.endpoint.predict(self.collection, request, self.version)
+
+
+Models = StoredModels | EndpointModels
 
 
 def _kinds(features: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -115,26 +103,26 @@ def _kinds(features: Iterable[tuple[str, str]]) -> dict[str, str]:
     return dict(sorted(set(features), reverse=True))
 
 
-def predict_values(models: Models, question: PredictionOptions, settings: Sequence[str]) -> Json:
-    """Return the answer about the one instance that `--set` gives."""
+def predict_values(models: Models, options: PredictionOptions, settings: Sequence[str]) -> Json:
+    """Return the answer for the instance that `--set` gives."""
     instance = instance_of(settings)
-    models.prepare(None if question.dataset is None else [question.dataset])
-    return models.ask(question.request([instance]))
+    models.prepare(None if options.dataset is None else [options.dataset])
+    return models.ask(options.request([instance]))
 
 
-def predict_file(models: Models, question: PredictionOptions, path: Path, progress: Progress) -> Json:
-    """Return the answer about the rows of a file, which are asked about some at a time.
+def predict_file(models: Models, options: PredictionOptions, path: Path, progress: Progress) -> Json:
+    """Return the answer for the rows of a file, which are sent in requests of `ROWS_PER_REQUEST` rows.
 
-    A column `dataset` says of which dataset a row is, unless the question does.
+    If the options name no dataset, the column `dataset` names that of each row.
     """
     file = open_rows(path)
-    with_dataset = question.dataset is None and DATASET in file.names
+    with_dataset = options.dataset is None and DATASET in file.names
     named = file.datasets() if with_dataset else None
-    models.prepare(named if question.dataset is None else [question.dataset])
+    models.prepare(named if options.dataset is None else [options.dataset])
     parts = file.read(models.features(), with_dataset=with_dataset)
     answers = []
     with progress.counting("requests", sum(-(-part.num_rows // ROWS_PER_REQUEST) for part in parts)) as advance:
         for instances in instances_of(parts):
-            answers.append(models.ask(question.request(instances)))
+            answers.append(models.ask(options.request(instances)))
             advance(f"{len(instances)} rows")
     return joined(answers)

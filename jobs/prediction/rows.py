@@ -51,7 +51,7 @@ class RowFile:
         for part in self._read({DATASET: "text"}):
             text = part.texts[DATASET]
             if (empty_n := text.code_n < 0).any():
-                place, _ = part.cell(int(empty_n.argmax()), DATASET, S3Settings())
+                place, _ = part.fragment.format.cell(part, int(empty_n.argmax()), DATASET, S3Settings())
                 raise DataError(f"{place}: column {DATASET!r} is empty: name the dataset of every row")
             found |= dict.fromkeys(text.cells().tolist())
         return list(found)

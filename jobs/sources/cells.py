@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from jobs.errors import DataError
 from jobs.sources.columns import Wanted
@@ -23,29 +24,21 @@ TRUTHS = ("true", "True", "TRUE", "false", "False", "FALSE")
 csv.field_size_limit(1 << 30)  # a long cell of another column is no reason to stop looking
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of a delimited file, and the line (from 1) at which it begins."""
-
-    line: int
-    cells: Sequence[str]
-
-
 def first_bad_cell(location: str, delimiter: str, wanted: Sequence[Wanted], s3: S3Settings) -> DataError | None:
     """Return the error that names the first row that is ragged, or holds text where a number is wanted."""
     with _rows(location, delimiter, s3) as rows:
-        header = next(rows).cells
+        _, header = next(rows)
         numbers = [(column.name, header.index(column.name)) for column in wanted if column.kind == "number"]
-        row = None
-        for row in rows:
-            where = f"{location}:{row.line}"
-            if len(row.cells) != len(header):
-                reason = f"the row has {len(row.cells)} cells, and the header {len(header)}"
+        cells = None
+        for line, cells in rows:
+            where = f"{location}:{line}"
+            if len(cells) != len(header):
+                reason = f"the row has {len(cells)} cells, and the header {len(header)}"
                 return DataError(f"{where}: {reason}: correct it, or quote cells that hold the delimiter")
             for name, at in numbers:
-                if not _is_number(row.cells[at]):
-                    return DataError(f"{where}: column {name!r}: {shown(row.cells[at])} {_why_not(row.cells[at])}")
-    if row is None:
+                if not _is_number(cells[at]):
+                    return DataError(f"{where}: column {name!r}: {shown(cells[at])} {_why_not(cells[at])}")
+    if cells is None:
         return DataError(f"{location}: the file has a header and no rows: add rows")
     return None
 
@@ -53,36 +46,34 @@ def first_bad_cell(location: str, delimiter: str, wanted: Sequence[Wanted], s3: 
 def cell_at(location: str, delimiter: str, row: int, column: str, s3: S3Settings) -> tuple[int, str]:
     """Return the line (from 1) of a row (from 0, without the header), and the text of its cell in `column`."""
     with _rows(location, delimiter, s3) as rows:
-        header = next(rows).cells
-        for at, found in enumerate(rows):
-            if at == row:
-                return found.line, found.cells[list(header).index(column)]
+        _, header = next(rows)
+        for line, cells in itertools.islice(rows, row, None):
+            return line, cells[header.index(column)]
     raise DataError(f"{location}: row {row} is gone: the file changed while it was read; start again")
 
 
 def unclosed_quote(location: str, delimiter: str, s3: S3Settings) -> DataError:
     """Return the error that names the line at which a quote opens that nothing closes."""
-    line = 1
     with _rows(location, delimiter, s3) as rows:
-        for row in rows:
-            line = row.line
+        line, _ = deque(rows, maxlen=1)[0]
     return DataError(f"{location}:{line}: a quote is opened and never closed: close it, or double it")
 
 
 @contextmanager
-def _rows(location: str, delimiter: str, s3: S3Settings) -> Iterator[Iterator[Row]]:
+def _rows(location: str, delimiter: str, s3: S3Settings) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """Yield the rows of a file: the line (from 1) at which each begins, and its cells."""
     filesystem, path = open_filesystem(location, s3)
     with reading(location, s3), filesystem.open_input_stream(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
         yield _numbered(location, csv.reader(text, delimiter=delimiter))
 
 
-def _numbered(location: str, reader: Iterator[list[str]]) -> Iterator[Row]:
+def _numbered(location: str, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
     line = 1
     try:
         for cells in reader:
             if cells:
-                yield Row(line, cells)
+                yield line, cells
             line = reader.line_num + 1  # type: ignore[attr-defined]
     except csv.Error as exc:
         raise DataError(f"{location}:{line}: the row can't be read: {exc}. Correct it") from exc

@@ -36,7 +36,7 @@ def error_of_row(
     """Return the error of the first invalid cell of a bad row: its place, its content, and a remedy."""
     one = columns.take(slice(row, row + 1))
     feature = next(feature for feature in _checked(features, target, group_by) if not _valid_cells(one, feature)[0])
-    place, content = columns.cell(row, feature.name, s3)
+    place, content = columns.fragment.format.cell(columns, row, feature.name, s3)
     if feature.name in group_by:
         return f"{place}: the key column {feature.name!r} is empty: fill it, or remove the row"
     return f"{place}: column {feature.name!r}: {content} {_why(one, feature, target)}"

@@ -44,7 +44,10 @@ class Format(Protocol):
         """
 
     def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
-        """Return where the cell at `row` (from 0, in these columns) stands, and its content; see `Columns.cell`."""
+        """Return the place and the content of the cell at `row` (from 0, in these columns), for a message.
+
+        The place is `file:line` for delimited files (the header is line 1), `file: row 17` (from 1) for parquet.
+        """
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,6 @@ class Columns:
     num_rows: int
     numbers: Mapping[str, Array]
     texts: Mapping[str, Text]
-
-    def cell(self, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
-        """Return where the cell at `row` (from 0, within these columns) stands, and its content, for a message.
-
-        The place is `file:line` for delimited files (the header is line 1), `file: row 17` (from 1) for parquet.
-        """
-        return self.fragment.format.cell(self, row, name, s3)
 
     def take(self, rows: slice | NDArray[np.intp]) -> Columns:
         """Return some of the rows: those of a slice without a copy, or those at an index, whose places are lost."""

@@ -112,7 +112,7 @@ def encode_columns(
     try:
         return encode(card, raw, fill, out=out)
     except EncodingError as exc:
-        place, _ = columns.cell(exc.row, exc.feature, s3)
+        place, _ = columns.fragment.format.cell(columns, exc.row, exc.feature, s3)
         raise DataError(f"{place}: {exc}. The row validates: set 'unseen: reference', or another seed") from exc
 
 

@@ -1,7 +1,7 @@
-"""The columns of fragments, whatever their format: a fragment at once, or in blocks of bounded size, read ahead.
+"""Read the columns of fragments of any format: a fragment at once, or in chunks of bounded size, read ahead.
 
-Memory: `iterate` holds a block of `batch_rows` rows, or of `delimited.BLOCK_BYTES` of text, and `prefetched` as many
-more as it reads ahead; whatever the size of a file or of a row group.
+Memory: with `batch_rows`, a chunk of so many rows or `delimited.BLOCK_BYTES` of text, and those that `prefetched` reads
+ahead; the size of a file or of a row group has no effect.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ from model_store.objects.s3_settings import S3Settings
 
 Item = TypeVar("Item")
 
-BLOCKS_AHEAD = 2
+CHUNKS_AHEAD = 2
 
 
-def read_columns(fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings) -> Iterator[Columns]:
-    """Yield all rows of each fragment, in the order given.
-
-    Raises DataError, with file, row, column and value, where a cell is not what is wanted, and SourceError.
-    """
-    return _read(fragments, wanted, s3, batch_rows=None)
-
-
-def iterate(
-    fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, *, batch_rows: int
+def read_columns(
+    fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None = None
 ) -> Iterator[Columns]:
-    """Yield the rows of each fragment, in the order given, in blocks of at most `batch_rows`; see `read_columns`."""
-    for columns in _read(fragments, wanted, s3, batch_rows):
-        for start in range(0, columns.num_rows, batch_rows):
-            yield columns.take(slice(start, start + batch_rows))
+    """Yield the rows of each fragment, in the order given: whole, or in chunks of at most `batch_rows` rows.
+
+    Raises DataError, with file, row, column and value, for a cell of another kind, and SourceError.
+    """
+    for location, group in groupby(fragments, key=lambda fragment: fragment.location):
+        of_file = list(group)
+        try:
+            for columns in of_file[0].format.read(of_file, wanted, s3, batch_rows):
+                step = batch_rows or max(columns.num_rows, 1)
+                yield from (columns.take(slice(at, at + step)) for at in range(0, columns.num_rows, step))
+        except MissingColumnError as exc:
+            if location == fragments[0].location:
+                raise
+            raise MissingColumnError(f"{exc} ({fragments[0].location} has it)") from exc
 
 
-def prefetched(items: Iterable[Item], ahead: int = BLOCKS_AHEAD) -> Iterator[Item]:
-    """Yield the items, having a thread make up to `ahead` more of them while the caller is busy with one.
+def prefetched(items: Iterable[Item], ahead: int = CHUNKS_AHEAD) -> Iterator[Item]:
+    """Yield the items; a thread computes up to `ahead` more of them meanwhile.
 
-    What the items raise is raised here. The thread ends when the iterator is exhausted or closed.
+    Errors of the items are raised here. The thread ends when the iterator is exhausted or closed.
     """
     ready: queue.Queue[Item | _End] = queue.Queue(maxsize=ahead)
     stopped = threading.Event()
@@ -60,7 +62,7 @@ def prefetched(items: Iterable[Item], ahead: int = BLOCKS_AHEAD) -> Iterator[Ite
 
 
 class _End:
-    """The end of the items, and what ended them early."""
+    """The end of the items, with the error that ended them early."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
@@ -76,16 +78,3 @@ def _fill(items: Iterable[Item], ready: queue.Queue[Item | _End], stopped: threa
     except BaseException as exc:  # noqa: BLE001  (whatever it is, it belongs to the caller's thread)
         error = exc
     ready.put(_End(error))
-
-
-def _read(
-    fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None
-) -> Iterator[Columns]:
-    for location, group in groupby(fragments, key=lambda fragment: fragment.location):
-        of_file = list(group)
-        try:
-            yield from of_file[0].format.read(of_file, wanted, s3, batch_rows)
-        except MissingColumnError as exc:
-            if location == fragments[0].location:
-                raise
-            raise MissingColumnError(f"{exc} ({fragments[0].location} has it)") from exc

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from handler.model_card import Feature
 from jobs.errors import DataError, SourceError
 from jobs.sources.columns import Fragment
-from jobs.sources.file_stamps import Stamp, file_stamps
+from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
 from jobs.sources.validation_split import Split
 from model_store.objects.s3_settings import S3Settings
+
+Stamp = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,20 @@ class ResolvedSource:
 
     @cached_property
     def stamps(self) -> list[Stamp]:
-        """What the file system says of each file, asked once."""
-        return file_stamps(self.fragments, self.s3)
+        """Location, size and times of change of each file: a file that is written again has another stamp.
+
+        Of a local file also the time at which its entry changed, which can't be set back as the time of writing can.
+        """
+        locations = sorted({fragment.location for fragment in self.fragments})
+        remote = [location for location in locations if location.startswith(S3_PREFIX)]
+        local = [(location, Path(location).stat()) for location in locations if not location.startswith(S3_PREFIX)]
+        stamps = [(location, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for location, each in local]
+        if remote:
+            filesystem, _ = open_filesystem(remote[0], self.s3)
+            with reading(remote[0], self.s3):
+                infos = filesystem.get_file_info([location.removeprefix(S3_PREFIX) for location in remote])
+            stamps += [(location, info.size, info.mtime_ns, 0) for location, info in zip(remote, infos, strict=True)]
+        return stamps
 
     @property
     def size_bytes(self) -> int:

@@ -5,7 +5,7 @@ Shapes: n rows of the champion table · m models of a stack · d encoded columns
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

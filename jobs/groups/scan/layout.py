@@ -1,6 +1,6 @@
 """The layout of a scanned source: columns, keys, fill values, and the rows that validate.
 
-Shapes: m groups · k raw features.
+Shapes: n rows · m groups · k raw features.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from handler.model_card import ModelCard
-from jobs.groups.scan.packed import Floats
+from jobs.groups.scan.packed import Codes, Floats
 from jobs.sources.columns import Wanted
 from jobs.sources.dataset import wanted_columns
 from jobs.sources.resolved import ResolvedSource
@@ -53,12 +53,12 @@ class Layout:
         """The columns to read."""
         return wanted_columns(self.card.features, self.card.target, self.group_by)
 
-    def fill_of(self, name_m: pa.Array) -> Floats | None:
-        """Return the fill values of these groups, (m, k), None without the rule `mean`.
+    def fill_of(self, name_m: pa.Array, code_n: Codes) -> Floats | None:
+        """Return the fill values of rows, by their group, (n, k); None without the rule `mean`.
 
         The value is 0 for a group without values, which `trainable` refuses.
         """
-        return None if self.fills is None else np.nan_to_num(self.fills.of(name_m))
+        return None if self.fills is None else np.nan_to_num(self.fills.of(name_m))[code_n]
 
 
 def initial_layout(source: ResolvedSource) -> Layout:

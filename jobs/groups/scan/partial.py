@@ -1,13 +1,13 @@
 """Partial aggregates of groups: they can be merged, split by group, and serialized.
 
-Shapes: m groups · k raw features and the target · r = 1 + parts held out (0: the rows that train only) · w packed
-moments · q = d + 1.
+Shapes: n rows · m groups · k raw features, and the target last · h = 1 + folds (0: the rows that only train) ·
+f packed moments · v groups of several partials · q = d + 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.groups.scan.packed import Codes, Floats, combine
+from jobs.groups.scan.rows import Rows, merge_rows
 
 MERGE_AT_GROUPS = 1 << 19  # partials are merged when they have this many groups in total,
 MERGE_AT_PARTIALS = 64  # or there are this many of them
@@ -37,10 +38,11 @@ class Extremes:
 
 @dataclass(frozen=True)
 class Partial:
-    """Some groups, by name: their moments (m, r, w), bounds of the rows that train, and sums of row hashes.
+    """Some groups, by name: their moments (m, h, f), bounds of the rows that train, and sums of row hashes.
 
     `low_mk` and `high_mk` bound the raw features and the target (last) of the rows that train. `hash_m2` are the sums
     of two hashes of every row modulo 2^64, in any order. `failures` are the reasons of groups that can't be trained.
+    `rows` are their rows, if they are kept.
     """
 
     name_m: pa.Array
@@ -50,30 +52,24 @@ class Partial:
     hash_m2: Counts
     extremes: Extremes | None
     failures: Mapping[str, str]
+    rows: Rows | None = None
 
     @property
     def num_groups(self) -> int:
         return len(self.name_m)
 
     def take(self, index_m: NDArray[np.intp]) -> Partial:
-        """Return the groups at `index_m`, in that order, with their failures."""
+        """Return the groups at `index_m`, in that order, with their failures and without rows."""
         names = self.name_m.take(pa.array(index_m))
         failures = self.failures
         if failures:
-            kept = set(pc.filter(names, pc.is_in(names, pa.array(list(failures), pa.large_string()))).to_pylist())
-            failures = {name: reason for name, reason in failures.items() if name in kept}
+            taken = set(pc.filter(names, pc.is_in(names, pa.array(list(failures), pa.large_string()))).to_pylist())
+            failures = {name: reason for name, reason in failures.items() if name in taken}
         extremes = self.extremes
         if extremes is not None:
             extremes = Extremes(extremes.draw_m2[index_m], extremes.count_m2[index_m], extremes.row_m2q[index_m])
-        return Partial(
-            name_m=names,
-            moments_mhf=self.moments_mhf[index_m],
-            low_mk=self.low_mk[index_m],
-            high_mk=self.high_mk[index_m],
-            hash_m2=self.hash_m2[index_m],
-            extremes=extremes,
-            failures=failures,
-        )
+        low_mk, high_mk = self.low_mk[index_m], self.high_mk[index_m]
+        return Partial(names, self.moments_mhf[index_m], low_mk, high_mk, self.hash_m2[index_m], extremes, failures)
 
     def split(self, num_parts: int) -> tuple[Partial, ...]:
         """Return the groups split into `num_parts` by a hash of their name, equal on every machine."""
@@ -81,8 +77,10 @@ class Partial:
             return (self,)
         part_m = part_of(self.name_m, num_parts)
         order_m = np.argsort(part_m, kind="stable")
-        ends = np.searchsorted(part_m[order_m], np.arange(num_parts + 1))
-        return tuple(self.take(order_m[ends[at] : ends[at + 1]]) for at in range(num_parts))
+        parts = [self.take(at) for at in np.split(order_m, np.searchsorted(part_m[order_m], np.arange(1, num_parts)))]
+        if self.rows is not None:
+            parts = [replace(each, rows=of) for each, of in zip(parts, self.rows.split(part_m, num_parts), strict=True)]
+        return tuple(parts)
 
 
 class Sums:
@@ -126,31 +124,31 @@ def part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:
 
 
 def merge(partials: Sequence[Partial]) -> Partial:
-    """Return the union of the groups, with the sums over all partials."""
+    """Return the union of the groups, with the sums over all partials, and their rows."""
     if len(partials) == 1:
         return partials[0]
     names = pa.chunked_array([partial.name_m for partial in partials]).combine_chunks().dictionary_encode()
-    if isinstance(names, pa.ChunkedArray):
-        names = names.combine_chunks()
     code_v: Codes = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     m = len(names.dictionary)
     moments_vhf = np.concatenate([partial.moments_mhf for partial in partials])
-    num_parts = moments_vhf.shape[1]
     order_v = np.argsort(code_v, kind="stable")
     start_m = np.searchsorted(code_v[order_v], np.arange(m))
 
-    def together(function: np.ufunc, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        combined: NDArray[Any] = function.reduceat(np.concatenate(parts)[order_v], start_m, axis=0)
-        return combined
+    def reduce(function: np.ufunc, name: str) -> NDArray[Any]:
+        value_vk = np.concatenate([getattr(partial, name) for partial in partials])
+        reduced: NDArray[Any] = function.reduceat(value_vk[order_v], start_m, axis=0)
+        return reduced
 
+    codes = np.split(code_v, np.cumsum([partial.num_groups for partial in partials[:-1]]))
     return Partial(
         name_m=names.dictionary,
-        moments_mhf=np.stack([combine(moments_vhf[:, part], code_v, m) for part in range(num_parts)], axis=1),
-        low_mk=together(np.fmin, [partial.low_mk for partial in partials]),
-        high_mk=together(np.fmax, [partial.high_mk for partial in partials]),
-        hash_m2=together(np.add, [partial.hash_m2 for partial in partials]),
+        moments_mhf=np.stack([combine(moments_vhf[:, h], code_v, m) for h in range(moments_vhf.shape[1])], axis=1),
+        low_mk=reduce(np.fmin, "low_mk"),
+        high_mk=reduce(np.fmax, "high_mk"),
+        hash_m2=reduce(np.add, "hash_m2"),
         extremes=merge_extremes([partial.extremes for partial in partials], code_v, m),
         failures=_merge_failures(partials),
+        rows=merge_rows([partial.rows for partial in partials], codes),
     )
 
 
@@ -163,14 +161,14 @@ def _merge_failures(partials: Sequence[Partial]) -> dict[str, str]:
     return reasons
 
 
-def merge_extremes(parts: Sequence[Extremes | None], code_v: Codes, num_groups: int) -> Extremes | None:
-    """Return the extremes of each group over all `parts`; None if none has any."""
-    known = [part for part in parts if part is not None]
-    if not known:
+def merge_extremes(extremes: Sequence[Extremes | None], code_v: Codes, num_groups: int) -> Extremes | None:
+    """Return the extremes of each group; None if none has any."""
+    present = [each for each in extremes if each is not None]
+    if not present:
         return None
-    draw_v2 = np.concatenate([part.draw_m2 for part in known])
-    count_v2 = np.concatenate([part.count_m2 for part in known])
-    row_v2q = np.concatenate([part.row_m2q for part in known])
+    draw_v2 = np.concatenate([each.draw_m2 for each in present])
+    count_v2 = np.concatenate([each.count_m2 for each in present])
+    row_v2q = np.concatenate([each.row_m2q for each in present])
     return extremes_of(draw_v2, count_v2, row_v2q, code_v, num_groups)
 
 

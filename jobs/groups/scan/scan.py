@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from jobs.groups.scan.chunks import encode_chunk, partial_of
+from jobs.groups.scan.chunks import chunk_partial
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import packed_width
 from jobs.groups.scan.partial import Partial, Sums
 from jobs.sources.columns import Fragment
-from jobs.sources.reading import iterate, prefetched
+from jobs.sources.reading import prefetched, read_columns
 from jobs.sources.resolved import dataset_in_errors
 from model_store.objects.s3_settings import S3Settings
 
@@ -30,17 +30,23 @@ def chunk_rows(num_columns: int, memory_mb: int) -> int:
 
 
 def scan(
-    fragments: Sequence[Fragment], layout: Layout, s3: S3Settings, memory_mb: int, num_parts: int
+    fragments: Sequence[Fragment],
+    layout: Layout,
+    s3: S3Settings,
+    memory_mb: int,
+    num_parts: int,
+    *,
+    keep_rows: bool = False,
 ) -> tuple[int | Partial, ...]:
-    """Return the number of rows, then the groups of the fragments in `num_parts` parts.
+    """Return the number of rows, then the groups in `num_parts` parts, with their rows if these are kept.
 
     Raises DataError if a file can't be read in the configured format.
     """
     rows_at_once = chunk_rows(len(layout.card.columns), memory_mb)
     sums, num_rows = Sums(num_parts), 0
     with dataset_in_errors(layout.dataset):
-        for columns in prefetched(iterate(fragments, layout.wanted, s3, batch_rows=rows_at_once)):
-            sums.add(partial_of(encode_chunk(columns, layout, s3, order="F"), layout))
+        for columns in prefetched(read_columns(fragments, layout.wanted, s3, batch_rows=rows_at_once)):
+            sums.add(chunk_partial(columns, layout, s3, keep_rows=keep_rows))
             num_rows += columns.num_rows
     return (num_rows, *(sums.parts() if num_rows else (no_groups(layout),) * num_parts))
 

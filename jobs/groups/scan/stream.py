@@ -15,21 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.engines.moments import Scaling
 from jobs.errors import DataError
+from jobs.groups.scan.group_names import groups_of
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.scan import chunk_rows
 from jobs.sources.columns import Columns, Fragment
 from jobs.sources.dataset import encode_columns
-from jobs.sources.reading import iterate, prefetched
+from jobs.sources.reading import prefetched, read_columns
 from jobs.sources.resolved import dataset_in_errors
 from jobs.sources.row_keys import row_keys
 from jobs.sources.validation_split import draw, fold_of_rows
@@ -57,12 +56,6 @@ class RowStream:
     bias: bool
     seed: int
     dtype: torch.dtype
-
-    @cached_property
-    def fill_k(self) -> NDArray[np.float64] | None:
-        """The values that replace missing ones; the scan has checked that every row can be encoded."""
-        fill_1k = self.layout.fill_of(pa.array([self.layout.dataset], pa.large_string()))
-        return None if fill_1k is None else fill_1k[0]
 
     def chunks(
         self, scaling: Scaling | None, num_rows: int, *, without: int | None, within: int | None
@@ -130,17 +123,19 @@ class StreamedChunks:
         layout, source = self.stream.layout, self.stream.source
         at_once = chunk_rows(len(layout.card.columns), source.memory_mb)
         with dataset_in_errors(layout.dataset):
-            for columns in iterate(fragments, layout.wanted, source.s3, batch_rows=at_once):
+            for columns in read_columns(fragments, layout.wanted, source.s3, batch_rows=at_once):
                 yield self._encoded(columns)
 
     def _encoded(self, columns: Columns) -> Tensor:
         """Return the requested rows as z, (c, q)."""
-        stream, card, n, d = self.stream, self.stream.layout.card, columns.num_rows, len(self.stream.column_d)
+        stream, layout, n, d = self.stream, self.stream.layout, columns.num_rows, len(self.stream.column_d)
+        card, groups = layout.card, groups_of(columns, layout)
+        fill_nk = layout.fill_of(groups.name_m, groups.code_n)  # the scan has checked that every row can be encoded
         z_nq = torch.ones(n, d + 1 + stream.bias, dtype=stream.dtype)
         if d == len(card.columns) and self.scaling is None:
-            encode_columns(card, stream.fill_k, columns, stream.source.s3, z_nq[:, :d].numpy())
+            encode_columns(card, fill_nk, columns, stream.source.s3, z_nq[:, :d].numpy())
         else:
-            x_nd = torch.from_numpy(encode_columns(card, stream.fill_k, columns, stream.source.s3)[:, stream.column_d])
+            x_nd = torch.from_numpy(encode_columns(card, fill_nk, columns, stream.source.s3)[:, stream.column_d])
             if self.scaling is not None:
                 x_nd = (x_nd - self.scaling.offset_md[0]) / self.scaling.scale_md[0]
             z_nq[:, :d] = x_nd

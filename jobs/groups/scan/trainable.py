@@ -1,6 +1,7 @@
 """Turn sums into trainable datasets: held-out rows, the columns of each dataset, and reasons of untrainable ones.
 
-Shapes: m groups · k raw features and the target · r parts · w packed moments · d encoded columns.
+Shapes: m groups · k raw features, and the target last · h = 1 + folds (0: the rows that only train) · f packed
+moments · d encoded columns · q = d + 1.
 """
 
 from __future__ import annotations
@@ -149,35 +150,26 @@ def _cards(
     if all(feature.kind == "numeric" for feature in full.features):
         yield replace(full, bias=bias), index_m, np.arange(len(full.columns))
         return
-    trained_mf = _trained(packed_mhf, layout)
-    present_md = trained_mf[:, 1 : 1 + len(full.columns)] > 0
-    levels = np.array([feature.kind == "categorical" for feature in full.features for _ in _width(feature)])
-    patterns, which_m = np.unique(present_md[index_m][:, levels], axis=0, return_inverse=True)
-    for number, pattern in enumerate(patterns):
-        here_d = np.ones(len(full.columns), dtype=bool)
-        here_d[levels] = pattern
-        features, columns = _present(full, here_d, bias)
-        yield ModelCard(full.target, features, bias), index_m[which_m == number], columns
-
-
-def _width(feature: Feature) -> range:
-    return range(1 if feature.kind == "numeric" else len(feature.levels))
-
-
-def _present(full: ModelCard, here_d: NDArray[np.bool_], bias: bool) -> tuple[tuple[Feature, ...], NDArray[np.intp]]:
-    """Return the features with their present levels, and the columns with a weight."""
-    features, columns, place = [], [], 0
-    for feature in full.features:
-        width = len(_width(feature))
+    present_md = _trained(packed_mhf, layout)[:, 1 : 1 + len(full.columns)] > 0
+    for feature, span in _spans(full):
         if feature.kind == "numeric":
-            features.append(feature)
-            columns.append(place)
-        else:
-            there = [at for at in range(width) if here_d[place + at]]
-            features.append(replace(feature, levels=tuple(feature.levels[at] for at in there)))
-            columns += [place + at for at in (there[1:] if bias else there)]
-        place += width
-    return tuple(features), np.array(columns, dtype=np.intp)
+            present_md[:, span] = True
+    patterns, which_m = np.unique(present_md[index_m], axis=0, return_inverse=True)
+    for number, here_d in enumerate(patterns):
+        features, columns = [], []
+        for feature, span in _spans(full):
+            place = np.flatnonzero(here_d[span])
+            features.append(replace(feature, levels=tuple(feature.levels[at] for at in place if feature.levels)))
+            columns.append(span.start + (place[1:] if bias and feature.levels else place))
+        yield ModelCard(full.target, tuple(features), bias), index_m[which_m == number], np.concatenate(columns)
+
+
+def _spans(full: ModelCard) -> Iterator[tuple[Feature, slice]]:
+    """Yield each feature with the places of its columns."""
+    stop = 0
+    for feature in full.features:
+        start, stop = stop, stop + feature.num_columns(full.bias)
+        yield feature, slice(start, stop)
 
 
 def _trained(packed_mhf: Floats, layout: Layout) -> Floats:
@@ -189,12 +181,10 @@ def _unseen_levels(packed_mhf: Floats, card: ModelCard, layout: Layout) -> Itera
     """Yield each level that the card lacks, and the groups that have it in a row that validates."""
     if layout.split is None or layout.split.fraction is None:
         return
-    place = 1
-    for full, fitted in zip(layout.card.features, card.features, strict=True):
-        for at, level in enumerate(full.levels):
+    for (full, span), fitted in zip(_spans(layout.card), card.features, strict=True):
+        for at, level in enumerate(full.levels, 1 + span.start):
             if full.unseen == "error" and level not in fitted.levels:
-                yield full.name, level, packed_mhf[:, 1, place + at] > 0
-        place += len(_width(full))
+                yield full.name, level, packed_mhf[:, 1, at] > 0
 
 
 def _reasons(

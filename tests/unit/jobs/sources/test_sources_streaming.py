@@ -17,7 +17,7 @@ from jobs.sources import delimited as delimited_files
 from jobs.sources import parquet as parquet_files
 from jobs.sources.columns import Columns, Wanted
 from jobs.sources.fragments import find_fragments
-from jobs.sources.reading import iterate, prefetched, read_columns
+from jobs.sources.reading import prefetched, read_columns
 from model_store.objects.s3_settings import S3Settings
 
 S3 = S3Settings()
@@ -42,7 +42,7 @@ def blocks(folder: Path, source: str, batch_rows: int | None) -> list[Columns]:
     fragments = find_fragments([source], file_format="auto", delimiter=None, folder=folder, s3=S3)
     if batch_rows is None:
         return list(read_columns(fragments, WANTED, S3))
-    return list(iterate(fragments, WANTED, S3, batch_rows=batch_rows))
+    return list(read_columns(fragments, WANTED, S3, batch_rows=batch_rows))
 
 
 def joined(parts: list[Columns]) -> dict[str, list[object]]:
@@ -116,7 +116,7 @@ def test_streaming_holds_a_few_blocks_whatever_the_size_of_the_file(
     before, highest, rows = pa.total_allocated_bytes(), 0, 0
     fragments = find_fragments([source], file_format="auto", delimiter=None, folder=tmp_path, s3=S3)
     size = fragments[0].size_bytes if source == "t.csv" else (tmp_path / source).stat().st_size
-    for part in iterate(fragments, (Wanted("x"), Wanted("y")), S3, batch_rows=5_000):
+    for part in read_columns(fragments, (Wanted("x"), Wanted("y")), S3, batch_rows=5_000):
         highest = max(highest, pa.total_allocated_bytes() - before)
         rows += part.num_rows
     assert rows == num_rows
