@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import UsageError
-from jobs.prediction.rows import DATASET, ROWS_PER_REQUEST, instance_of, instances_of, joined, open_rows
 
 if TYPE_CHECKING:
     from handler.fleet import Fleet
@@ -103,9 +102,22 @@ def _kinds(features: Iterable[tuple[str, str]]) -> dict[str, str]:
     return dict(sorted(set(features), reverse=True))
 
 
+def _instance_of(settings: Sequence[str]) -> Json:
+    """Return the instance that `--set name=value …` gives. Raises UsageError for one that is no pair, or repeated."""
+    instance: Json = {}
+    for setting in settings:
+        name, separator, value = setting.partition("=")
+        if not separator or not name:
+            raise UsageError(f"--set {setting!r} is not name=value: give a feature and its value, such as area=3")
+        if name in instance:
+            raise UsageError(f"--set gives {name!r} twice: give each feature once")
+        instance[name] = value
+    return instance
+
+
 def predict_values(models: Models, options: PredictionOptions, settings: Sequence[str]) -> Json:
     """Return the answer for the instance that `--set` gives."""
-    instance = instance_of(settings)
+    instance = _instance_of(settings)
     models.prepare(None if options.dataset is None else [options.dataset])
     return models.ask(options.request([instance]))
 
@@ -115,6 +127,8 @@ def predict_file(models: Models, options: PredictionOptions, path: Path, progres
 
     If the options name no dataset, the column `dataset` names that of each row.
     """
+    from jobs.prediction.rows import DATASET, ROWS_PER_REQUEST, instances_of, joined, open_rows  # they import pyarrow
+
     file = open_rows(path)
     with_dataset = options.dataset is None and DATASET in file.names
     named = file.datasets() if with_dataset else None

@@ -1,4 +1,4 @@
-"""What `gridline predict` is given, as instances of requests; and the answers to several requests as one.
+"""Read a file of rows as instances of requests, and join the answers to several requests.
 
 Shapes: n rows.
 """
@@ -8,34 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from handler.wording import listed
-from jobs.errors import DataError, UsageError
+from jobs.errors import DataError
+from jobs.sources.columns import Array, Columns, Fragment, Wanted
+from jobs.sources.formats import format_of
+from jobs.sources.reading import read_columns
 from model_store.objects.s3_settings import S3Settings
-
-if TYPE_CHECKING:  # they import pyarrow, which `--set` does not need
-    from jobs.sources.columns import Array, Columns, Fragment
 
 Json = dict[str, Any]
 
 ROWS_PER_REQUEST = 1000
 DATASET = "dataset"
-
-
-def instance_of(settings: Sequence[str]) -> Json:
-    """Return the instance that `--set name=value …` gives. Raises UsageError for one that is no pair, or repeated."""
-    instance: Json = {}
-    for setting in settings:
-        name, separator, value = setting.partition("=")
-        if not separator or not name:
-            raise UsageError(f"--set {setting!r} is not name=value: give a feature and its value, such as area=3")
-        if name in instance:
-            raise UsageError(f"--set gives {name!r} twice: give each feature once")
-        instance[name] = value
-    return instance
 
 
 @dataclass(frozen=True)
@@ -71,17 +58,12 @@ class RowFile:
         return parts
 
     def _read(self, kinds: Mapping[str, str]) -> Iterator[Columns]:
-        from jobs.sources.columns import Wanted
-        from jobs.sources.reading import read_columns
-
         wanted = [Wanted(name, "number" if kind == "numeric" else "text") for name, kind in kinds.items()]
         return read_columns(self.fragments, wanted, S3Settings())
 
 
 def open_rows(path: Path) -> RowFile:
     """Return a file of rows, of a format that its name tells. Raises DataError, with the file and the reason."""
-    from jobs.sources.formats import format_of
-
     if not path.is_file():
         raise DataError(f"{path}: no such file: check --input")
     found = format_of(str(path))

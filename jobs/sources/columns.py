@@ -1,4 +1,7 @@
-"""What is read and where: formats and fragments of files, the columns wanted of them, the columns as they are read."""
+"""The values of reading: formats and fragments of files, the columns to read, and the columns that were read.
+
+Shapes: n rows.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ Array = NDArray[Any]
 class Format(Protocol):
     """A format of table files, a value that travels with its fragments; docs/extending.md shows how to add one.
 
-    Every method raises DataError where a file is not of the format, and SourceError where it can't be reached.
+    Every method raises DataError if a file is not of the format, and SourceError if it can't be reached.
     """
 
     @property
@@ -30,7 +33,7 @@ class Format(Protocol):
         """Whether `cell` reads the file again, which is too slow to be done for thousands of cells."""
 
     def fragments(self, location: str, size_bytes: int, s3: S3Settings) -> Sequence[Fragment]:
-        """Return what tasks can read of a file by themselves, in the order of its rows."""
+        """Return the fragments of a file, in the order of its rows."""
 
     def column_names(self, location: str, s3: S3Settings) -> tuple[str, ...]:
         """Return the names of the file's columns."""
@@ -38,9 +41,9 @@ class Format(Protocol):
     def read(
         self, fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None
     ) -> Iterator[Columns]:
-        """Yield the rows of some fragments of one file, in blocks of bounded memory; in one where `batch_rows` is None.
+        """Yield the rows of some fragments of one file, in chunks of bounded memory; whole if `batch_rows` is None.
 
-        Raises DataError, with file, row, column and value, where a cell is not what is wanted.
+        Raises DataError, with file, row, column and value, for a cell of another kind.
         """
 
     def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
@@ -52,7 +55,7 @@ class Format(Protocol):
 
 @dataclass(frozen=True)
 class Fragment:
-    """A delimited file, or a row group of a parquet file: what one task reads by itself.
+    """A delimited file, or a row group of a parquet file: the smallest piece that a task reads alone.
 
     `location` is a path or an s3:// URL. `first_row` counts the rows of the file (from 0) before it; `num_rows` is None
     where only reading tells, as with delimited files. `size_bytes` is that of the file, or of the row group when
@@ -137,7 +140,7 @@ def _text(column: Any) -> Text:
 
 
 def check_names(location: str, found: Sequence[str], wanted: Sequence[Wanted]) -> None:
-    """Raise MissingColumnError where a column that is wanted is missing, and DataError where it is there twice."""
+    """Raise MissingColumnError if a wanted column is missing, and DataError if two columns have its name."""
     for column in wanted:
         if column.name not in found:
             close = difflib.get_close_matches(column.name, found, n=1)

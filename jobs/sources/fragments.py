@@ -16,7 +16,7 @@ from typing import Any
 from pyarrow import fs
 
 from jobs.errors import DataError
-from jobs.sources.columns import Format, Fragment
+from jobs.sources.columns import Fragment
 from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
 from jobs.sources.formats import format_of
 from jobs.sources.lake_tables import refuse_lake_tables
@@ -42,14 +42,9 @@ def find_fragments(
         if before == location:
             raise DataError(f"{location}: 'source' names the file twice: name it once")
     formats = [format_of(location, file_format, delimiter) for location, _ in files]
-
-    def divided(file: tuple[str, int], found: Format) -> Sequence[Fragment]:
-        return found.fragments(*file, s3)
-
-    if len(files) == 1:
-        return tuple(divided(files[0], formats[0]))
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
-        return tuple(itertools.chain.from_iterable(pool.map(divided, files, formats)))
+        divided = pool.map(lambda file, of: of.fragments(*file, s3), files, formats)
+        return tuple(itertools.chain.from_iterable(divided))
 
 
 def _files(source: str, folder: Path, s3: S3Settings) -> list[tuple[str, int]]:

@@ -1,6 +1,6 @@
-"""A hash of each row's raw values: what validation goes by, whatever the file, the block or the group a row is read in.
+"""Hash the raw values of each row: folds depend on the hash, not on the file, the chunk or the group of a row.
 
-Shapes: n rows.
+Shapes: n rows · c rows of a chunk.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def row_keys(columns: Columns, names: Sequence[str]) -> Keys:
 
 
 def canonical_order(key_n: Keys, group_n: NDArray[np.int64] | None = None) -> NDArray[np.intp]:
-    """Return the order in which minibatches are dealt from rows: by their hash, within each group where there are some.
+    """Return the order of rows for minibatches: by their hash, within each group if there are groups.
 
-    So the batches do not depend on how the rows were read; rows of one hash are equal, and their order tells nothing.
+    So batches do not depend on the order of reading. Rows with the same hash are equal, so their order has no effect.
     """
     return np.argsort(key_n, kind="stable") if group_n is None else np.lexsort((key_n, group_n))
 

@@ -26,8 +26,6 @@ SUFFIX = re.compile(rf"_([{''.join(TABLE)}12]{{1,5}})$")
 EPOCHS = re.compile(r"[mgt]*e[p1]?")
 WORDS = {"s", "ms", "ns", "mb", "gc", "by", "py", "csv", "grpc"}  # units and words without such a vowel
 UNREVISED = (
-    "jobs/groups/scan/",
-    "jobs/sources/",
 )
 REVISED = [module for module in MODULES if not module.startswith(UNREVISED)]
 

@@ -1,6 +1,7 @@
 """Turn a chunk of rows into the moments of its groups: names, folds, encoded columns, and errors of bad rows.
 
-Shapes: n rows · m groups of the chunk · k raw features, and the target last · d encoded columns.
+Shapes: n rows · m groups of the chunk · k raw features, and the target last · h = 1 + folds · f packed moments ·
+d encoded columns.
 """
 
 from __future__ import annotations

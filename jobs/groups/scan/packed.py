@@ -3,7 +3,8 @@
 A packed row is [n, means of the q columns, the upper triangle of the centred scatter]; the q columns are the d encoded
 features and the target, last. Rows with the same code are combined around their common mean, to avoid cancellation.
 
-Shapes: n rows of data · t packed rows · m groups · d encoded columns · q = d + 1 · w = 1 + q + q (q + 1) / 2.
+Shapes: n rows · v partial sums, packed · m groups · d encoded columns · q columns of z without the ones: d + 1 ·
+f packed moments: 1 + q + q (q + 1) / 2.
 Source: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (1979).
 """
 
@@ -27,13 +28,13 @@ FEW_GROUPS = 16  # up to this number of groups, one matrix product for each is f
 
 
 def packed_width(num_columns: int) -> int:
-    """Return w for d encoded columns."""
+    """Return the number f of packed moments for d encoded columns."""
     q = num_columns + 1
     return 1 + q + q * (q + 1) // 2
 
 
 def sum_rows(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Floats:
-    """Return the moments of the rows of each group, (m, w); zeros for a group without rows."""
+    """Return the moments of the rows of each group, (m, f); zeros for a group without rows."""
     if num_groups <= FEW_GROUPS:
         return _sum_few(x_nd, y_n, code_n, num_groups)
     count_m = np.bincount(code_n, minlength=num_groups).astype(np.float64)
@@ -62,7 +63,7 @@ def _sum_few(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Float
 
 
 def combine(packed_vf: Floats, code_v: Codes, num_groups: int) -> Floats:
-    """Return the moments of all packed rows of each group together, (m, w)."""
+    """Return the moments of all packed rows of each group together, (m, f)."""
     q = _num_columns(packed_vf.shape[1])
     count_v, *columns = np.ascontiguousarray(packed_vf.T)
     count_m = np.bincount(code_v, weights=count_v, minlength=num_groups)
@@ -83,12 +84,12 @@ def _rows(columns: Sequence[NDArray[Any]]) -> Floats:
 
 
 def _num_columns(width: int) -> int:
-    """Return q for a packed width: the root of w = 1 + q + q (q + 1) / 2."""
+    """Return q for a packed width: the root of f = 1 + q + q (q + 1) / 2."""
     return (math.isqrt(9 + 8 * (width - 1)) - 3) // 2
 
 
 def pack(moments: Moments) -> Floats:
-    """Return moments as packed rows, (m, w)."""
+    """Return moments as packed rows, (m, f)."""
     m, d = moments.mean_md.shape
     full_mqq = torch.zeros(m, d + 1, d + 1, dtype=torch.float64)
     full_mqq[:, :d, :d] = moments.scatter_mdd
@@ -100,32 +101,20 @@ def pack(moments: Moments) -> Floats:
     return packed
 
 
-def unpack(packed_mf: Floats) -> Moments:
-    """Return packed rows as moments."""
+def unpack(packed_mf: Floats, column_d: NDArray[np.intp] | None = None) -> Moments:
+    """Return packed rows as moments, of the encoded columns at `column_d` alone (None: of all)."""
     packed = torch.from_numpy(np.ascontiguousarray(packed_mf))
     q = _num_columns(packed.shape[1])
-    d = q - 1
+    index_d = torch.arange(q - 1) if column_d is None else torch.from_numpy(column_d)
     i, j = torch.triu_indices(q, q)
     full_mqq = torch.zeros(len(packed), q, q, dtype=torch.float64)
     full_mqq[:, i, j] = packed[:, 1 + q :]
     full_mqq[:, j, i] = packed[:, 1 + q :]
     return Moments(
         num_rows_m=packed[:, 0].clone(),
-        mean_md=packed[:, 1 : 1 + d].clone(),
-        scatter_mdd=full_mqq[:, :d, :d].contiguous(),
+        mean_md=packed[:, 1 + index_d],
+        scatter_mdd=full_mqq[:, index_d[:, None], index_d],
         y_mean_m=packed[:, q].clone(),
-        cross_md=full_mqq[:, :d, d].contiguous(),
-        y_scatter_m=full_mqq[:, d, d].contiguous(),
+        cross_md=full_mqq[:, index_d, q - 1],
+        y_scatter_m=full_mqq[:, -1, -1].contiguous(),
     )
-
-
-def take_columns(packed_mf: Floats, columns: NDArray[np.intp]) -> Floats:
-    """Return the moments of the encoded columns at `columns` (and the target) alone."""
-    q = _num_columns(packed_mf.shape[1])
-    kept = np.append(columns, q - 1)
-    i, j = np.triu_indices(q)
-    place = np.zeros((q, q), dtype=np.intp)
-    place[i, j] = np.arange(len(i)) + 1 + q
-    a, b = np.triu_indices(len(kept))
-    low, high = np.minimum(kept[a], kept[b]), np.maximum(kept[a], kept[b])
-    return packed_mf[:, np.concatenate([[0], 1 + kept, place[low, high]])]

@@ -1,7 +1,7 @@
 """Partial aggregates of groups: they can be merged, split by group, and serialized.
 
 Shapes: n rows · m groups · k raw features, and the target last · h = 1 + folds (0: the rows that only train) ·
-f packed moments · v groups of several partials · q = d + 1.
+f packed moments · v partial sums, several of one group · q columns of z without the ones.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ the same rows in memory. The next chunks are read and encoded meanwhile.
 
 Memory: two windows, and the chunks of `scan.chunk_rows` that are read ahead: about half of the budget.
 
-Shapes: n rows of a block · c rows of a chunk · w rows of a window · d encoded columns · q columns of z: d + 1, or d + 2
-with a bias.
+Shapes: n rows of the dataset, or of a chunk as read · c rows of a chunk · k raw features · d encoded columns ·
+q columns of z: d + 1, or d + 2 with a bias.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ class StreamedChunks:
         """Yield z = [x 1 y], chunk by chunk; shuffled by the epoch, or in the order of the source if it is None."""
         fragments = self.stream.source.fragments
         if epoch is None:
-            yield from self._counted(prefetched(self._blocks(fragments)))
+            yield from self._counted(prefetched(self._chunks(fragments)))
             return
         generator = torch.Generator().manual_seed((self.stream.seed * 1_000_003 + epoch) % 2**63)
         order = torch.randperm(len(fragments), generator=generator).tolist()
-        blocks = prefetched(self._blocks([fragments[at] for at in order]))
-        yield from self._counted(self._windows(blocks, generator))
+        chunks = prefetched(self._chunks([fragments[at] for at in order]))
+        yield from self._counted(self._windows(chunks, generator))
 
     def _counted(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
         """Yield the chunks. Raises DataError if the number of rows has changed."""
@@ -100,26 +100,26 @@ class StreamedChunks:
                 f"dataset {layout.dataset!r}: {reason}: the files changed while they were read: start again"
             )
 
-    def _windows(self, blocks: Iterator[Tensor], generator: torch.Generator) -> Iterator[Tensor]:
+    def _windows(self, chunks: Iterator[Tensor], generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the shuffled rows, window by window; a window is valid until the next is requested."""
         stream, filled = self.stream, 0
         width = len(stream.column_d) + 1 + stream.bias
         size = stream.source.memory_mb * 2**20 // SHARE_OF_MEMORY // (width * stream.dtype.itemsize)
-        window_wq = torch.empty(min(size, self.num_rows), width, dtype=stream.dtype)
-        shuffled_wq = torch.empty_like(window_wq)
-        for block_nq in blocks:
+        window_cq = torch.empty(min(size, self.num_rows), width, dtype=stream.dtype)
+        shuffled_cq = torch.empty_like(window_cq)
+        for chunk_nq in chunks:
             at = 0
-            while at < len(block_nq):
-                taken = min(len(block_nq) - at, len(window_wq) - filled)
-                window_wq[filled : filled + taken] = block_nq[at : at + taken]
+            while at < len(chunk_nq):
+                taken = min(len(chunk_nq) - at, len(window_cq) - filled)
+                window_cq[filled : filled + taken] = chunk_nq[at : at + taken]
                 filled, at = filled + taken, at + taken
-                if filled == len(window_wq):
-                    yield _shuffle(window_wq, generator, shuffled_wq)
+                if filled == len(window_cq):
+                    yield _shuffle(window_cq, generator, shuffled_cq)
                     filled = 0
         if filled:
-            yield _shuffle(window_wq[:filled], generator, shuffled_wq[:filled])
+            yield _shuffle(window_cq[:filled], generator, shuffled_cq[:filled])
 
-    def _blocks(self, fragments: Sequence[Fragment]) -> Iterator[Tensor]:
+    def _chunks(self, fragments: Sequence[Fragment]) -> Iterator[Tensor]:
         layout, source = self.stream.layout, self.stream.source
         at_once = chunk_rows(len(layout.card.columns), source.memory_mb)
         with dataset_in_errors(layout.dataset):
@@ -153,7 +153,7 @@ class StreamedChunks:
         return chosen_n
 
 
-def _shuffle(window_wq: Tensor, generator: torch.Generator, out_wq: Tensor) -> Tensor:
-    order_w = torch.randperm(len(window_wq), generator=generator, dtype=torch.int32)
-    np.take(window_wq.numpy(), order_w.numpy(), axis=0, out=out_wq.numpy(), mode="clip")
-    return out_wq
+def _shuffle(window_cq: Tensor, generator: torch.Generator, out_cq: Tensor) -> Tensor:
+    order_c = torch.randperm(len(window_cq), generator=generator, dtype=torch.int32)
+    np.take(window_cq.numpy(), order_c.numpy(), axis=0, out=out_cq.numpy(), mode="clip")
+    return out_cq

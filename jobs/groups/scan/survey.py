@@ -1,6 +1,6 @@
 """Survey a source before it is scanned: the levels of its features, and the means of each group.
 
-Shapes: n rows · m groups · v groups of several chunks · k raw features.
+Shapes: n rows · m groups · v partial sums, several of one group · k raw features.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Turn sums into trainable datasets: held-out rows, the columns of each dataset, and reasons of untrainable ones.
 
 Shapes: m groups · k raw features, and the target last · h = 1 + folds (0: the rows that only train) · f packed
-moments · d encoded columns · q = d + 1.
+moments · d encoded columns · q columns of z without the ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from handler.model_card import Feature, ModelCard
 from jobs.engines.moments import Moments
 from jobs.groups.scan.layout import Layout
-from jobs.groups.scan.packed import Floats, combine, pack, take_columns, unpack
+from jobs.groups.scan.packed import Floats, combine, pack, unpack
 from jobs.groups.scan.partial import Partial
 from jobs.sources.checks import equal_reason, untrainable
 
@@ -56,39 +56,32 @@ def split_trainable(partial: Partial, layout: Layout, bias: bool) -> tuple[list[
         failures |= {names[at]: reason for at, reason in reasons.items()}
         good_m = np.delete(chosen_m, list(reasons))
         if len(good_m):
-            trainable.append(_trainable(partial, packed_mhf, card, good_m, columns, layout))
+            trainable.append(_trainable(partial, packed_mhf, card, good_m, columns))
     return trainable, failures
 
 
 def _trainable(
-    partial: Partial,
-    packed_mhf: Floats,
-    card: ModelCard,
-    good_m: NDArray[np.intp],
-    columns: NDArray[np.intp],
-    layout: Layout,
+    partial: Partial, packed_mhf: Floats, card: ModelCard, good_m: NDArray[np.intp], column_d: NDArray[np.intp]
 ) -> Trainable:
-    trained_mhf = packed_mhf[good_m]
-    total = _total(trained_mhf)
-    held_out = range(1, trained_mhf.shape[1])
+    good_mhf = packed_mhf[good_m]
     return Trainable(
         card=card,
         name_m=partial.name_m.take(pa.array(good_m)),
-        moments=unpack(take_columns(total, columns)),
-        held_out=tuple(unpack(take_columns(trained_mhf[:, part], columns)) for part in held_out),
+        moments=unpack(_total(good_mhf), column_d),
+        held_out=tuple(unpack(good_mhf[:, fold], column_d) for fold in range(1, good_mhf.shape[1])),
         low_mk=partial.low_mk[good_m],
         high_mk=partial.high_mk[good_m],
         hash_m2=partial.hash_m2[good_m],
         place_m=good_m,
-        column_d=columns,
+        column_d=column_d,
     )
 
 
 def _total(packed_mhf: Floats) -> Floats:
-    m, r, w = packed_mhf.shape
-    if r == 1:
+    m, num_folds, width = packed_mhf.shape
+    if num_folds == 1:
         return packed_mhf[:, 0]
-    return combine(packed_mhf.reshape(m * r, w), np.repeat(np.arange(m), r), m)
+    return combine(packed_mhf.reshape(-1, width), np.repeat(np.arange(m), num_folds), m)
 
 
 def _with_validation(partial: Partial, layout: Layout) -> tuple[Floats, dict[str, str]]:
@@ -196,7 +189,7 @@ def _reasons(
     layout: Layout,
 ) -> dict[int, str]:
     """Return the reasons of untrainable groups, by their position in `chosen_m`."""
-    trained = unpack(take_columns(_trained(packed_mhf[chosen_m], layout), columns))
+    trained = unpack(_trained(packed_mhf[chosen_m], layout), columns)
     fill_mk = layout.fills.of(partial.name_m.take(pa.array(chosen_m))) if layout.fills else None
     low_mk, high_mk = partial.low_mk[chosen_m], partial.high_mk[chosen_m]
     reasons = untrainable(card, trained.num_rows_m.numpy(), low_mk, high_mk, fill_mk)

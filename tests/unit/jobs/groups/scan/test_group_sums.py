@@ -12,7 +12,7 @@ import torch
 
 from jobs.engines.moments import Moments, moments_of
 from jobs.groups.scan import partial
-from jobs.groups.scan.packed import FEW_GROUPS, combine, pack, packed_width, sum_rows, take_columns, unpack
+from jobs.groups.scan.packed import FEW_GROUPS, combine, pack, packed_width, sum_rows, unpack
 from jobs.groups.scan.partial import Extremes, Partial, Sums, merge
 
 OFFSET = 1e6  # that sums of squares would lose seven digits to
@@ -66,10 +66,10 @@ def test_pack_and_unpack_undo_each_other() -> None:
 
 
 @pytest.mark.parametrize("columns", [[0], [2, 0], [3, 1, 2], []])
-def test_take_columns_gives_the_moments_of_these_columns(columns: list[int]) -> None:
+def test_unpack_gives_the_moments_of_some_columns(columns: list[int]) -> None:
     x_nd, y_n = rows(60, 4)
     code_n = np.arange(60) % 20
-    found = take_columns(sum_rows(x_nd, y_n, code_n, 20), np.array(columns, dtype=np.intp))
+    found = pack(unpack(sum_rows(x_nd, y_n, code_n, 20), np.array(columns, dtype=np.intp)))
     np.testing.assert_allclose(found, sum_rows(x_nd[:, columns], y_n, code_n, 20), rtol=1e-12)
 
 
