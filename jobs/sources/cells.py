@@ -1,7 +1,7 @@
-"""A delimited file, cell by cell: slow, for the line and the text of what the fast reader could not take.
+"""Read a delimited file cell by cell: slow, but it gives the line and the text of a cell that the fast reader refused.
 
-A row is what lies between line ends outside quotes; a blank line is none. A number is what Python's `float` takes, but
-for underscores; `true` and `false` count as 1 and 0.
+Rows end at line ends outside quotes; blank lines are skipped. A number is a text that Python's `float` accepts, without
+underscores; `true` and `false` count as 1 and 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ csv.field_size_limit(1 << 30)  # a long cell of another column is no reason to s
 
 
 def first_bad_cell(location: str, delimiter: str, wanted: Sequence[Wanted], s3: S3Settings) -> DataError | None:
-    """Return the error that names the first row that is ragged, or holds text where a number is wanted."""
+    """Return the error of the first row that has another number of cells, or text in a column of numbers."""
     with _rows(location, delimiter, s3) as rows:
         _, header = next(rows)
         numbers = [(column.name, header.index(column.name)) for column in wanted if column.kind == "number"]
@@ -53,7 +53,7 @@ def cell_at(location: str, delimiter: str, row: int, column: str, s3: S3Settings
 
 
 def unclosed_quote(location: str, delimiter: str, s3: S3Settings) -> DataError:
-    """Return the error that names the line at which a quote opens that nothing closes."""
+    """Return the error with the line of the quote that is not closed."""
     with _rows(location, delimiter, s3) as rows:
         line, _ = deque(rows, maxlen=1)[0]
     return DataError(f"{location}:{line}: a quote is opened and never closed: close it, or double it")
@@ -97,6 +97,6 @@ def _why_not(cell: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: on one line, and not too long."""
+    """Return a value for a message: on one line, and at most 60 characters long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

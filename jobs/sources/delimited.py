@@ -1,7 +1,7 @@
-"""Csv and tsv: pyarrow's reader for speed, `cells` for the line and the value where it finds something wrong.
+"""Read csv and tsv with pyarrow's reader for speed; `cells` finds the line and the value of an error.
 
-Cells are UTF-8; a byte order mark, CRLF, quoted cells and blank lines are taken as they are meant. Nothing is coerced:
-a cell of a numeric column is a number, `true` or `false`, or missing (see `cells`), or it is an error.
+Cells are UTF-8; a byte order mark, CRLF, quoted cells and blank lines are understood. Nothing is coerced: a cell of a
+numeric column is a number, `true` or `false`, or missing (see `cells`), or it is an error.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class TextStream:
 
 @dataclass(frozen=True)
 class Delimited:
-    """Csv and tsv files: a fragment is a whole file, as only reading it tells where a row ends."""
+    """Csv and tsv files: a fragment is a whole file, because only reading shows where rows end."""
 
     delimiter: str
 
@@ -121,7 +121,7 @@ class Delimited:
     def _read_text(
         self, fragment: Fragment, wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None, rows_done: int
     ) -> Iterator[Columns]:
-        """Yield the rows after the first `rows_done`, having converted their cells one by one."""
+        """Yield the rows after the first `rows_done`; each cell is converted from text."""
         location, row = fragment.location, 0
         try:
             for table in self._tables(location, wanted, s3, batch_rows, as_text=True):
@@ -137,7 +137,7 @@ class Delimited:
     def _tables(
         self, location: str, wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None, *, as_text: bool
     ) -> Iterator[Any]:
-        """Yield the columns as pyarrow has them. Raises ArrowInvalid where a cell or a row is not as it should be."""
+        """Yield the columns as pyarrow tables. Raises ArrowInvalid for a wrong cell or row."""
         number = pa.string() if as_text else pa.float64()
         options = {
             "parse_options": arrow_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
@@ -175,7 +175,7 @@ def _floats(column: Any) -> Array:
 
 
 def _numbers(column: Any) -> Any:
-    """Return a column of text as float64, null where a cell is missing. Raises ArrowInvalid where one is no number."""
+    """Return a column of text as float64, null for a missing cell. Raises ArrowInvalid for another text."""
     text = pc.utf8_trim_whitespace(column)
     for truth in TRUTHS:
         text = pc.if_else(pc.equal(text, truth), "1" if truth.lower() == "true" else "0", text)

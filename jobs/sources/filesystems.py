@@ -1,4 +1,4 @@
-"""Files by their location, on this machine or in S3, and the one place where the errors of both are translated."""
+"""Open files by their location, on this machine or in S3, and translate the errors of both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _s3_filesystem(s3: S3Settings) -> Any:
 
 @contextmanager
 def reading(location: str, s3: S3Settings) -> Iterator[None]:
-    """Translate what a file system raises about `location` into DataError, or SourceError if it can't be reached."""
+    """Translate errors of a file system about `location` into DataError, or SourceError if it can't be reached."""
     try:
         yield
     except FileNotFoundError as exc:

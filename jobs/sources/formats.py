@@ -1,4 +1,4 @@
-"""The formats that a source may have, by the endings of file names: a new one is a class and a line here."""
+"""The formats of sources, by the endings of file names: a new format is a class and a line here."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FORMATS: dict[str, Format] = {
 
 
 def format_of(location: str, name: str = "auto", delimiter: str | None = None) -> Format:
-    """Return the format of this name (an ending without its point), or the one that the file's name tells.
+    """Return the format of this name (an ending without its point), or for `auto` that of the file's ending.
 
-    `delimiter` is that of delimited files, if not their format's own. Raises DataError where neither tells it.
+    `delimiter` replaces that of the format of delimited files. Raises DataError if no format has the ending.
     """
     ending = PurePosixPath(location).suffix.lower() if name == "auto" else f".{name}"
     if ending not in FORMATS:

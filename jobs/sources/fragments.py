@@ -1,7 +1,7 @@
-"""The files of a source, divided into fragments: what one task reads by itself.
+"""Find the files of a source, and divide them into fragments, each of which a task can read alone.
 
-A relative source is looked for beside the configuration file, then in the working directory. Its path is kept as it is
-there, not made absolute, so that it holds on every machine that has a copy of the same folder.
+A relative source is searched beside the configuration file, then in the working directory. Its path stays relative, so
+that it is valid on every machine that has a copy of the same folder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def find_fragments(
 
     A source is a file, a folder (all files below it, but for those whose names begin with `.` or `_`), or a pattern
     with `*`, `?`, `[…]` and `**`. `folder` is that of the configuration file.
-    Raises DataError where there is no file, a file is named twice, its format is not known, or it lies in a table of
+    Raises DataError if there is no file, a file is named twice, its format is unknown, or it is in a table of
     Delta Lake, Iceberg or Hudi and is not named itself.
     """
     files = sorted((file for source in sources for file in _files(source, folder, s3)), key=lambda file: file[0])

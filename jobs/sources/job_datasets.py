@@ -1,4 +1,4 @@
-"""From the datasets of a configuration to plain values: files are found once, and what fits is read into memory."""
+"""Resolve the datasets of a configuration: find their files once, and read those that fit into memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ResolvedJob:
 def resolve_job(config: JobConfig, base: Path) -> ResolvedJob:
     """Return the recipe of a job and its datasets; relative sources are looked for beside `base`.
 
-    Raises ConfigError where a setting has no effect on a dataset, and DataError where a source has no file.
+    Raises ConfigError if a setting has no effect on a dataset, and DataError if a source has no file.
     """
     recipe, sources = make_recipe(config), _resolve_all(config, base)
     scanned = tuple(source for source in sources if _is_scanned(source, recipe))
@@ -50,7 +50,7 @@ def read_datasets(config: JobConfig, base: Path) -> list[Dataset]:
 
 
 def resolve_source(dataset: DatasetConfig, base: Path, s3: S3Settings) -> ResolvedSource:
-    """Return a dataset of a configuration as plain values. Raises DataError where it has no file."""
+    """Return a dataset of a configuration as plain values. Raises DataError if it has no file."""
     rule = dataset.validation
     with dataset_in_errors(dataset.name):
         fragments = find_fragments(
@@ -84,7 +84,7 @@ def _is_scanned(source: ResolvedSource, recipe: Recipe) -> bool:
 
 
 def _require_heeded(training: TrainingConfig, source: ResolvedSource) -> None:
-    """Raise ConfigError where a setting has no effect on a dataset that is streamed; groups are checked before."""
+    """Raise ConfigError if a setting has no effect on a streamed dataset; groups are checked before."""
     for key in () if source.group_by else training.settings_of_datasets_in_memory():
         if key != "checkpoint_every_s":
             raise ConfigError(

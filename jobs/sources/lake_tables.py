@@ -1,4 +1,4 @@
-"""Tables of Delta Lake, Iceberg and Hudi are refused: their log, not the folder, says which files are current."""
+"""Refuse tables of Delta Lake, Iceberg and Hudi: their log, not the folder, lists the current files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ICEBERG_METADATA = re.compile(r"(.*)/metadata/[^/]*\.metadata\.json(?:\.gz)?", r
 
 
 def refuse_lake_tables(filesystem: Any, root: str, listed: Sequence[str], files: Sequence[str]) -> None:
-    """Raise DataError where one of `files` lies in such a table; `listed` is all that is below the folder `root`.
+    """Raise DataError if one of `files` is in such a table; `listed` has all paths below the folder `root`.
 
-    The table may be below `root`, or hold it. A folder above `root` that may not be looked into counts as none.
+    The table may be below or above `root`. A folder above `root` that can't be listed is not a table.
     """
     tables = [(table, kind) for table, kind in _tables(listed) if any(file.startswith(f"{table}/") for file in files)]
     folders = iter(_folders_above(filesystem, root) if files else ())
@@ -47,13 +47,13 @@ def _tables(paths: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _folders_above(filesystem: Any, root: str) -> list[str]:
-    """Return the folders that hold `root`, the nearest first; in S3 the bucket is the last."""
+    """Return the folders above `root`, the nearest first; in S3 the bucket is the last."""
     path = PurePosixPath(root) if filesystem.type_name == "s3" else Path(root).absolute()
     return [folder.as_posix() for folder in path.parents if folder != PurePosixPath()]
 
 
 def _listed(filesystem: Any, folder: str) -> list[str]:
-    """Return what of a folder, whatever else it holds, tells whether it is a table."""
+    """Return the paths in a folder that show whether it is a table."""
     names = [f"{folder.rstrip('/')}/{name}" for name in (*LOGS, "data", "metadata")]
     found = [info for info in filesystem.get_file_info(names) if info.type == fs.FileType.Directory]
     below = [fs.FileSelector(info.path) for info in found if info.base_name == "metadata"]

@@ -1,4 +1,4 @@
-"""Parquet: row groups read by column, all at once or in batches of bounded size."""
+"""Read the row groups of parquet files by column, whole or in batches of bounded size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AT_ONCE_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class Parquet:
-    """Parquet files: a fragment is a row group, of which only the columns that are wanted are read."""
+    """Parquet files: a fragment is a row group, and only the wanted columns are read."""
 
     rereads_for_cell = False
 
@@ -95,7 +95,7 @@ def _check_type(location: str, column: Wanted, found: Any) -> None:
 
 
 def _numbers(column: Any) -> Array:
-    """Return an arrow column of numbers in the dtype that it has; floats, with NaN, where some are null."""
+    """Return an arrow column of numbers in the dtype that it has; floats, with NaN, if some are null."""
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if types.is_boolean(column.type):

@@ -1,4 +1,4 @@
-"""A dataset of a configuration as plain values, and the files that it names: they are found once a job."""
+"""A dataset of a configuration as plain values, with its files, which a job finds once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Stamp = tuple[str, int, int, int]
 
 @dataclass(frozen=True)
 class ResolvedSource:
-    """What a dataset is read from, and how.
+    """The files of a dataset, and how they are read.
 
-    `features` are as the model card has them, their levels not yet known; `split` says which rows validate (None: all
-    rows train). `described` is what the configuration says of it as canonical JSON: equal ones give equal text.
+    `features` are those of the model card, still without levels; `split` decides which rows validate (None: all rows
+    train). `described` is the configuration of the dataset as canonical JSON: equal ones give equal text.
     """
 
     name: str
@@ -60,7 +60,7 @@ class ResolvedSource:
 
 @contextmanager
 def dataset_in_errors(dataset: str) -> Iterator[None]:
-    """Put the dataset's name before what is said of its data."""
+    """Put the name of the dataset before the errors of its data."""
     try:
         yield
     except (DataError, SourceError) as exc:

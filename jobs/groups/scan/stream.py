@@ -130,7 +130,7 @@ class StreamedChunks:
         """Return the requested rows as z, (c, q)."""
         stream, layout, n, d = self.stream, self.stream.layout, columns.num_rows, len(self.stream.column_d)
         card, groups = layout.card, groups_of(columns, layout)
-        fill_nk = layout.fill_of(groups.name_m, groups.code_n)  # the scan has checked that every row can be encoded
+        fill_nk = layout.fill_of(groups.name_m, groups.code_n)  # the scan has checked every row
         z_nq = torch.ones(n, d + 1 + stream.bias, dtype=stream.dtype)
         if d == len(card.columns) and self.scaling is None:
             encode_columns(card, fill_nk, columns, stream.source.s3, z_nq[:, :d].numpy())

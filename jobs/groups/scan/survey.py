@@ -82,20 +82,20 @@ def with_surveys(layout: Layout, surveys: Sequence[Survey]) -> Layout:
 def _survey_chunk(columns: Columns, layout: Layout) -> Survey:
     groups, features, split = groups_of(columns, layout), layout.card.features, layout.split
     m, k = len(groups.name_m), len(features)
+    filled = [at for at, feature in enumerate(features) if feature.missing == "mean"]
     value_nk = np.full((columns.num_rows, k), np.nan)
-    sum_mk, count_mk = np.zeros((m, k)), np.zeros((m, k))
+    for at in filled:
+        value_nk[:, at] = columns.numbers[features[at].name]
     trains_n, extremes = np.ones(columns.num_rows, dtype=bool), None
     if split is not None and split.fraction is not None:
         draw_n = draw(row_keys(columns, layout.row_names), split.seed)
-        trains_n = fold_of_rows(draw_n, split) == TRAINS
-    for at in [at for at, feature in enumerate(features) if feature.missing == "mean"]:
-        value_nk[:, at] = columns.numbers[features[at].name]
+        trains_n, extremes = fold_of_rows(draw_n, split) == TRAINS, extremes_of_rows(draw_n, value_nk, groups.code_n, m)
+    sum_mk, count_mk = np.zeros((m, k)), np.zeros((m, k))
+    for at in filled:
         here_n = trains_n & np.isfinite(value_nk[:, at])
         sum_mk[:, at] = np.bincount(groups.code_n[here_n], weights=value_nk[here_n, at], minlength=m)
         count_mk[:, at] = np.bincount(groups.code_n[here_n], minlength=m)
     rows_m2 = np.stack([np.bincount(groups.code_n[mask_n], minlength=m) for mask_n in (trains_n, ~trains_n)], axis=1)
-    if split is not None and split.fraction is not None:
-        extremes = extremes_of_rows(draw_n, value_nk, groups.code_n, m)
     return Survey(levels_of(columns, features), groups.name_m, sum_mk, count_mk, rows_m2.astype(np.float64), extremes)
 
 
