@@ -27,7 +27,7 @@ def verify(dataset: Dataset, trained: TrainedDatasets, point: int, recipe: Recip
     rows = rows_of(dataset)
     settings = recipe.settings
     scaling = scaling_of(trained.train_moments, settings.bias) if settings.normalize else None
-    samples = rows.training(scaling, without=0 if rows.num_parts == 1 else None).converted(torch.float32)
+    samples = rows.training(scaling, without=0 if rows.num_folds == 1 else None).converted(torch.float32)
     epochs = int(trained.result.epoch_mg[0, point])
     weight_p = plain_loop(samples.x_nd, samples.y_n, trained.hyperparameters.values(0, point), settings, epochs)
     if scaling is not None:

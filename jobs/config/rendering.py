@@ -1,4 +1,4 @@
-"""One line for what pydantic found wrong: the key, the value, what is wrong with it, and what to do."""
+"""Render an error of pydantic in one line: the key, the value, the reason, and the remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REASONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, in one line without file and line number, and the keys that lead to it."""
+    """The text of an error, one line without file and line number, and the keys that lead to it."""
 
     path: KeyPath
     text: str
@@ -69,7 +69,7 @@ def render(error: ErrorDetails, document: Any) -> Problem:
 
 
 def _existing(path: KeyPath, document: Any) -> tuple[KeyPath, Any]:
-    """Return the beginning of `path` that the document has, and what is there."""
+    """Return the beginning of `path` that the document has, and the value there."""
     value = document
     for depth, step in enumerate(path):
         inside = step in value if isinstance(value, dict) else isinstance(value, list) and step in range(len(value))

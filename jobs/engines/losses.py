@@ -80,7 +80,7 @@ class AbsoluteError(Loss):
 
 
 class TorchPinball(nn.Module):
-    """What torch.nn lacks."""
+    """The quantile loss as a module, which torch.nn lacks."""
 
     def __init__(self, quantile: float) -> None:
         super().__init__()

@@ -100,14 +100,14 @@ def trained_dataset(
 
 
 def rows_of(dataset: Dataset) -> Rows:
-    """Return the rows of a dataset with the part that holds each out; nothing is copied."""
+    """Return the rows of a dataset with the fold of each; nothing is copied."""
     x_nd, y_n = _tensor(dataset.x_nd), _tensor(dataset.y_n)
     if dataset.fold_n is None:
         return Rows(x_nd, y_n)
     # By chance a small dataset has no row in some fold: the others are numbered without a gap.
     folds = np.unique(dataset.fold_n[dataset.fold_n != TRAINS])
-    part_n = np.where(dataset.fold_n == TRAINS, TRAINS, np.searchsorted(folds, dataset.fold_n))
-    return Rows(x_nd, y_n, torch.from_numpy(part_n), len(folds))
+    fold_n = np.where(dataset.fold_n == TRAINS, TRAINS, np.searchsorted(folds, dataset.fold_n))
+    return Rows(x_nd, y_n, torch.from_numpy(fold_n), len(folds))
 
 
 def scored_rows_fingerprint(dataset: Dataset) -> str:
@@ -150,7 +150,7 @@ def train_dataset(
         result = closed_form.train(rows.all_rows, rows.held_out, hyperparameters, recipe.settings)
     else:
         result = block_training.train(rows, hyperparameters, recipe.settings, checkpoints)
-    scored = rows.held_out[0] if rows.num_parts == 1 else rows.all_rows
+    scored = rows.held_out[0] if rows.num_folds == 1 else rows.all_rows
     return trained_dataset(dataset, recipe.settings, hyperparameters, result, trained, scored)
 
 

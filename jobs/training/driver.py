@@ -77,7 +77,7 @@ def train(
     limits: RunLimits,
     progress: Progress,
 ) -> Trained:
-    """Return the datasets trained; only what is not in the library is computed, else no cluster is joined."""
+    """Return the datasets trained. Trials in the library are not computed; if it has all, no cluster is joined."""
     work = remaining(datasets, recipe, library)
     trained = {each.dataset.name: merge_stored(each, None) for each in work if each.missing is None}
     failed: dict[str, str] = {}
@@ -142,7 +142,7 @@ def _task_runner(cluster: Cluster, size: RankGroupSize) -> Cluster | RankGroupRu
 
 @dataclass(frozen=True)
 class _Training:
-    """Blocks on a cluster, with what is stored of them."""
+    """The blocks of a job on a cluster, and the library that stores their trials."""
 
     cluster: Cluster | RankGroupRunner
     size: RankGroupSize

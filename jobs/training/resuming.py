@@ -1,4 +1,4 @@
-"""What of a job is still to be trained, and how it is put together with what was stored. Trials are computed once.
+"""Find the trials of a job that are not stored, and merge new trials with the stored ones.
 
 Shapes: m datasets (one) · g grid points.
 """
@@ -36,7 +36,7 @@ class Work:
 
 
 def remaining(datasets: Sequence[Dataset], recipe: Recipe, library: TrialLibrary) -> list[Work]:
-    """Return for each dataset what is stored of it, and what is to be trained."""
+    """Return the stored trials of each dataset, and the recipe of the missing ones."""
     keys = [dataset_key(scored_rows_fingerprint(dataset), dataset.card, recipe) for dataset in datasets]
     wanted = [trial_keys(key, recipe) for key in keys]
     library.look_for(key for of_dataset in wanted for key in of_dataset)
@@ -66,8 +66,8 @@ def merge_stored(work: Work, trained: TrainedDatasets | None) -> TrainedDatasets
     """
     if trained is not None and not work.stored:
         return trained
-    parts = [*work.stored, *([with_keys(work, trained)] if trained else [])]
-    trials = join("g", parts)
+    pieces = [*work.stored, *([with_keys(work, trained)] if trained else [])]
+    trials = join("g", pieces)
     at = {key: point for point, key in enumerate(trials.keys[0])}
     trials = trials.take("g", torch.tensor([at[key] for key in work.keys]))
     grid, result = trials.hyperparameters, trials.result

@@ -52,16 +52,16 @@ def problem(num_rows: int, parts: int = 0) -> Rows:
         x_nd = torch.randn(num_rows, 3, generator=generator, dtype=torch.float64)
         y_n = x_nd @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + 3
         y_n += 0.3 * torch.randn(num_rows, generator=generator, dtype=torch.float64)
-    part_n = torch.arange(num_rows) % parts if parts else None
-    return Rows(x_nd, y_n, part_n, parts)
+    fold_n = torch.arange(num_rows) % parts if parts else None
+    return Rows(x_nd, y_n, fold_n, parts)
 
 
 def split(rows: Rows, ends: Sequence[float], ranks: Ranks) -> Rows:
     """Return a rank's rows, in uneven shares."""
     bounds = [0, *(int(end * len(rows.y_n)) for end in ends)]
     own = slice(bounds[ranks.rank], bounds[ranks.rank + 1])
-    part_n = None if rows.part_n is None else rows.part_n[own]
-    return Rows(rows.x_nd[own], rows.y_n[own], part_n, rows.num_parts, ranks)
+    fold_n = None if rows.fold_n is None else rows.fold_n[own]
+    return Rows(rows.x_nd[own], rows.y_n[own], fold_n, rows.num_folds, ranks)
 
 
 def told(result: BlockResult) -> dict[str, Tensor]:

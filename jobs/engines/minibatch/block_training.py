@@ -27,7 +27,7 @@ from jobs.engines.trials import BlockResult
 class Source(Protocol):
     """The rows of m datasets: in memory (`Rows`), streamed (`StreamedRows`), or many beside each other (`BucketRows`).
 
-    One part that is held out is a validation set; several are folds.
+    A single fold is a validation set.
     """
 
     @property
@@ -36,21 +36,21 @@ class Source(Protocol):
 
     @property
     def held_out(self) -> tuple[Moments, ...]:
-        """The moments of each part held out, some maybe of no rows."""
+        """The moments of each fold, some maybe of no rows."""
 
     def take(self, index_m: Tensor) -> Self:
         """Return the datasets at `index_m`, in that order."""
 
     def start(
-        self, part: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
+        self, fold: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
     ) -> Run:
-        """Return a fit to the rows outside a part (None: all rows), before its first step.
+        """Return a fit to the rows outside a fold (None: all rows), before its first step.
 
         The datasets have equally many batches to an epoch.
         """
 
-    def evaluator(self, part: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:
-        """Return what scores any loss on the rows of a part."""
+    def evaluator(self, fold: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:
+        """Return what scores any loss on the rows of a fold."""
 
 
 def train(
@@ -71,17 +71,16 @@ def _cross_validate(
     source: Source, hyperparameters: Hyperparameters, settings: TrainingSettings, checkpoints: Checkpoints | None
 ) -> Pooled:
     """Return how models of the other folds score on each; a dataset is left out of a fold that has none of its rows."""
-    parts = source.held_out
     m, g = hyperparameters.learning_rate_mg.shape
     zeros_mge = torch.zeros(m, g, len(evaluated_epochs(settings.epochs, settings.num_evaluations)), dtype=torch.float64)
     pooled = Pooled(zeros_mge, zeros_mge.clone(), torch.zeros(m, g, dtype=torch.int64))
-    for number, (part, others) in enumerate(zip(parts, leaving_out(parts), strict=True)):
-        index_m = (part.num_rows_m > 0).nonzero()[:, 0]
+    for number, (rows, others) in enumerate(zip(source.held_out, leaving_out(source.held_out), strict=True)):
+        index_m = (rows.num_rows_m > 0).nonzero()[:, 0]
         if len(index_m) == 0:
             continue
-        fold = Fold(f"fold {number}", number, others, part).take(index_m)
+        fold = Fold(f"fold {number}", number, others, rows).take(index_m)
         fits = _fit(source.take(index_m), fold, hyperparameters.datasets(index_m), settings, None, checkpoints)
-        share_m11 = (part.num_rows_m / source.all_rows.num_rows_m)[index_m, None, None]
+        share_m11 = (rows.num_rows_m / source.all_rows.num_rows_m)[index_m, None, None]
         pooled.loss_mge[index_m] += fits.val_curve_mge * share_m11
         pooled.mse_mge[index_m] += fits.val_mse_curve_mge * share_m11
         pooled.diverged_at_mg[index_m] = earlier(pooled.diverged_at_mg[index_m], fits.diverged_at_mg)
@@ -100,14 +99,14 @@ def _fit(
     number_m = num_batches(fold.trained.num_rows_m, settings.batch_size)
     places = [(number_m == number).nonzero()[:, 0] for number in sorted(set(number_m.tolist()))]
     if len(places) > 1:
-        parts = []
+        fits = []
         for index_m in places:
             kept = None if kept_index_mg is None else kept_index_mg[index_m]
             taken = source.take(index_m), fold.take(index_m), hyperparameters.datasets(index_m)
-            parts.append(_fit(*taken, settings, kept, checkpoints))
-        return joined(parts, places)
+            fits.append(_fit(*taken, settings, kept, checkpoints))
+        return joined(fits, places)
     scaling = scaling_of(fold.trained, settings.bias) if settings.normalize else None
-    run = source.start(fold.part, scaling, hyperparameters, settings)
+    run = source.start(fold.index, scaling, hyperparameters, settings)
     scores = _scores(source, run, fold, scaling, settings)
     kept_index_g = None if kept_index_mg is None else kept_index_mg.flatten()
     record = fit(run, scores, settings, name=fold.name, kept_index_g=kept_index_g, checkpoints=checkpoints)
@@ -121,9 +120,9 @@ def _scores(source: Source, run: Run, fold: Fold, scaling: Scaling | None, setti
         return MomentsEvaluator(scaling.apply(moments) if scaling else moments)
 
     train = of_moments(fold.trained) if settings.loss == "mse" else run.evaluator
-    if fold.part is None or fold.scored is None:
+    if fold.index is None or fold.scored is None:
         return Scores(train)
     val_mse = of_moments(fold.scored)
     if settings.loss == "mse":
         return Scores(train, val_mse)
-    return Scores(train, source.evaluator(fold.part, scaling, settings), val_mse)
+    return Scores(train, source.evaluator(fold.index, scaling, settings), val_mse)

@@ -28,14 +28,14 @@ BUCKET_BYTES = 16 * 2**20  # of rows and their residuals, padded
 
 @dataclass(frozen=True)
 class BucketRows:
-    """The rows of m datasets, the moments of all of each, and of the parts held out.
+    """The rows of m datasets, the moments of all rows of each, and of its folds.
 
-    `part_n` is the part that holds a row out, from 0, or -1; None where nothing is held out. A part may be without rows
-    of a dataset, where there are several. The fits are short: they are not saved on their way.
+    `fold_n` is the fold of a row, from 0, or -1; None if no row is held out. One of several folds may have no rows of a
+    dataset. The fits are short, so they save no training checkpoints.
     """
 
     rows: Ragged
-    part_n: Tensor | None
+    fold_n: Tensor | None
     all_rows: Moments
     held_out: tuple[Moments, ...]
 
@@ -44,25 +44,25 @@ class BucketRows:
         numbered = replace(self.rows, place_n=torch.arange(len(self.rows.place_n))).take(index_m)
         return BucketRows(
             replace(numbered, place_n=self.rows.place_n[numbered.place_n]),
-            None if self.part_n is None else self.part_n[numbered.place_n],
+            None if self.fold_n is None else self.fold_n[numbered.place_n],
             self.all_rows.take(index_m),
-            tuple(part.take(index_m) for part in self.held_out),
+            tuple(fold.take(index_m) for fold in self.held_out),
         )
 
     def start(
-        self, part: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
+        self, fold: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
     ) -> Run:
-        """Return a fit to the rows outside a part (None: all rows), before its first step."""
-        rows = self.rows if part is None or self.part_n is None else self.rows.where(self.part_n != part)
+        """Return a fit to the rows outside a fold (None: all rows), before its first step."""
+        rows = self.rows if fold is None or self.fold_n is None else self.rows.where(self.fold_n != fold)
         evaluator = _evaluator(rows, scaling, settings)
         stack = bucket.start(evaluator.z_mrq.shape[2] - 1, hyperparameters, settings)
         batches = Batches(rows.size_m, settings.batch_size, settings.seed)
         return Run(stack, partial(bucket.run_epoch, evaluator.z_mrq, batches, stack, settings), evaluator)
 
-    def evaluator(self, part: int, scaling: Scaling | None, settings: TrainingSettings) -> RowsEvaluator:
-        """Return what scores any loss on the rows of a part."""
-        assert self.part_n is not None  # noqa: S101 - there are parts
-        return _evaluator(self.rows.where(self.part_n == part), scaling, settings)
+    def evaluator(self, fold: int, scaling: Scaling | None, settings: TrainingSettings) -> RowsEvaluator:
+        """Return what scores any loss on the rows of a fold."""
+        assert self.fold_n is not None  # noqa: S101 - there are folds
+        return _evaluator(self.rows.where(self.fold_n == fold), scaling, settings)
 
 
 def _evaluator(rows: Ragged, scaling: Scaling | None, settings: TrainingSettings) -> RowsEvaluator:
@@ -77,13 +77,13 @@ def train(
     width = data.all_rows.num_columns + 2 + 2 * hyperparameters.num_points
     size_bytes_m = (data.rows.size_m + 1) * width * settings.torch_dtype.itemsize
     buckets = _cut(data.rows.size_m, size_bytes_m)
-    parts = []
+    results = []
     for index_m in buckets:
         large = len(index_m) == 1 and size_bytes_m[index_m[0]] > BUCKET_BYTES
         source = _alone(data.take(index_m)) if large else data.take(index_m)
         result = block_training.train(source, hyperparameters.datasets(index_m), settings)
-        parts.append(result if want_curves else result.last_epoch_only())
-    return replace(joined(parts, buckets), wall_s=time.perf_counter() - started)
+        results.append(result if want_curves else result.last_epoch_only())
+    return replace(joined(results, buckets), wall_s=time.perf_counter() - started)
 
 
 def _cut(size_m: Tensor, size_bytes_m: Tensor) -> list[Tensor]:
@@ -98,11 +98,11 @@ def _cut(size_m: Tensor, size_bytes_m: Tensor) -> list[Tensor]:
 
 
 def _alone(data: BucketRows) -> Rows:
-    """Return the rows of one dataset by themselves; its parts are numbered without a gap."""
+    """Return the rows of one dataset alone; its folds are numbered without a gap."""
     x_nd, y_n = data.rows.x_nd[data.rows.place_n], data.rows.y_n[data.rows.place_n]
-    if data.part_n is None:
+    if data.fold_n is None:
         return Rows(x_nd, y_n)
-    part_n = data.part_n.to(torch.int64)
-    held_out = torch.tensor([part for part, of_all in enumerate(data.held_out) if of_all.num_rows_m[0] > 0])
-    numbered_n = torch.where(part_n < 0, part_n, torch.searchsorted(held_out, part_n))
+    fold_n = data.fold_n.to(torch.int64)
+    held_out = torch.tensor([fold for fold, of_all in enumerate(data.held_out) if of_all.num_rows_m[0] > 0])
+    numbered_n = torch.where(fold_n < 0, fold_n, torch.searchsorted(held_out, fold_n))
     return Rows(x_nd, y_n, numbered_n, len(held_out))

@@ -1,6 +1,6 @@
-"""Where a fit is saved on its way, and how it goes on from there: its result is that of an undisturbed one, bit by bit.
+"""Save an unfinished fit, and continue it: the result has the same bits as that of an uninterrupted fit.
 
-What is saved is the epoch, the weights, the state of the optimiser and the record. The order of the rows in an epoch
+The state is the epoch, the weights, the state of the optimizer and the record. The order of the rows in an epoch
 follows from the seed and the epoch alone.
 
 Shapes: p weights · g grid points.
@@ -47,7 +47,7 @@ class Trials(Protocol):
         """Return the loss of each, (g,) float64."""
 
     def take(self, keep_g: Tensor) -> None:
-        """Go on with those at `keep_g`."""
+        """Continue with the trials at `keep_g`."""
 
 
 def state_of(stack: Trials, tracker: Tracker, epoch: int, evaluation: int) -> State:

@@ -20,10 +20,10 @@ from jobs.engines.moments import Moments
 
 
 class Reduce(Protocol):
-    """What replaces each rank's share of a gradient by the sum of all, in place."""
+    """A function that replaces each rank's share of a gradient by the sum of all, in place."""
 
     def __call__(self, gradient_qw: Tensor, meanwhile: Callable[[], None]) -> None:
-        """Do so; `meanwhile` may be called while the shares of the others are on their way."""
+        """Replace the share; `meanwhile` may be called while waiting for the other ranks."""
 
 
 class Ranks(Protocol):

@@ -26,13 +26,13 @@ Columns = TypeVar("Columns", "Fits", BlockResult)
 
 @dataclass(frozen=True)
 class Fold:
-    """What a fit is trained on and scored by: the rows outside a part, and those within (None: all rows, and none).
+    """What a fit is trained on and scored by: the rows outside a fold, and those within (None: all rows, and none).
 
     `trained` and `scored` are the moments of these rows; `name` is the name of the fit in checkpoints.
     """
 
     name: str
-    part: int | None
+    index: int | None
     trained: Moments
     scored: Moments | None
 
@@ -81,12 +81,12 @@ class Fits:
         )
 
 
-def joined(parts: Sequence[Columns], places: Sequence[Tensor]) -> Columns:
-    """Return the datasets of all parts as one, those of each at its places."""
+def joined(results: Sequence[Columns], places: Sequence[Tensor]) -> Columns:
+    """Return the datasets of all results as one, those of each result at its places."""
     order_m = torch.cat(list(places)).argsort()
-    names = [field.name for field in fields(parts[0]) if "_m" in field.name]
-    columns: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts])[order_m] for name in names}
-    return replace(parts[0], **columns)
+    names = [field.name for field in fields(results[0]) if "_m" in field.name]
+    columns: dict[str, Any] = {name: torch.cat([getattr(each, name) for each in results])[order_m] for name in names}
+    return replace(results[0], **columns)
 
 
 def block_result(

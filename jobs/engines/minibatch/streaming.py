@@ -42,7 +42,7 @@ class Stream(Protocol):
     """The rows of a dataset, from which those of a fit can be chosen."""
 
     def chunks(self, scaling: Scaling | None, num_rows: int, *, without: int | None, within: int | None) -> Chunks:
-        """Return the rows outside a part, or those within one (None: all rows), to be scaled."""
+        """Return the rows outside a fold, or those within one (None: all rows), to be scaled."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ChunkLoader:
 
 @dataclass(frozen=True)
 class StreamedRows:
-    """The rows of a stream, the moments of all, and of each part held out; see `block_training.Source`."""
+    """The rows of a stream, the moments of all, and of each fold; see `block_training.Source`."""
 
     stream: Stream
     all_rows: Moments
@@ -75,23 +75,23 @@ class StreamedRows:
         return self
 
     def start(
-        self, part: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
+        self, fold: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
     ) -> Run:
-        """Return a fit to the rows outside a part (None: all rows), which are read again in every epoch."""
-        num_rows_m = self.all_rows.num_rows_m - (0 if part is None else self.held_out[part].num_rows_m)
-        chunks = self.stream.chunks(scaling, int(num_rows_m[0]), without=part, within=None)
+        """Return a fit to the rows outside a fold (None: all rows), which are read again in every epoch."""
+        num_rows_m = self.all_rows.num_rows_m - (0 if fold is None else self.held_out[fold].num_rows_m)
+        chunks = self.stream.chunks(scaling, int(num_rows_m[0]), without=fold, within=None)
         stack = engine.start(self.all_rows.num_columns, hyperparameters, settings)
         loader = ChunkLoader(chunks)
         return Run(stack, partial(engine.run_epoch, loader, stack, settings), PiecesEvaluator(loader))
 
-    def evaluator(self, part: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:
-        """Return what scores any loss on the rows of a part."""
-        num_rows = int(self.held_out[part].num_rows_m[0])
-        return PiecesEvaluator(ChunkLoader(self.stream.chunks(scaling, num_rows, without=None, within=part)))
+    def evaluator(self, fold: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:
+        """Return what scores any loss on the rows of a fold."""
+        num_rows = int(self.held_out[fold].num_rows_m[0])
+        return PiecesEvaluator(ChunkLoader(self.stream.chunks(scaling, num_rows, without=None, within=fold)))
 
 
 def pieces_of(chunks: Iterable[Tensor], num_rows: int, batch_size: int) -> Iterator[Loaded]:
-    """Yield the rows of chunks as pieces of batches; a batch goes on from one chunk to the next."""
+    """Yield the rows of chunks as pieces of batches; a batch may continue in the next chunk."""
     begin = 0
     for chunk_cq in chunks:
         at = 0

@@ -16,7 +16,7 @@ from jobs.engines.settings import EarlyStopping, TrainingSettings
 
 @dataclass
 class Tracker:
-    """What is kept of each grid point while the stack trains."""
+    """The record of each grid point while the stack trains."""
 
     weight_pg: Tensor
     last_weight_pg: Tensor

@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def datasets(num: int, num_parts: int, rows: tuple[int, int] = (8, 41), seed: int = 0) -> list[Rows]:
+def datasets(num: int, num_folds: int, rows: tuple[int, int] = (8, 41), seed: int = 0) -> list[Rows]:
     """Return random datasets; with several parts a small one may have none of its rows in some."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -45,18 +45,18 @@ def datasets(num: int, num_parts: int, rows: tuple[int, int] = (8, 41), seed: in
     for n in torch.randint(*rows, (num,), generator=generator).tolist():
         x_nd = normal(n, 3) * torch.tensor([1.0, 2.0, 0.5]) + 0.3
         y_n = x_nd @ normal(3) + 0.5 + 0.4 * normal(n)
-        part_n = torch.randint(0, max(num_parts, 1), (n,), generator=generator)
-        if num_parts == 1:
-            part_n = torch.where(torch.arange(n) < max(1, n // 5), 0, -1)
-        made.append(Rows(x_nd, y_n, part_n if num_parts else None, num_parts))
+        fold_n = torch.randint(0, max(num_folds, 1), (n,), generator=generator)
+        if num_folds == 1:
+            fold_n = torch.where(torch.arange(n) < max(1, n // 5), 0, -1)
+        made.append(Rows(x_nd, y_n, fold_n if num_folds else None, num_folds))
     return made
 
 
 def alone(rows: Rows, hyper: Hyperparameters, settings: TrainingSettings) -> BlockResult:
-    if rows.part_n is None or rows.num_parts == 1:
+    if rows.fold_n is None or rows.num_folds == 1:
         return block_training.train(rows, hyper, settings)
-    parts, part_n = torch.unique(rows.part_n, return_inverse=True)
-    return block_training.train(Rows(rows.x_nd, rows.y_n, part_n, len(parts)), hyper, settings)
+    parts, fold_n = torch.unique(rows.fold_n, return_inverse=True)
+    return block_training.train(Rows(rows.x_nd, rows.y_n, fold_n, len(parts)), hyper, settings)
 
 
 def together(made: list[Rows]) -> BucketRows:
@@ -67,7 +67,7 @@ def together(made: list[Rows]) -> BucketRows:
             place_n=torch.arange(sum(len(rows.y_n) for rows in made)),
             size_m=torch.tensor([len(rows.y_n) for rows in made]),
         ),
-        part_n=torch.cat([rows.part_n for rows in made if rows.part_n is not None]) if made[0].num_parts else None,
+        fold_n=torch.cat([rows.fold_n for rows in made if rows.fold_n is not None]) if made[0].num_folds else None,
         all_rows=concatenate([rows.all_rows for rows in made]),
         held_out=tuple(concatenate(list(part)) for part in zip(*(rows.held_out for rows in made), strict=True)),
     )
@@ -92,7 +92,7 @@ def assert_equal_alone(made: list[Rows], settings: TrainingSettings, tolerance: 
 
 
 @pytest.mark.parametrize(
-    ("num_parts", "training", "columns"),
+    ("num_folds", "training", "columns"),
     [
         (0, {"optimizer": "adam", "loss": "huber"}, {"huber_delta": 0.4}),
         (1, {}, {"momentum": 0.5, "nesterov": True}),
@@ -101,14 +101,14 @@ def assert_equal_alone(made: list[Rows], settings: TrainingSettings, tolerance: 
     ],
 )
 def test_train_200_datasets_equals_each_alone(
-    num_parts: int, training: dict[str, Any], columns: dict[str, Any]
+    num_folds: int, training: dict[str, Any], columns: dict[str, Any]
 ) -> None:
     settings = TrainingSettings(epochs=3, num_evaluations=2, batch_size=16, **training)
-    assert_equal_alone(datasets(200, num_parts), settings, 1e-5, **columns)
+    assert_equal_alone(datasets(200, num_folds), settings, 1e-5, **columns)
 
 
 @pytest.mark.parametrize(
-    ("num_parts", "training"),
+    ("num_folds", "training"),
     [
         (0, {"loss": "mae", "bias": False, "schedule": Schedule("step", every=3, factor=0.5)}),
         (1, {"loss": "quantile", "optimizer": "adamw", "normalize": True}),
@@ -119,14 +119,14 @@ def test_train_200_datasets_equals_each_alone(
         (4, {"early_stopping": EarlyStopping(2, 0.05), "epochs": 60, "batch_size": 16}),
     ],
 )
-def test_train_in_float64_equals_each_alone_to_rounding(num_parts: int, training: dict[str, Any]) -> None:
+def test_train_in_float64_equals_each_alone_to_rounding(num_folds: int, training: dict[str, Any]) -> None:
     values = {"epochs": 12, "batch_size": 7, "dtype": "float64", "num_evaluations": 8} | training
-    assert_equal_alone(datasets(12, num_parts, seed=1), TrainingSettings(**values), 1e-12, weight_decay=0.01)
+    assert_equal_alone(datasets(12, num_folds, seed=1), TrainingSettings(**values), 1e-12, weight_decay=0.01)
 
 
 def test_train_lets_a_trial_diverge_beside_others_that_go_on() -> None:
     made = datasets(6, 1, seed=2)
-    made[2] = Rows(made[2].x_nd * 1e6, made[2].y_n, made[2].part_n, 1)
+    made[2] = Rows(made[2].x_nd * 1e6, made[2].y_n, made[2].fold_n, 1)
     found = assert_equal_alone(made, TrainingSettings(epochs=20, batch_size=8, dtype="float64"), 1e-9)
     assert (found.diverged_at_mg[2] > 0).all()
     assert found.weight_mgp[[0, 1, 3, 4, 5]].isfinite().all()

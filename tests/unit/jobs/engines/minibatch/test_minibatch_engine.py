@@ -190,7 +190,7 @@ def test_batches_take_rows_from_everywhere() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_minibatch_reports_the_loss_and_the_squared_error_of_the_kept_weights(loss: str) -> None:
-    data = Rows(rows().x_nd, rows().y_n, (torch.arange(37) < 9).long() - 1, num_parts=1)
+    data = Rows(rows().x_nd, rows().y_n, (torch.arange(37) < 9).long() - 1, num_folds=1)
     result = trained([0.05], data, loss=loss, keep="best", columns={"huber_delta": 0.7, "quantile": 0.37})
     residual_n = data.x_nd @ result.weight_mgp[0, 0, :-1] + result.weight_mgp[0, 0, -1]
     for part, at in ((slice(9, None), "train"), (slice(0, 9), "val")):

@@ -21,7 +21,7 @@ def rows() -> Rows:
     generator = torch.Generator().manual_seed(0)
     x_nd = torch.randn(23, 2, generator=generator, dtype=torch.float64) + 1.0
     y_n = x_nd[:, 0] - x_nd[:, 1] + torch.randn(23, generator=generator, dtype=torch.float64)
-    return Rows(x_nd, y_n, torch.arange(23) % 3, num_parts=3)
+    return Rows(x_nd, y_n, torch.arange(23) % 3, num_folds=3)
 
 
 def trained(engine: EngineName, rates: list[float], **values: object) -> BlockResult:
@@ -34,10 +34,10 @@ def trained(engine: EngineName, rates: list[float], **values: object) -> BlockRe
 def pooled_by_hand(rate: float) -> Tensor:
     """Return the pooled mean squared error after each evaluated epoch."""
     data, epochs_e = rows(), evaluated_epochs(EPOCHS, 64).tolist()
-    assert data.part_n is not None
+    assert data.fold_n is not None
     squares_e = torch.zeros(len(epochs_e), dtype=torch.float64)
     for part in range(3):
-        held = data.part_n == part
+        held = data.fold_n == part
         run = plain_loop(data.x_nd[~held], data.y_n[~held], epochs_e, rate, dtype=torch.float64)
         predicted_ne = data.x_nd[held] @ run.weight_ep[:, :-1].T + run.weight_ep[:, -1]
         squares_e += (predicted_ne - data.y_n[held, None]).square().sum(0)
@@ -61,11 +61,11 @@ def test_folds_score_is_pooled_over_all_rows(engine: EngineName) -> None:
 @pytest.mark.parametrize("engine", ["closed_form", "minibatch"])
 def test_folds_scale_the_features_by_the_rows_that_train(engine: EngineName) -> None:
     data = rows()
-    assert data.part_n is not None
+    assert data.fold_n is not None
     result = trained(engine, [0.1], normalize=True, keep="last")
     squares = 0.0
     for part in range(3):
-        held = data.part_n == part
+        held = data.fold_n == part
         mean_d, scale_d = data.x_nd[~held].mean(0), data.x_nd[~held].std(0, correction=0)
         run = plain_loop((data.x_nd[~held] - mean_d) / scale_d, data.y_n[~held], [EPOCHS], 0.1, dtype=torch.float64)
         predicted_n = (data.x_nd[held] - mean_d) / scale_d @ run.weight_ep[0, :-1] + run.weight_ep[0, -1]
@@ -86,10 +86,10 @@ def test_folds_score_squared_error_under_any_loss(loss: str) -> None:
     result = trained("minibatch", [0.05], loss=loss)
     assert result.val_mse_mg.isfinite().all()
     data = rows()
-    assert data.part_n is not None
+    assert data.fold_n is not None
     squares = 0.0
     for part in range(3):
-        held = data.part_n == part
+        held = data.fold_n == part
         settings = TrainingSettings(int(result.epoch_mg), loss=loss, keep="last", dtype="float64")  # type: ignore[arg-type]
         alone = block_training.train(Rows(data.x_nd[~held], data.y_n[~held]), grid([0.05]), settings)
         predicted_n = data.x_nd[held] @ alone.weight_mgp[0, 0, :-1] + alone.weight_mgp[0, 0, -1]

@@ -1,0 +1,85 @@
+"""What a training task does by minibatches: with the rows of groups, many at a time; or with one dataset, streamed.
+
+Shapes: n rows · m groups · d encoded columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.minibatch import block_training, bucket_training
+from jobs.engines.minibatch.bucket_training import BucketRows
+from jobs.engines.minibatch.ragged import Ragged
+from jobs.engines.minibatch.streaming import StreamedRows
+from jobs.engines.trials import BlockResult
+from jobs.groups.scan.packed import Codes
+from jobs.groups.scan.partial import merge
+from jobs.groups.scan.rows import GroupRows, gather
+from jobs.groups.scan.stream import RowStream, Source
+from jobs.groups.scan.trainable import Trainable
+from jobs.groups.training import GroupsSpec, PartResult, train_groups
+from jobs.sources.validation_split import Folds, Split, draw, fold_of_dataset, fold_of_rows
+from jobs.training.checkpoints import DatasetCheckpoints
+
+
+def train_rows_part(spec: GroupsSpec, *parts: GroupRows) -> PartResult:
+    """Return the groups of all parts trained at every grid point, by minibatches of their rows."""
+    rows = gather(*parts).ordered()
+    num_groups = rows.partial.num_groups
+    start_m = np.searchsorted(rows.code_n, np.arange(num_groups + 1))
+
+    def engine(groups: Trainable, hyper: Hyperparameters, want_curves: bool) -> BlockResult:
+        data = _bucket_rows(rows, start_m, groups, spec.layout.split)
+        return bucket_training.train(data, hyper, spec.recipe.settings, want_curves=want_curves)
+
+    return train_groups(spec, rows.partial, engine)
+
+
+def train_streamed(source: Source, name: str, every_s: float, spec: GroupsSpec, *arguments: Any) -> PartResult:
+    """Return the dataset of the source trained at every grid point, saved under a name every so many seconds.
+
+    It is too large for memory, and read again in every epoch. The arguments are partials of all of its rows, and what
+    the task saves: its `checkpoint_stream.Saves`.
+    """
+    *partials, saves = arguments
+    settings, checkpoints = spec.recipe.settings, DatasetCheckpoints(name, every_s, saves)
+
+    def engine(groups: Trainable, hyper: Hyperparameters, want_curves: bool) -> BlockResult:
+        stream = RowStream(source, spec.layout, groups.column_d, settings.bias, settings.seed, settings.torch_dtype)
+        rows = StreamedRows(stream, groups.moments, groups.held_out)
+        result = block_training.train(rows, hyper, settings, checkpoints)
+        return result if want_curves else result.last_epoch_only()
+
+    return train_groups(spec, merge(partials), engine)
+
+
+def _bucket_rows(rows: GroupRows, start_m: Codes, groups: Trainable, split: Split | None) -> BucketRows:
+    """Return the rows of some of the groups, in the columns of their model card, and the part that holds each out."""
+    size_m = np.diff(start_m)[groups.place_m]
+    first_m = np.cumsum(size_m) - size_m
+    row_n = np.arange(size_m.sum()) + np.repeat(start_m[:-1][groups.place_m] - first_m, size_m)
+    fold_n = None if split is None else _folds(draw(rows.key_n[row_n], split.seed), first_m, split)
+    return BucketRows(
+        rows=Ragged(
+            x_nd=torch.from_numpy(rows.x_nd[np.ix_(row_n, groups.column_d)]),
+            y_n=torch.from_numpy(rows.y_n[row_n]),
+            place_n=torch.arange(len(row_n)),
+            size_m=torch.from_numpy(size_m),
+        ),
+        fold_n=None if fold_n is None else torch.from_numpy(fold_n),
+        all_rows=groups.moments,
+        held_out=groups.held_out,
+    )
+
+
+def _folds(draw_n: np.ndarray, first_m: Codes, split: Split) -> Folds:
+    """Return the fold in which each row validates; see `fold_of_dataset`."""
+    fold_n = fold_of_rows(draw_n, fraction=split.fraction, folds=split.folds)
+    alone_m = np.minimum.reduceat(fold_n, first_m) == np.maximum.reduceat(fold_n, first_m)
+    for start, stop in zip(first_m[alone_m], np.append(first_m, len(fold_n))[1:][alone_m], strict=True):
+        fold_n[start:stop] = fold_of_dataset(draw_n[start:stop], fraction=split.fraction, folds=split.folds)
+    return fold_n
