@@ -144,7 +144,7 @@ def _why_not_finite(feature: Feature, value: float) -> str:
 
 
 def _write_levels(feature: Feature, values: NDArray[np.generic], start: int, x_nd: NDArray[Any]) -> None:
-    """Write a one into the column of each row's level; the reference level, if there is one, has no column."""
+    """Write a one into the column of each row's level; a reference level has no column."""
     position_n = np.fromiter(map(feature.level_position.get, values.tolist(), repeat(-1)), np.intp, len(values))
     for row in np.flatnonzero(position_n < 0):
         if not isinstance(values[row], str):

@@ -1,6 +1,6 @@
 """The base of all errors of gridline, and the errors of the handler: a request or a value that is wrong.
 
-The package `gridline` draws the whole tree. A message is one line that says what, where, which value, and what to do;
+The package `gridline` draws the whole tree. A message is one line: the error, its place, the value and the remedy;
 it never holds a secret.
 """
 

@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from .errors import ArchiveFormatError
 from .fleet import FactTable, Fleet, TextColumn
 from .model_card import ModelCard
-from .stack import ServedStack, Stack, Statistics
+from .stack import ServedStack, StatisticsOf
 from .text_table import NameIndex, TextTable
 
 FORMAT = 1
@@ -93,8 +93,8 @@ def _arrays_of(stack: ServedStack) -> dict[str, Array]:
 
 def _stack(path: Path) -> ServedStack:
     arrays, header = _load(path)
-    statistics = Statistics.of_named(arrays) if "fill" in arrays else None
-    return Stack(ModelCard.from_json(str(header["card"])), arrays["weight"], arrays.get("bias"), statistics)
+    statistics = StatisticsOf.of_named(arrays) if "fill" in arrays else None
+    return ServedStack(ModelCard.from_json(str(header["card"])), arrays["weight"], arrays.get("bias"), statistics)
 
 
 def _arrays_of_facts(facts: FactTable) -> dict[str, Array]:

@@ -139,8 +139,10 @@ def _columns_of_objects(
             ((at, name) for at, row in zip(positions, rows, strict=True) for name in row if name not in allowed), None
         )
         if unknown:
-            what = f"instance {unknown[0]}: feature {shown(unknown[1])} is not known"
-            raise PayloadError(f"{what}: the features are {listed(names)}")
+            position, name = unknown
+            raise PayloadError(
+                f"instance {position}: feature {shown(name)} is not known: the features are {listed(names)}"
+            )
     return columns
 
 

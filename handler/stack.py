@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from .encoding import Floats
 from .model_card import ModelCard
 
-Array = TypeVar("Array")  # a tensor, or a NumPy array of served models
+Array = TypeVar("Array")
 
 
 @dataclass(frozen=True)
-class Statistics(Generic[Array]):
+class StatisticsOf(Generic[Array]):
     """The data of each model that serving needs beside the weights, all float64.
 
     `fill_mk`, `feature_min_mk` and `feature_max_mk` are in raw units, NaN for a feature without one (categorical, or no
@@ -35,39 +35,39 @@ class Statistics(Generic[Array]):
     residual_variance_m: Array | None = None
 
     def named(self) -> dict[str, Array]:
-        """Return those that there are, by their names in files."""
+        """Return the statistics that are not None, by their names in files."""
         return {name: getattr(self, field) for name, field in STATISTICS.items() if getattr(self, field) is not None}
 
     @classmethod
-    def of_named(cls, tensors: Mapping[str, Array]) -> Statistics[Array]:
+    def of_named(cls, tensors: Mapping[str, Array]) -> StatisticsOf[Array]:
         """Return the statistics that `named` gave. Raises KeyError if a required one is missing."""
         names = [*REQUIRED, *(name for name in STATISTICS if name in tensors)]
         return cls(**{STATISTICS[name]: tensors[name] for name in names})
 
 
-STATISTICS = {field.name.rpartition("_")[0]: field.name for field in fields(Statistics)}  # by their names in files
-REQUIRED = tuple(name for name, field in zip(STATISTICS, fields(Statistics), strict=True) if field.default is MISSING)
+STATISTICS = {field.name.rpartition("_")[0]: field.name for field in fields(StatisticsOf)}  # by their names in files
+REQUIRED = tuple(name for name, field in zip(STATISTICS, fields(StatisticsOf), strict=True) if field.default is MISSING)
 
 
 @dataclass(frozen=True)
-class Stack(Generic[Array]):
+class StackOf(Generic[Array]):
     """m models that share a model card: `weight_md` and `bias_m`, float64; `bias_m` is None if the card has no bias."""
 
     card: ModelCard
     weight_md: Array
     bias_m: Array | None
-    statistics: Statistics[Array] | None = None
+    statistics: StatisticsOf[Array] | None = None
 
-    def arrays(self: Stack[Tensor]) -> ServedStack:
+    def arrays(self: Stack) -> ServedStack:
         """Return the stack as arrays that share memory with its tensors: NumPy is faster than PyTorch for one row."""
         statistics = None
         if self.statistics is not None:
             named = {name: tensor.numpy() for name, tensor in self.statistics.named().items()}
-            statistics = Statistics.of_named(named)
+            statistics = StatisticsOf.of_named(named)
         bias_m = None if self.bias_m is None else self.bias_m.numpy()
-        return Stack(self.card, self.weight_md.numpy(), bias_m, statistics)
+        return StackOf(self.card, self.weight_md.numpy(), bias_m, statistics)
 
-    def linear(self: Stack[Tensor], row: int) -> nn.Linear:
+    def linear(self: Stack, row: int) -> nn.Linear:
         """Return model `row` as an `nn.Linear` of shape (1, d) in PyTorch's default dtype."""
         weight_1d = self.weight_md[row : row + 1]
         linear = nn.Linear(weight_1d.shape[1], 1, bias=self.bias_m is not None)
@@ -78,4 +78,6 @@ class Stack(Generic[Array]):
         return linear
 
 
-ServedStack = Stack[Floats]
+Statistics = StatisticsOf[Tensor]
+Stack = StackOf[Tensor]
+ServedStack = StackOf[Floats]

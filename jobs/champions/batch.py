@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from handler.stack import Stack
 from jobs.champions.challengers import Challengers, weights
@@ -96,7 +95,7 @@ class Batch:
                 champion_m[place_t] = self._scores(stack, row_t, torch.from_numpy(place_t))
                 basis_m[place_t] = AGAIN
 
-    def _scores(self, stack: Stack[Tensor], row_t: torch.Tensor, place_t: torch.Tensor) -> Floats:
+    def _scores(self, stack: Stack, row_t: torch.Tensor, place_t: torch.Tensor) -> Floats:
         """Return the scores of models on the rows of the challengers at `place_t`."""
         weight_tp, metric = weights(stack, row_t), self.policy.metric
         if self.dataset is not None and metric in OF_THE_LOSS:

@@ -36,7 +36,7 @@ class Challengers:
     of the rows that the models were fitted to, and of the rows that validate.
     """
 
-    stack: Stack[Tensor]
+    stack: Stack
     trials: pa.Table
     point_m: Tensor
     score_m: Tensor
@@ -79,7 +79,7 @@ class Challengers:
         return trial_documents(trials)
 
 
-def weights(stack: Stack[Tensor], index_t: Tensor) -> Tensor:
+def weights(stack: Stack, index_t: Tensor) -> Tensor:
     """Return the weights (t, p) of the models at `index_t`, the bias last."""
     weight_td = stack.weight_md[index_t]
     return weight_td if stack.bias_m is None else torch.cat([weight_td, stack.bias_m[index_t, None]], dim=1)
@@ -114,9 +114,7 @@ def challengers_of(
     )
 
 
-def _stack(
-    trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m: Tensor, inference: bool
-) -> Stack[Tensor]:
+def _stack(trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m: Tensor, inference: bool) -> Stack:
     """Return the models, with the statistics that serving needs."""
     card, weight_mp = trained.card, trained.result.weight_mgp[found_m, point_m]
     d, index_m = len(card.columns), found_m.numpy()

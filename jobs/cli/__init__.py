@@ -54,8 +54,8 @@ def _run(arguments: Sequence[str]) -> int:
         code = INTERRUPTED
     except GridlineError as exc:
         return report_error(str(exc), exc.exit_code, as_json=as_json)
-    if code == INTERRUPTED:  # typer converts a KeyboardInterrupt to it
-        return report_error("interrupted: what was finished is kept; run again to go on", code, as_json=as_json)
+    if code == INTERRUPTED:  # typer converts KeyboardInterrupt to it
+        return report_error("interrupted: finished blocks are stored; run again to continue", code, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 

@@ -78,7 +78,7 @@ def _client(management: str, token_file: Path | None, model_store: Path | None) 
 
     if model_store is None:
         if token_file is None:
-            raise UsageError("where TorchServe loads archives from is not known: set --model-store, or --token-file")
+            raise UsageError("TorchServe's folder of archives is not known: set --model-store, or --token-file")
         model_store = (token_file if token_file.is_dir() else token_file.parent) / "model-store"
     return Management(management, token_file, model_store)
 

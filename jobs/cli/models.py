@@ -106,7 +106,7 @@ def export(
 
 @models.command("verify")
 def verify(collection: CollectionArgument, store: StoreOption = None, json: JsonOption = False) -> int:
-    """Read every object of a collection, and print the broken ones; exit code 4 if there is one."""
+    """Read every object of a collection, and print the broken ones; exit code 4 if any is broken."""
     from model_store import open_ledger
 
     problems = open_ledger(store).verify(collection)
@@ -124,7 +124,7 @@ def gc(
         float | None,
         typer.Option("--grace", min=0, help="Least age of removed objects, seconds; default: minutes to a week."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be removed; remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the objects to remove; remove nothing.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Remove blobs and run folders that neither a kept version nor a running run needs."""

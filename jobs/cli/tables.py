@@ -22,7 +22,7 @@ MAX_TABLES = 100
 
 
 def print_outcome(console: Console, outcome: JobOutcome) -> None:
-    """Print the grid of each dataset with its champion, then what was committed."""
+    """Print the grid of each dataset with its champion, then the committed version."""
     _print_datasets(console, outcome)
     for groups in outcome.fleets:
         _print_groups(console, groups)

@@ -104,7 +104,7 @@ def _bucket_rows(rows: Rows, start_m: Codes, groups: Trainable, split: Split | N
     size_m = np.diff(start_m)[groups.place_m]
     first_m = np.cumsum(size_m) - size_m
     row_n = np.arange(size_m.sum()) + np.repeat(start_m[:-1][groups.place_m] - first_m, size_m)
-    part_n = None if split is None else _folds(draw(rows.key_n[row_n], split.seed), first_m, split)
+    fold_n = None if split is None else _folds(draw(rows.key_n[row_n], split.seed), first_m, split)
     return BucketRows(
         rows=Ragged(
             x_nd=torch.from_numpy(rows.x_nd[np.ix_(row_n, groups.column_d)]),
@@ -112,7 +112,7 @@ def _bucket_rows(rows: Rows, start_m: Codes, groups: Trainable, split: Split | N
             place_n=torch.arange(len(row_n)),
             size_m=torch.from_numpy(size_m),
         ),
-        part_n=None if part_n is None else torch.from_numpy(part_n),
+        fold_n=None if fold_n is None else torch.from_numpy(fold_n),
         all_rows=groups.moments,
         held_out=groups.held_out,
     )

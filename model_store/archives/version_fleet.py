@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from handler.fleet import FactTable, Fleet, TextColumn
-from handler.stack import Stack, Statistics
+from handler.stack import STATISTICS, Stack, Statistics
 from handler.text_table import NameIndex, TextTable
 from model_store.errors import CorruptObjectError
 from model_store.ledger.champion_columns import row_blobs
@@ -71,7 +71,7 @@ def _blobs(table: pa.Table) -> tuple[Ints, list[tuple[BlobRef, ...]]]:
     return blob_n, [tuple(row_blobs(dict(zip(BLOBS, pair, strict=True)))) for pair in pairs]
 
 
-def _read(version: Version, refs: Sequence[tuple[BlobRef, ...]]) -> list[Stack[Tensor]]:
+def _read(version: Version, refs: Sequence[tuple[BlobRef, ...]]) -> list[Stack]:
     data = iter(read_blobs(version.objects, [ref for blobs in refs for ref in blobs]))
     return [
         read_stack(next(data), next(data) if statistics else None, name=f"checkpoint {checkpoint.sha256}")
@@ -79,9 +79,7 @@ def _read(version: Version, refs: Sequence[tuple[BlobRef, ...]]) -> list[Stack[T
     ]
 
 
-def _check_rows(
-    refs: Sequence[tuple[BlobRef, ...]], stacks: Sequence[Stack[Tensor]], blob_n: Ints, row_n: Ints
-) -> None:
+def _check_rows(refs: Sequence[tuple[BlobRef, ...]], stacks: Sequence[Stack], blob_n: Ints, row_n: Ints) -> None:
     size_n = np.array([len(stack.weight_md) for stack in stacks], np.int64)[blob_n]
     wrong = np.flatnonzero((row_n < 0) | (row_n >= size_n))
     if len(wrong):
@@ -91,7 +89,7 @@ def _check_rows(
         )
 
 
-def _joined(checkpoints: Sequence[Stack[Tensor]], blob_m: Ints, row_m: Ints) -> Stack[Tensor]:
+def _joined(checkpoints: Sequence[Stack], blob_m: Ints, row_m: Ints) -> Stack:
     """Return one stack of the models in the rows `row_m` of the checkpoints `blob_m`, which have the same card."""
     used = np.unique(blob_m)
     stacks = [checkpoints[int(number)] for number in used]
@@ -115,14 +113,13 @@ def _joined(checkpoints: Sequence[Stack[Tensor]], blob_m: Ints, row_m: Ints) -> 
     return Stack(stacks[0].card, weight_md, take([stack.bias_m for stack in stacks]), _statistics(stacks, take))
 
 
-def _statistics(stacks: Sequence[Stack[Tensor]], take: Any) -> Statistics[Tensor] | None:
+def _statistics(stacks: Sequence[Stack], take: Any) -> Statistics | None:
     """Return the statistics of the joined models, or None if no stack has any."""
     statistics = [stack.statistics for stack in stacks]
     if not any(statistics):
         return None
     fields: dict[str, Any] = {
-        name: take([None if one is None else getattr(one, name) for one in statistics])
-        for name in Statistics.__dataclass_fields__
+        name: take([None if one is None else getattr(one, name) for one in statistics]) for name in STATISTICS.values()
     }
     return Statistics(**fields)
 

@@ -21,7 +21,7 @@ from model_store.ledger.checkpoint_arrays import CARD, Arrays, kind, load_arrays
 STATISTICS_FORMAT = 1
 
 
-def write_checkpoint(stack: Stack[Tensor]) -> bytes:
+def write_checkpoint(stack: Stack) -> bytes:
     """Return the checkpoint of a stack. Raises StoreError if its shapes do not fit its card."""
     arrays = _arrays({"weight": stack.weight_md} | ({} if stack.bias_m is None else {"bias": stack.bias_m}))
     if problem := shape_problem(stack.card, arrays):
@@ -29,14 +29,14 @@ def write_checkpoint(stack: Stack[Tensor]) -> bytes:
     return save(arrays, metadata={CARD: stack.card.to_json()})
 
 
-def write_statistics(stack: Stack[Tensor]) -> bytes | None:
+def write_statistics(stack: Stack) -> bytes | None:
     """Return the statistics blob of a stack, or None if it has none."""
     if stack.statistics is None:
         return None
     return save(_arrays(stack.statistics.named()), metadata={"format": str(STATISTICS_FORMAT)})
 
 
-def read_stack(checkpoint: bytes, statistics: bytes | None = None, *, name: str = "checkpoint") -> Stack[Tensor]:
+def read_stack(checkpoint: bytes, statistics: bytes | None = None, *, name: str = "checkpoint") -> Stack:
     """Return the stack of a checkpoint and its statistics; errors mention `name`.
 
     Raises CorruptObjectError for invalid bytes, and NewerFormatError for those of a newer gridline.
@@ -47,7 +47,7 @@ def read_stack(checkpoint: bytes, statistics: bytes | None = None, *, name: str 
     return Stack(card, tensors["weight"], tensors.get("bias"), rows)
 
 
-def _read_statistics(data: bytes, card: ModelCard, num_models: int, checkpoint: str) -> Statistics[Tensor]:
+def _read_statistics(data: bytes, card: ModelCard, num_models: int, checkpoint: str) -> Statistics:
     name = f"the statistics of {checkpoint}"
     arrays, metadata = load_arrays(data, name)
     stored_format = metadata.get("format", "")

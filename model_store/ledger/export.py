@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
 
 from handler.stack import Stack
 from model_store.errors import ExportFolderError, StoreRefusedError
@@ -61,7 +60,7 @@ def export(version: Version, dataset: str | None, out_dir: Path) -> list[Path]:
         ) from exc
 
 
-def _write(out_dir: Path, stacks: list[tuple[Stack[Tensor], list[Mapping[str, Any]]]]) -> list[Path]:
+def _write(out_dir: Path, stacks: list[tuple[Stack, list[Mapping[str, Any]]]]) -> list[Path]:
     index: dict[str, Mapping[str, Any]] = {}
     files: list[Path] = []
     for number, (stack, members) in enumerate(stacks):
@@ -75,7 +74,7 @@ def _write(out_dir: Path, stacks: list[tuple[Stack[Tensor], list[Mapping[str, An
     return files
 
 
-def _write_stack(out_dir: Path, name: str, stack: Stack[Tensor]) -> list[Path]:
+def _write_stack(out_dir: Path, name: str, stack: Stack) -> list[Path]:
     tensors = {"weight": stack.weight_md} | ({} if stack.bias_m is None else {"bias": stack.bias_m})
     card = json.loads(stack.card.to_json()) | {"columns": stack.card.columns}
     save_file(tensors, out_dir / f"{name}.safetensors")
@@ -83,9 +82,9 @@ def _write_stack(out_dir: Path, name: str, stack: Stack[Tensor]) -> list[Path]:
     return [out_dir / f"{name}.safetensors", out_dir / f"{name}.card.json"]
 
 
-def _by_card(version: Version, rows: list[Mapping[str, Any]]) -> list[tuple[Stack[Tensor], list[Mapping[str, Any]]]]:
+def _by_card(version: Version, rows: list[Mapping[str, Any]]) -> list[tuple[Stack, list[Mapping[str, Any]]]]:
     """Return one stack for each distinct model card, with the rows of its models in order."""
-    stacks: dict[BlobRef, Stack[Tensor]] = {}
+    stacks: dict[BlobRef, Stack] = {}
     members: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         ref = next(row_blobs(row))
@@ -95,7 +94,7 @@ def _by_card(version: Version, rows: list[Mapping[str, Any]]) -> list[tuple[Stac
     return [(_gather(stacks, group), group) for group in members.values()]
 
 
-def _gather(stacks: Mapping[BlobRef, Stack[Tensor]], rows: list[Mapping[str, Any]]) -> Stack[Tensor]:
+def _gather(stacks: Mapping[BlobRef, Stack], rows: list[Mapping[str, Any]]) -> Stack:
     picked = [(stacks[next(row_blobs(row))], row["row"]) for row in rows]
     card = picked[0][0].card
     weight_md = torch.stack([stack.weight_md[at] for stack, at in picked])

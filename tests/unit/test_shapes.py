@@ -25,8 +25,7 @@ SUFFIX = re.compile(rf"_([{''.join(TABLE)}12]{{1,5}})$")
 # The table has no vowel but e, which only stands behind the axes of a trial: so nearly no English word is a suffix.
 EPOCHS = re.compile(r"[mgt]*e[p1]?")
 WORDS = {"s", "ms", "ns", "mb", "gc", "by", "py", "csv", "grpc"}  # units and words without such a vowel
-UNREVISED = (
-)
+UNREVISED = ()
 REVISED = [module for module in MODULES if not module.startswith(UNREVISED)]
 
 
