@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from handler.model_card import ModelCard
-from handler.stack import Stack, Statistics
+from handler.stack import Stack, StatisticsOf
 from jobs.champions.challengers import Challengers
 from jobs.engines.moments import Moments
 from jobs.groups.training import PartResult
@@ -26,7 +26,7 @@ FORMAT = 3
 HEADER = "gridline"
 
 
-RECORDS: dict[str, type] = {"statistics": Statistics, "train_moments": Moments, "score_moments": Moments}
+RECORDS: dict[str, type] = {"statistics": StatisticsOf, "train_moments": Moments, "score_moments": Moments}
 
 
 def columns_of(challengers: Challengers) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 from jobs.champions.batch import Batch
 from jobs.champions.comparison import Comparison, Comparisons
 from jobs.champions.documents import DatasetStatus, dataset_document, status_of
+from jobs.errors import DONE, NO_CONVERGENCE, PARTIAL_FAILURE
 from jobs.groups.outcome import GroupsOutcome
 from jobs.training.datasets import TrainedDatasets
 from jobs.trials.documents import trial_documents
@@ -80,9 +81,9 @@ class JobOutcome:
         """0, or 3 if no trial of some dataset converged, or 5 if some datasets failed otherwise."""
         statuses = {dataset.status for dataset in self.datasets} | {document["status"] for document in self.earlier}
         if "failed" in statuses or any(fleet.failures for fleet in self.fleets):
-            return 5
+            return PARTIAL_FAILURE
         unconverged = "no convergence" in statuses or any(fleet.unconverged for fleet in self.fleets)
-        return 3 if unconverged else 0
+        return NO_CONVERGENCE if unconverged else DONE
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of `train --json`."""

@@ -122,9 +122,9 @@ def test_workers_see_no_secret_of_the_environment(served_stores: ServedStores) -
     for pid in (worker.pid, served_stores.server.pid):
         names = {entry.partition("=")[0] for entry in Path(f"/proc/{pid}/environ").read_text().split("\0") if entry}
         assert "PATH" in names
-        assert names <= {
+        assert {name for name in names if not name.startswith(("OPENBLAS_", "MKL_"))} <= {
             *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "OMP_NUM_THREADS"),
-            *("MKL_NUM_THREADS", "GRIDLINE_WORKER_LOG_LEVEL"),
+            "GRIDLINE_WORKER_LOG_LEVEL",
             *("TS_DECODE_INPUT_REQUEST", "TS_IPEX_ENABLE", "TS_IPEX_GPU_ENABLE"),
         }
 

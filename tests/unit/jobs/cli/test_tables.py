@@ -30,7 +30,7 @@ def test_table_of_a_grid_has_a_column_for_what_any_trial_has() -> None:
 def test_plan_of_groups_has_the_first_reasons_and_the_number_of_the_others() -> None:
     failures = {f"store-{i:02d}": "it has no rows" for i in range(25)}
     text = io.StringIO()
-    plan = Plan("stores", recipe(), (), (), (GroupsPlan("stores", 30, failures, None, None, None, ()),))
+    plan = Plan("stores", recipe(), (), (), (GroupsPlan("stores", 30, failures, {}, ()),))
     print_plan(Console(file=text, width=200), plan)
     lines = text.getvalue().splitlines()
     assert "stores: store-19: it has no rows" in lines
