@@ -59,5 +59,6 @@ def stream(function: Callable[..., Any], arguments: tuple[Any, ...], saved: Mapp
         sent.put(None)
 
     threading.Thread(target=work, name="task", daemon=True).start()
-    yield from iter(sent.get, None)
+    while (item := sent.get()) is not None:  # no `yield from`: Ray calls `send`, which only a generator has
+        yield item
     yield value.result()
