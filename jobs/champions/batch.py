@@ -66,8 +66,8 @@ class Batch:
         itself_m = same_rows_m & self._same_models(champions, champion_m)
         champion_m[itself_m] = score_m[itself_m]
         first_m = place_m.is_null().to_numpy(zero_copy_only=False)
-        cases = [(first_m, FIRST), (itself_m, ITSELF), (same_rows_m & same_metric_m, SAME)]
-        basis_m = np.select([case for case, _ in cases], [basis for _, basis in cases], RECORDED).astype(np.int8)
+        cases = [first_m, itself_m, same_rows_m & same_metric_m]
+        basis_m = np.select(cases, [FIRST, ITSELF, SAME], RECORDED).astype(np.int8)
         self._score_again(ledger, champions, champion_m, basis_m)
         return Comparisons(self.policy, score_m, champion_m, basis_m)
 

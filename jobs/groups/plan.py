@@ -78,11 +78,9 @@ def _train_moments(groups: Trainable) -> Moments:
 
 def _certificates(groups: Trainable, recipe: Recipe) -> list[Certificate]:
     trained = _train_moments(groups)
-    certificates = []
-    for place, name in enumerate(groups.name_m[:CERTIFIED_GROUPS].to_pylist()):
-        moments = trained.take(slice(place, place + 1))
-        certificates.append(certify(name, moments, resolve(moments, recipe), recipe.settings))
-    return certificates
+    names = groups.name_m[:CERTIFIED_GROUPS].to_pylist()
+    alone = [(name, trained.take(slice(place, place + 1))) for place, name in enumerate(names)]
+    return [certify(name, moments, resolve(moments, recipe), recipe.settings) for name, moments in alone]
 
 
 def _spreads(trained: Sequence[Moments], settings: TrainingSettings) -> dict[str, Spread | None]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jobs.cluster.checkpoint_stream import Saved
 from jobs.cluster.tasks import RunLimits, Task
 from jobs.groups.outcome import Collected, GroupsOutcome
 from jobs.groups.parts import Part, Parts
@@ -75,7 +74,8 @@ class _Training:
         by_key = {f"{self.parts.source.name} part {part.number}": part for part in missing}
         failed = {}
         with self.progress.counting(f"{self.parts.source.name}: parts trained", len(missing)) as advance:
-            for outcome in self.cluster.run(self._tasks(by_key, num_parts, layout, sums), self.limits, self._save):
+            tasks = self._tasks(by_key, num_parts, layout, sums)
+            for outcome in self.cluster.run(tasks, self.limits, self.library.save_checkpoint):
                 part = by_key[outcome.key]
                 if outcome.error is not None:
                     failed[part.number] = outcome.error
@@ -102,9 +102,6 @@ class _Training:
                 function = partial(phases.train, name, self.limits.checkpoint_every_s)
                 task = replace(task, function=function, saves=True, saved={} if data is None else {name: data})
             yield task
-
-    def _save(self, saved: Saved) -> None:
-        self.library.save_checkpoint(saved)
 
     def _name(self, failed: dict[int, Exception], sums: Sums) -> None:
         """Collect the groups of parts that failed, by their sums; the name of the source, if these are lost."""

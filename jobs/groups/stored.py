@@ -38,12 +38,9 @@ def columns_of(challengers: Challengers) -> dict[str, Tensor]:
         "bias": stack.bias_m,
         "point_m": challengers.point_m,
         "score_m": challengers.score_m,
-        **{
-            f"{prefix}.{field.name}": getattr(value, field.name)
-            for (prefix, kind), value in zip(RECORDS.items(), values, strict=True)
-            for field in fields(kind)
-        },
     }
+    for (prefix, kind), value in zip(RECORDS.items(), values, strict=True):
+        columns |= {f"{prefix}.{field.name}": getattr(value, field.name) for field in fields(kind)}
     return {name: tensor for name, tensor in columns.items() if tensor is not None}
 
 
