@@ -93,7 +93,7 @@ def test_readme_shows_how_pytest_ends() -> None:
 
 
 def test_readme_lists_every_verb() -> None:
-    verbs = {command.name for command in app.registered_commands}
+    verbs = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     for group in app.registered_groups:
         assert group.typer_instance is not None
         verbs |= {f"{group.name} {command.name}" for command in group.typer_instance.registered_commands}
