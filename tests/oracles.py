@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +97,51 @@ class Certified:
 
 
 def certified(name: str) -> Certified:
-    """Return `norris` or `longley`; the intercept is the last coefficient, as the engines have it."""
+    """Return a data set of certified.json; the intercept is the last coefficient, as the engines have it."""
     entry = json.loads((NIST / "certified.json").read_text())[name]
     with (NIST / entry["file"]).open() as file:
         rows = list(csv.DictReader(file))
 
-    def column(key: str) -> list[float]:
-        return [float(row[key]) for row in rows]
+    def column(key: str) -> Tensor:
+        return torch.tensor([float(row[key]) for row in rows], dtype=torch.float64)
 
-    x_nd = torch.tensor([column(key) for key in entry["features"]], dtype=torch.float64).T
-    names = [*entry["features"], "intercept"]
-    coefficient_p = torch.tensor([entry["coefficients"][key] for key in names], dtype=torch.float64)
-    return Certified(x_nd, torch.tensor(column(entry["target"]), dtype=torch.float64), coefficient_p)
+    if "degree" in entry:
+        columns = [column(entry["feature"]) ** power for power in range(1, entry["degree"] + 1)]
+    else:
+        columns = [column(key) for key in entry["features"]]
+    intercept, *slopes = entry["coefficients"].values()
+    return Certified(
+        torch.stack(columns, dim=1), column(entry["target"]), torch.tensor([*slopes, intercept], dtype=torch.float64)
+    )
+
+
+def digits_of(weight_p: Tensor, certified_p: Tensor) -> float:
+    """Return the digits that agree, of the weight where they are fewest: the log relative error, 15 at most."""
+    return -((weight_p - certified_p) / certified_p).abs().clamp(min=1e-15).log10().amax().item()
+
+
+def exact_least_squares(x_nd: Tensor, y_n: Tensor, *, bias: bool = True) -> Tensor:
+    """Return the predictions (n,) of least squares, in fractions: nothing is rounded before the last step.
+
+    A column that depends on those before it is left out.
+    """
+    ones = [[Fraction(1)]] * len(y_n) if bias else [[]] * len(y_n)
+    rows = [[*one, *map(Fraction, row)] for one, row in zip(ones, x_nd.tolist(), strict=True)]
+    target = [Fraction(value) for value in y_n.tolist()]
+    basis: list[list[Fraction]] = []
+    predicted = [Fraction(0)] * len(rows)
+    for column in zip(*rows, strict=True):
+        left = list(column)
+        for other in basis:
+            share = dot(left, other) / dot(other, other)
+            left = [value - share * away for value, away in zip(left, other, strict=True)]
+        if any(left):
+            basis.append(left)
+            share = dot(target, left) / dot(left, left)
+            predicted = [value + share * step for value, step in zip(predicted, left, strict=True)]
+    return torch.tensor([float(value) for value in predicted], dtype=torch.float64)
+
+
+def dot(a: Sequence[Fraction], b: Sequence[Fraction]) -> Fraction:
+    """Return the inner product."""
+    return sum((x * y for x, y in zip(a, b, strict=True)), Fraction(0))

@@ -87,7 +87,8 @@ def weights(stack: Stack, index_t: Tensor) -> Tensor:
 
 def best_points(trained: TrainedDatasets, policy: Policy) -> Tensor:
     """Return the grid point of the best trial of each dataset, (m,); -1 if none has a finite score."""
-    return best_trials(trained.result.metric(policy.metric), trained.hyperparameters.learning_rate_mg, policy.mode)
+    result, rate_mg = trained.result, trained.hyperparameters.learning_rate_mg
+    return best_trials(result.metric(policy.metric), result.gap_mg, rate_mg, policy.mode)
 
 
 def challengers_of(

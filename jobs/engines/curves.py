@@ -10,8 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from jobs.engines.settings import LossName
+
 ROUNDING = 1e-7  # relative: losses closer than this count as equal, and the last of their epochs is chosen
-GAP_TOLERANCE = 1e-4  # R² within 0.0001 of its limit
+SAME_COST = 1e-12  # relative: final losses closer than this do not tell which weights are nearer to the limit
+SAME_GAP = 1e-14  # smaller gaps are rounding
+GAP_TOLERANCE = 1e-6  # the distance of predictions from their limit, divided by the target's standard deviation
+LOOP_TOLERANCE = {torch.float64: GAP_TOLERANCE, torch.float32: 1e-4}  # of a loop in this precision
+NOISE_TOLERANCE = 1e-3**0.5  # R² within 0.001 of its limit: steps on some of the rows do not come nearer
 PLATEAU_TOLERANCE = 1e-3  # relative change over the last evaluation, if the limit is not known
 
 
@@ -28,9 +34,29 @@ def best_epoch_index(curve_mge: Tensor, keep: Literal["best", "last"]) -> Tensor
     return torch.where(finite_mge <= best_mg1 * (1 + ROUNDING), position_e, -1).amax(2)
 
 
-def converged_by_gap(gap_mg: Tensor) -> Tensor:
-    """Return whether trials with a known limit have converged: their distance from it is a small share of variance."""
-    return gap_mg <= GAP_TOLERANCE
+def converged_by_gap(gap_mg: Tensor, tolerance: float = GAP_TOLERANCE) -> Tensor:
+    """Return whether trials with a known limit have converged: their predictions are within a tolerance of it."""
+    return gap_mg <= tolerance
+
+
+def no_worse_than_mean(r2_mg: Tensor, loss: LossName) -> Tensor:
+    """Return whether trials predict no worse than the mean of the target; a quantile does not estimate the mean."""
+    return torch.ones_like(r2_mg, dtype=torch.bool) if loss == "quantile" else r2_mg >= -ROUNDING
+
+
+def nearest_of_equals(cost_mg: Tensor, gap_mg: Tensor) -> Tensor:
+    """Return which trials have the least finite cost; if costs differ by rounding alone, those with the smallest gap.
+
+    A loss has half the digits of the distance from its limit, the gap has the others. Gaps within rounding are equal.
+    If no gap is known, the cost alone decides.
+    """
+    best_m1 = torch.where(cost_mg.isfinite(), cost_mg, torch.inf).amin(1, keepdim=True)
+    equal_mg = cost_mg.isfinite() & (cost_mg <= best_m1 + SAME_COST * best_m1.abs())
+    known_mg = equal_mg & gap_mg.isfinite()
+    smallest_m1 = torch.where(known_mg, gap_mg, torch.inf).amin(1, keepdim=True).clamp(min=SAME_GAP)
+    return torch.where(
+        known_mg.any(1, keepdim=True), known_mg & (gap_mg <= smallest_m1), equal_mg & (cost_mg == best_m1)
+    )
 
 
 def converged_by_plateau(curve_mge: Tensor) -> Tensor:

@@ -3,8 +3,7 @@
 Sums are centred and float64, so that neither a large offset nor a large n loses digits. Moments can be merged, and the
 moments of some rows can be subtracted. Every array has a leading axis of m datasets.
 
-Shapes: m datasets · n rows · c rows of a chunk · d encoded columns · q = d + 1 columns of z without the ones ·
-w ≥ d + 2 columns of a product: x, y, ones, and zeros up to a width that multiplies fast · g grid points · t trials ·
+Shapes: m datasets · n rows · d encoded columns · g grid points · t trials · q = d + 1 columns of z = [x, y] ·
 p weights (the d columns, and the bias last if there is one).
 Source of the merge: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances
 (1979).
@@ -13,17 +12,16 @@ Source of the merge: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Alg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from jobs.engines.threads import map_in_threads
+from jobs.engines.row_sums import sum_rows
 
-SHIFT_ROWS = 256  # their mean is subtracted from all rows before they are summed
-CHUNK_ROWS = 4096  # with 32 float64 columns slightly more than the second-level cache; smaller chunks cost more Python
-STRETCH_ROWS = 16 * CHUNK_ROWS  # one thread sums a stretch: so sums do not depend on the number of threads
+CONSTANT = 8 * torch.finfo(torch.float64).eps  # a column is constant if its deviation is a smaller share of its mean
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,8 @@ class Moments:
     """Counts, means and centred second moments of m datasets.
 
     `scatter_mdd` is Σ(x - x̄)(x - x̄)ᵀ, `cross_md` is Σ(x - x̄)(y - ȳ), `y_scatter_m` is Σ(y - ȳ)²; all float64.
+    `scatter_low_mdd` and `cross_low_md` are the rounding errors of two of them. They are known of rows that were summed
+    together, and not 0 if the columns are nearly dependent.
     """
 
     num_rows_m: Tensor
@@ -39,6 +39,8 @@ class Moments:
     y_mean_m: Tensor
     cross_md: Tensor
     y_scatter_m: Tensor
+    scatter_low_mdd: Tensor | None = None
+    cross_low_md: Tensor | None = None
 
     @property
     def num_datasets(self) -> int:
@@ -50,7 +52,16 @@ class Moments:
 
     def take(self, index_m: Tensor | slice) -> Moments:
         """Return the datasets at `index_m`, in that order."""
-        return Moments(**{field.name: getattr(self, field.name)[index_m] for field in fields(self)})
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        taken: dict[str, Any] = {name: None if column is None else column[index_m] for name, column in columns.items()}
+        return Moments(**taken)
+
+    @property
+    def low(self) -> tuple[Tensor, Tensor]:
+        """The rounding errors of `scatter_mdd` and `cross_md`; zeros if they are not known."""
+        if self.scatter_low_mdd is None or self.cross_low_md is None:
+            return torch.zeros_like(self.scatter_mdd), torch.zeros_like(self.cross_md)
+        return self.scatter_low_mdd, self.cross_low_md
 
     def merge(self, other: Moments) -> Moments:
         """Return the moments of the rows of both, dataset by dataset."""
@@ -70,6 +81,7 @@ def _combine(a: Moments, b: Moments, sign: float) -> Moments:
     weight_m = a.num_rows_m * share_m
     gap_md = b.mean_md - a.mean_md
     y_gap_m = b.y_mean_m - a.y_mean_m
+    scatter_low_mdd, cross_low_md = _low_of_the_only(a, b) if sign > 0 else (None, None)
     outer_mdd = gap_md[:, :, None] * gap_md[:, None, :]
     return Moments(
         num_rows_m=n_m,
@@ -78,91 +90,49 @@ def _combine(a: Moments, b: Moments, sign: float) -> Moments:
         y_mean_m=a.y_mean_m + y_step_m,
         cross_md=a.cross_md + sign * b.cross_md + weight_m[:, None] * gap_md * y_gap_m[:, None],
         y_scatter_m=(a.y_scatter_m + sign * b.y_scatter_m + weight_m * y_gap_m.square()).clamp(min=0.0),
+        scatter_low_mdd=scatter_low_mdd,
+        cross_low_md=cross_low_md,
     )
+
+
+def _low_of_the_only(a: Moments, b: Moments) -> tuple[Tensor | None, Tensor | None]:
+    """Return the rounding errors of the sums of both: those of one if the other has no rows; None if not known."""
+    if a.scatter_low_mdd is None and b.scatter_low_mdd is None:
+        return None, None
+    a_m1, b_m1 = (b.num_rows_m == 0)[:, None].double(), (a.num_rows_m == 0)[:, None].double()
+    (a_mdd, a_md), (b_mdd, b_md) = a.low, b.low
+    return a_mdd * a_m1[:, :, None] + b_mdd * b_m1[:, :, None], a_md * a_m1 + b_md * b_m1
 
 
 def concatenate(moments: list[Moments]) -> Moments:
     """Return the datasets of all moments, in order."""
-    return Moments(
-        **{field.name: torch.cat([getattr(each, field.name) for each in moments]) for field in fields(Moments)}
-    )
+    names = [field.name for field in fields(Moments) if "_low_" not in field.name]
+    whole = Moments(**{name: torch.cat([getattr(each, name) for each in moments]) for name in names})
+    if all(each.scatter_low_mdd is None for each in moments):
+        return whole
+    scatter_low_mdd, cross_low_md = (torch.cat(low) for low in zip(*[each.low for each in moments], strict=True))
+    return replace(whole, scatter_low_mdd=scatter_low_mdd, cross_low_md=cross_low_md)
 
 
-def moments_of(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None) -> Moments:
+def moments_of(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None, *, precise: bool = True) -> Moments:
     """Return the moments of one dataset (m = 1) from its rows, or from those at `rows_n`: one pass, float64.
 
-    Threads sum stretches of rows in parallel; the sums do not depend on the number of threads.
+    With `precise`, nearly dependent columns take a second pass, which computes the rounding errors of the sums.
     """
     n, d = len(x_nd) if rows_n is None else len(rows_n), x_nd.shape[1]
     if n == 0:
         return empty_moments(1, d)
-    rows = _Rows(x_nd, y_n, rows_n)
-    shift_w = rows.write(0, rows.buffer(min(n, SHIFT_ROWS))).mean(0)
-    shift_w[d + 1] = 0.0
-
-    def product(start: int) -> Tensor:
-        return _product(rows, shift_w, start, min(start + STRETCH_ROWS, n))
-
-    starts = range(0, n, STRETCH_ROWS)
-    products = map_in_threads(product, starts, min(torch.get_num_threads(), len(starts)), "moments")
-    product_ww = torch.stack(products).sum(0) if len(products) > 1 else products[0]
-    return _around_mean(n, shift_w[: d + 1], product_ww[d + 1, : d + 1], product_ww[: d + 1, : d + 1])
-
-
-def _padded(width: int) -> int:
-    """Return the padded width: with multiples of 12, MKL's float64 product takes half the time."""
-    return width if width <= 8 else -(-width // 12) * 12
-
-
-@dataclass(frozen=True)
-class _Rows:
-    x_nd: Tensor
-    y_n: Tensor
-    rows_n: Tensor | None
-
-    def buffer(self, num_rows: int) -> Tensor:
-        """Return a buffer of rows in the memory order of x, with the column of ones; its padding stays zero."""
-        d = self.x_nd.shape[1]
-        if self.x_nd.stride(0) == 1 < d:
-            z_cw = torch.zeros(d + 2, num_rows, dtype=torch.float64).T
-        else:
-            z_cw = torch.zeros(num_rows, _padded(d + 2), dtype=torch.float64)
-        z_cw[:, d + 1] = 1.0
-        return z_cw
-
-    def write(self, start: int, z_cw: Tensor) -> Tensor:
-        """Write the rows from `start` on, with their target, into `z_cw`; return it."""
-        where, d = slice(start, start + len(z_cw)), self.x_nd.shape[1]
-        rows = where if self.rows_n is None else self.rows_n[where]
-        z_cw[:, :d] = self.x_nd[rows]
-        z_cw[:, d] = self.y_n[rows]
-        return z_cw
-
-
-def _product(rows: _Rows, shift_w: Tensor, start: int, stop: int) -> Tensor:
-    """Return zᵀz of the rows from `start` to `stop`, z = [x y 1] minus the shift; the row of the ones has the sums."""
-    w = len(shift_w)
-    product_ww = torch.zeros(w, w, dtype=torch.float64)
-    buffer_cw = rows.buffer(min(stop - start, CHUNK_ROWS))
-    for begin in range(start, stop, CHUNK_ROWS):
-        z_cw = rows.write(begin, buffer_cw[: min(CHUNK_ROWS, stop - begin)])
-        z_cw -= shift_w
-        product_ww.addmm_(z_cw.T, z_cw)
-    return product_ww
-
-
-def _around_mean(n: int, shift_q: Tensor, sum_q: Tensor, product_qq: Tensor) -> Moments:
-    d = shift_q.shape[0] - 1
-    offset_q = sum_q / n
-    centred_qq = product_qq - n * offset_q[:, None] * offset_q[None, :]
-    mean_q = shift_q + offset_q
+    sums = sum_rows(x_nd, y_n, rows_n, precise=precise)
+    low_qq = sums.low_qq
     return Moments(
         num_rows_m=torch.tensor([float(n)], dtype=torch.float64),
-        mean_md=mean_q[None, :d],
-        scatter_mdd=centred_qq[None, :d, :d],
-        y_mean_m=mean_q[d:],
-        cross_md=centred_qq[None, :d, d],
-        y_scatter_m=centred_qq[None, d, d].clamp(min=0.0),
+        mean_md=sums.mean_q[None, :d],
+        scatter_mdd=sums.scatter_qq[None, :d, :d],
+        y_mean_m=sums.mean_q[d:],
+        cross_md=sums.scatter_qq[None, :d, d],
+        y_scatter_m=sums.scatter_qq[None, d, d].clamp(min=0.0),
+        scatter_low_mdd=None if low_qq is None else low_qq[None, :d, :d],
+        cross_low_md=None if low_qq is None else low_qq[None, :d, d],
     )
 
 
@@ -225,12 +195,16 @@ class Scaling:
 
 
 def scaling_of(moments: Moments, bias: bool) -> Scaling:
-    """Return the scaling that gives each feature mean 0 and variance 1; without a bias, mean square 1."""
+    """Return the scaling that gives each feature mean 0 and variance 1; without a bias, mean square 1.
+
+    A column that is constant up to rounding keeps its unit.
+    """
     n_m1 = moments.num_rows_m[:, None]
     variance_md = moments.scatter_mdd.diagonal(dim1=1, dim2=2) / n_m1
     offset_md = moments.mean_md if bias else torch.zeros_like(moments.mean_md)
     square_md = variance_md if bias else variance_md + moments.mean_md.square()
-    return Scaling(offset_md, torch.where(square_md > 0, square_md.clamp(min=0.0).sqrt(), 1.0))
+    varies_md = square_md > (CONSTANT * moments.mean_md).square()
+    return Scaling(offset_md, torch.where(varies_md, square_md.clamp(min=0.0).sqrt(), 1.0))
 
 
 def mse(moments: Moments, weight_mgp: Tensor, bias: bool) -> Tensor:

@@ -20,7 +20,9 @@ class BlockResult:
     """The trials of a block.
 
     `weight_mgp` are the weights of the chosen epoch, in raw units, float64; NaN if the trial diverged. `epoch_mg` is
-    the chosen epoch. `diverged_at_mg` is the first epoch (from 1) whose training loss, summed by a float32 loop, is not
+    the chosen epoch. `gap_mg` is the distance of predictions from the limit of training, divided by the target's
+    standard deviation: at the chosen epoch, or at the last if some rows validate; NaN if the limit is not known.
+    `diverged_at_mg` is the first epoch (from 1) whose training loss, summed by a float32 loop, is not
     finite; 0 if there is none. `train_mse_mg`, `val_mse_mg`, `train_loss_mg`, `val_loss_mg` and `r2_mg` belong to the
     chosen epoch; NaN if undefined. The curves have the loss after each of `epochs_e`.
     """
@@ -30,6 +32,7 @@ class BlockResult:
     weight_mgp: Tensor
     epoch_mg: Tensor
     converged_mg: Tensor
+    gap_mg: Tensor
     diverged_at_mg: Tensor
     train_mse_mg: Tensor
     val_mse_mg: Tensor

@@ -24,7 +24,7 @@ Axis = Literal["m", "g"]
 KEY_COLUMN = "key_mgb"  # the name in stored objects
 RESULT = tuple(field.name for field in fields(BlockResult) if field.name not in ("engine", "wall_s"))
 GRID = tuple(field.name for field in fields(Hyperparameters))
-MOMENTS = tuple(field.name for field in fields(Moments))
+MOMENTS = tuple(field.name for field in fields(Moments) if "_low_" not in field.name)  # training alone needs these
 
 
 @dataclass(frozen=True)

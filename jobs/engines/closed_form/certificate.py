@@ -15,17 +15,19 @@ from typing import Any, Literal
 
 import torch
 
+from jobs.engines.closed_form.convergence import epochs_of, gap_after
 from jobs.engines.closed_form.descent import Descent, prepare
 from jobs.engines.closed_form.divergence import divergence_epoch
-from jobs.engines.closed_form.spectrum import spectrum
+from jobs.engines.closed_form.least_squares import trusted_digits
+from jobs.engines.closed_form.spectrum import Spectrum, spectrum
 from jobs.engines.curves import converged_by_gap
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments, scaling_of
 from jobs.engines.optimizers import OPTIMIZERS
 from jobs.engines.settings import TrainingSettings
 
-MAX_EPOCHS = 10**9
 NUM_AUTOMATIC_RATES = 12
+HOPELESS = 1e8  # times slower than the fastest direction: a billion epochs are too few
 Outlook = Literal["converges", "diverges", "not converged", "unknown"]
 
 
@@ -33,7 +35,7 @@ Outlook = Literal["converges", "diverges", "not converged", "unknown"]
 class Verdict:
     """The forecast for a grid point.
 
-    `gap` is the distance of the last epoch's predictions from the limit, as a share of the target's variance.
+    `gap` is the root mean square distance of the last epoch's predictions from the limit, by the target's deviation.
     `diverges_at` is the epoch whose loss is infinite in float32. `epochs_needed` is a number of epochs that closes the
     gap; None if it is 1e9 or more.
     """
@@ -60,7 +62,8 @@ class Verdict:
 class Certificate:
     """λmin, λmax, their ratio, the stability limit 2/λmax, the best rate 2/(λmax + λmin); a verdict for each point.
 
-    `condition_number_normalized` is the condition number with the features scaled to mean 0 and variance 1.
+    `condition_number_normalized` is the condition number with the features scaled to mean 0 and variance 1. `digits` is
+    the number of digits that can be trusted in every weight of least squares; None if the data determine no weight.
     """
 
     dataset: str
@@ -73,6 +76,7 @@ class Certificate:
     best_rate: float
     epochs: int
     verdicts: tuple[Verdict, ...]
+    digits: float | None = None
     advice: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +92,7 @@ def certify(
     descent = prepare(moments, hyperparameters, settings)
     eigenvalue_p = descent.spectrum.eigenvalue_mp[0]
     largest, smallest = eigenvalue_p[-1].item(), eigenvalue_p[0].item()
-    normalized = _normalized_condition(descent, settings)[0].item()
+    normalized = _normalized(descent, settings).condition_m[0].item()
     verdicts, advice = _unknown(hyperparameters), None
     if settings.is_gradient_descent(moments.num_rows_m[0].item()):
         diverges_at_mg, gap_mg = _after_last_epoch(descent, settings)
@@ -105,6 +109,7 @@ def certify(
         best_rate=2 / (largest + descent.spectrum.smallest_positive_m[0].item()),
         epochs=settings.epochs,
         verdicts=verdicts,
+        digits=_fewest_digits(moments, settings.bias),
         advice=advice,
     )
 
@@ -140,11 +145,11 @@ def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = 
 def _after_last_epoch(descent: Descent, settings: TrainingSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the epoch at which each trial diverges (0: it does not), and its gap after the last epoch; both (m, g)."""
     epochs_mg = torch.full(descent.hyperparameters.learning_rate_mg.shape, settings.epochs)
-    return divergence_epoch(descent, settings.epochs), descent.gap(descent.displacement(epochs_mg[:, :, None])[:, :, 0])
+    return divergence_epoch(descent, settings.epochs), gap_after(descent, epochs_mg)
 
 
 def _verdicts(descent: Descent, diverges_at_g: torch.Tensor, gap_g: torch.Tensor) -> tuple[Verdict, ...]:
-    needed_g = _epochs_needed(descent)
+    needed_g = epochs_of(descent)[0]
     converged_g = converged_by_gap(gap_g)
     verdicts = []
     for g, rate in enumerate(descent.hyperparameters.learning_rate_mg[0].tolist()):
@@ -158,33 +163,22 @@ def _verdicts(descent: Descent, diverges_at_g: torch.Tensor, gap_g: torch.Tensor
     return tuple(verdicts)
 
 
-def _gap_after(descent: Descent, epochs_g: torch.Tensor) -> torch.Tensor:
-    return descent.gap(descent.displacement(epochs_g[None, :, None])[:, :, 0])[0]
-
-
-def _epochs_needed(descent: Descent) -> torch.Tensor:
-    """Return, by bisection, a number of epochs that closes each gap, int64 (g,); 0 if a billion is too few."""
-    upper_g = torch.full((descent.hyperparameters.num_points,), MAX_EPOCHS)
-    lower_g = torch.zeros_like(upper_g)
-    reachable_g = converged_by_gap(_gap_after(descent, upper_g))
-    while bool(((upper_g - lower_g) > 1).any()):
-        middle_g = (lower_g + upper_g) // 2
-        closed_g = converged_by_gap(_gap_after(descent, middle_g))
-        upper_g = torch.where(closed_g, middle_g, upper_g)
-        lower_g = torch.where(closed_g, lower_g, middle_g)
-    return torch.where(reachable_g, upper_g, 0)
-
-
 def _unknown(hyperparameters: Hyperparameters) -> tuple[Verdict, ...]:
     return tuple(Verdict(rate, "unknown") for rate in hyperparameters.learning_rate_mg[0].tolist())
 
 
-def _normalized_condition(descent: Descent, settings: TrainingSettings) -> torch.Tensor:
-    """Return the condition number of the features scaled to mean 0 and variance 1, (m,)."""
+def _normalized(descent: Descent, settings: TrainingSettings) -> Spectrum:
+    """Return the spectrum of the features scaled to mean 0 and variance 1."""
     if settings.normalize:
-        return descent.spectrum.condition_m
+        return descent.spectrum
     moments, bias = descent.moments, settings.bias
-    return spectrum(scaling_of(moments, bias).apply(moments), bias).condition_m
+    return spectrum(scaling_of(moments, bias).apply(moments), bias)
+
+
+def _fewest_digits(moments: Moments, bias: bool) -> float | None:
+    digits_p = trusted_digits(moments, bias)[0]
+    known = digits_p[~digits_p.isnan()].tolist()
+    return round(min(known), 1) if known else None
 
 
 def _advice(
@@ -196,25 +190,25 @@ def _advice(
         (converged_by_gap(gap_mg) & ~diverges_mg).any(1).tolist(),
         diverges_mg.all(1).tolist(),
         (2 / descent.spectrum.largest_m).tolist(),
-        descent.spectrum.condition_m.tolist(),
-        _normalized_condition(descent, settings).tolist(),
+        descent.spectrum.spread_m.tolist(),
+        _normalized(descent, settings).spread_m.tolist(),
         strict=True,
     )
     return [None if converges else _sentence(settings, *values) for converges, *values in rows]
 
 
 def _sentence(
-    settings: TrainingSettings, all_diverge: bool, stability_limit: float, condition: float, normalized: float
+    settings: TrainingSettings, all_diverge: bool, stability_limit: float, spread: float, normalized: float
 ) -> str:
     limit = f"{stability_limit:.4g}"
     why = (
         f"no learning rate of the grid converges in {settings.epochs} epochs: above {limit} (2/λmax) descent diverges, "
-        f"and below it the slowest direction is {condition:.2g} times slower than the fastest"
+        f"and below it the slowest direction is {spread:.2g} times slower than the fastest"
     )
-    if condition == math.inf:
-        return f"{why}, as the features are linearly dependent: remove one of them"
-    if not settings.normalize and normalized < condition / 2:
+    if not settings.normalize and normalized < spread / 2:
         return f"{why}: set 'training.normalize: true', with which that is {normalized:.2g} times"
+    if normalized > HOPELESS:
+        return f"{why}, as the features are nearly dependent: remove one of them"
     if all_diverge:
         return f"{why}: set 'grid.learning_rate: auto', or rates below {limit}"
     return f"{why}: set 'grid.learning_rate: auto', or more epochs"

@@ -1,6 +1,6 @@
 """Full-batch gradient descent on squared error, as one quadratic for each dataset, evaluated at any epoch.
 
-Shapes: m datasets · g grid points · e evaluated epochs · t trials (all datasets, all grid points) ·
+Shapes: m datasets · d encoded columns · g grid points · e evaluated epochs · t trials (all datasets, all grid points) ·
 p weights (the d columns, and the bias last if there is one).
 """
 
@@ -11,11 +11,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from jobs.engines.closed_form.least_squares import (
+    NormalEquations,
+    normal_equations,
+    solve,
+    unresolved_variance,
+    weights_of,
+)
 from jobs.engines.closed_form.response import response
 from jobs.engines.closed_form.spectrum import Spectrum, gradient, spectrum
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments, Scaling, scaling_of
 from jobs.engines.settings import TrainingSettings, initial_weights
+
+EASY = 1e-4  # of the largest eigenvalue: in directions above, the gradient has enough digits
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class Descent:
     gradient_mp: Tensor  # in the eigenbasis; 0 in directions that the data do not determine
     hyperparameters: Hyperparameters
     bias: bool
+    unresolved_m: Tensor  # the mean square of predictions in directions with eigenvalues below float64's resolution
 
     def take(self, index_m: Tensor, index_g: Tensor) -> Descent:
         """Return the datasets at `index_m` with the grid points at `index_g`."""
@@ -42,6 +52,7 @@ class Descent:
             gradient_mp=self.gradient_mp[index_m],
             hyperparameters=replace(hyper, learning_rate_mg=hyper.learning_rate_mg[index_m]),
             bias=self.bias,
+            unresolved_m=self.unresolved_m[index_m],
         )
 
     def displacement(self, steps_mge: Tensor) -> Tensor:
@@ -75,13 +86,18 @@ class Descent:
         """Return weights in raw units."""
         return self.scaling.fold_back(weight_mgep, self.bias) if self.scaling else weight_mgep
 
-    def gap(self, displacement_mgp: Tensor) -> Tensor:
-        """Return the distance of the predictions from the limit, as a share of the target's variance, (m, g)."""
+    @property
+    def limit_mgp(self) -> Tensor:
+        """The displacement at the limit of each trial, in the eigenbasis, (m, g, p)."""
         curvature_mgp = self.spectrum.eigenvalue_mp[:, None, :] + self.hyperparameters.weight_decay_g[:, None]
-        limit_mgp = torch.where(curvature_mgp > 0, -self.decayed_gradient / curvature_mgp.clamp(min=1e-300), 0.0)
-        distance_mg = 0.5 * (self.spectrum.eigenvalue_mp[:, None, :] * (displacement_mgp - limit_mgp).square()).sum(-1)
+        return torch.where(curvature_mgp > 0, -self.decayed_gradient / curvature_mgp.clamp(min=1e-300), 0.0)
+
+    def gap(self, displacement_mgp: Tensor) -> Tensor:
+        """Return the root mean square distance of predictions from the limit, by the target's deviation, (m, g)."""
+        away_mgp = displacement_mgp - self.limit_mgp
+        square_mg = 0.5 * (self.spectrum.eigenvalue_mp[:, None, :] * away_mgp.square()).sum(-1)
         variance_m1 = (self.moments.y_scatter_m / self.moments.num_rows_m)[:, None]
-        return distance_mg / variance_m1.clamp(min=1e-300)
+        return ((square_mg + self.unresolved_m[:, None]) / variance_m1.clamp(min=1e-300)).sqrt()
 
 
 def prepare(moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Descent:
@@ -93,4 +109,21 @@ def prepare(moments: Moments, hyperparameters: Hyperparameters, settings: Traini
     gradient_mp = gradient(trained, start_p.expand(moments.num_datasets, -1), settings.bias)
     along_mp = torch.bmm(basis.eigenvector_mpp.mT, gradient_mp[:, :, None])[..., 0]
     determined_mp = torch.where(basis.eigenvalue_mp > 0, along_mp, 0.0)
-    return Descent(moments, scaling, basis, start_p, determined_mp, hyperparameters, settings.bias)
+    unresolved_m = torch.zeros_like(moments.num_rows_m)
+    hard_m = (basis.eigenvalue_mp[:, 0] < EASY * basis.largest_m).nonzero()[:, 0]
+    if len(hard_m):
+        equations = normal_equations(moments.take(hard_m), settings.bias)
+        slope_md = solve(equations)
+        least_mp = _least_squares(equations, slope_md, scaling, hard_m)
+        limit_mp1 = basis.eigenvector_mpp[hard_m].mT @ (least_mp - start_p)[:, :, None]
+        determined_mp[hard_m] = -basis.eigenvalue_mp[hard_m] * limit_mp1[..., 0]
+        unresolved_m[hard_m] = unresolved_variance(equations, slope_md)
+    return Descent(moments, scaling, basis, start_p, determined_mp, hyperparameters, settings.bias, unresolved_m)
+
+
+def _least_squares(equations: NormalEquations, slope_md: Tensor, scaling: Scaling | None, index_m: Tensor) -> Tensor:
+    """Return the weights of least squares of the datasets at `index_m`, in the units of training, (m, p)."""
+    if scaling is None:
+        return weights_of(equations.moments, slope_md, equations.bias)
+    scaling = Scaling(scaling.offset_md[index_m], scaling.scale_md[index_m])
+    return weights_of(scaling.apply(equations.moments), slope_md * scaling.scale_md, equations.bias)

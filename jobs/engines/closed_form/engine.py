@@ -21,7 +21,7 @@ from jobs.engines.closed_form.descent import prepare
 from jobs.engines.closed_form.divergence import divergence_epoch, earlier
 from jobs.engines.closed_form.quadratic import loss_along, reached
 from jobs.engines.closed_form.spectrum import hessian
-from jobs.engines.curves import best_epoch_index, converged_by_gap
+from jobs.engines.curves import best_epoch_index, converged_by_gap, no_worse_than_mean
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments, leaving_out, scaling_of
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
@@ -115,6 +115,7 @@ class _Trials:
     weight_mgp: Tensor
     epoch_mg: Tensor
     converged_mg: Tensor
+    gap_mg: Tensor
     diverged_at_mg: Tensor
     train_mse_mg: Tensor
     val_mse_mg: Tensor
@@ -164,14 +165,18 @@ def _train_datasets(
     train_mse_mg = train_loss.at(chosen_mg1p)[..., 0]
     variance_m1 = (trained.y_scatter_m / trained.num_rows_m)[:, None]
     weight_mgp = descent.raw(descent.weights(chosen_mg1p))[:, :, 0]
+    # Validation may choose an early epoch; whether the descent has converged is a question to its last.
+    gap_mg = descent.gap((displacement_mgep[:, :, -1:] if held_out else chosen_mg1p)[:, :, 0])
+    r2_mg = 1 - train_mse_mg / variance_m1
     return _Trials(
         weight_mgp=weight_mgp.masked_fill(dead_mg[..., None], torch.nan),
         epoch_mg=epochs_e[index_mg],
-        converged_mg=converged_by_gap(descent.gap(displacement_mgep[:, :, -1])) & ~dead_mg,
+        converged_mg=converged_by_gap(gap_mg) & no_worse_than_mean(r2_mg, settings.loss) & ~dead_mg,
+        gap_mg=gap_mg.masked_fill(dead_mg, torch.nan),
         diverged_at_mg=diverged_at_mg,
         train_mse_mg=train_mse_mg.masked_fill(dead_mg, torch.nan),
         val_mse_mg=val_curve_mge.gather(2, at)[..., 0].masked_fill(dead_mg, torch.nan),
-        r2_mg=(1 - train_mse_mg / variance_m1).masked_fill(dead_mg, torch.nan),
+        r2_mg=r2_mg.masked_fill(dead_mg, torch.nan),
         train_curve_mge=train_curve_mge,
         val_curve_mge=val_curve_mge,
     )

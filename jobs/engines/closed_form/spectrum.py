@@ -10,7 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jobs.engines.closed_form.jacobi import right_singular_vectors
+from jobs.engines.closed_form.least_squares import NormalEquations, noise_of, normal_equations
 from jobs.engines.moments import Moments
+
+RESOLVED = 1e-11  # of the largest eigenvalue: smaller ones have lost all but five digits or so of float64
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Spectrum:
         """The condition number: λmax / λmin, or infinity where λmin is 0."""
         smallest_m = self.eigenvalue_mp[:, 0]
         return torch.where(smallest_m > 0, self.largest_m / smallest_m, torch.inf)
+
+    @property
+    def spread_m(self) -> Tensor:
+        """λmax divided by the smallest eigenvalue above 0: how much slower the slowest direction is."""
+        return self.largest_m / self.smallest_positive_m
 
 
 def hessian(moments: Moments, bias: bool) -> Tensor:
@@ -61,7 +70,46 @@ def gradient(moments: Moments, weight_mp: Tensor, bias: bool) -> Tensor:
 
 
 def spectrum(moments: Moments, bias: bool) -> Spectrum:
-    """Return the spectrum of the Hessian; eigenvalues that float64 can't tell from 0 are 0."""
+    """Return the spectrum of the Hessian; it is 0 along directions that the data do not determine.
+
+    Which these are is judged in scaled units: a column of seconds beside one of shares makes small eigenvalues, not
+    undetermined ones. Where the usual method would lose them, each is computed to its own digits.
+    """
     eigenvalue_mp, eigenvector_mpp = torch.linalg.eigh(hessian(moments, bias))
-    noise_m1 = eigenvalue_mp[:, -1:].abs() * eigenvalue_mp.shape[1] * torch.finfo(torch.float64).eps
-    return Spectrum(torch.where(eigenvalue_mp > noise_m1, eigenvalue_mp, 0.0), eigenvector_mpp)
+    eigenvalue_mp = torch.where(eigenvalue_mp > noise_of(eigenvalue_mp), eigenvalue_mp, 0.0)
+    basis = Spectrum(eigenvalue_mp, eigenvector_mpp)
+    wide_m = (eigenvalue_mp[:, 0] < RESOLVED * basis.largest_m).nonzero()[:, 0]
+    if not len(wide_m):
+        return basis
+    equations = normal_equations(moments.take(wide_m), bias)
+    num_zeros_m = (basis.eigenvalue_mp[wide_m] == 0).sum(1)
+    kept_m = num_zeros_m == (equations.eigenvalue_md == 0).sum(1)
+    kept_m &= basis.smallest_positive_m[wide_m] >= RESOLVED * basis.largest_m[wide_m]
+    graded_m = (~kept_m).nonzero()[:, 0]
+    if len(graded_m):
+        graded = _graded(equations.take(graded_m))
+        eigenvalue_mp[wide_m[graded_m]], eigenvector_mpp[wide_m[graded_m]] = (
+            graded.eigenvalue_mp,
+            graded.eigenvector_mpp,
+        )
+    return basis
+
+
+def _graded(equations: NormalEquations) -> Spectrum:
+    """Return the spectrum by the singular values of a root of the Hessian, whose columns may differ widely in scale."""
+    root_md, scale_md = equations.eigenvalue_md.sqrt(), equations.scale_md
+    root_mdd = root_md[:, :, None] * equations.eigenvector_mdd.mT * scale_md[:, None, :]
+    mean_md = equations.moments.mean_md
+    if equations.bias:
+        last_mp = torch.cat([mean_md, torch.ones_like(mean_md[:, :1])], dim=1)[:, None, :]
+        root_mdd = torch.cat([torch.nn.functional.pad(root_mdd, (0, 1)), last_mp], dim=1)
+    turned_mpp, basis_mpp = right_singular_vectors(root_mdd)
+    square_mp = turned_mpp.square().sum(1)
+    # What a direction would have if its columns were not dependent: its share of that is an eigenvalue in scaled units.
+    apart_mp = (scale_md[:, :, None] * basis_mpp[:, : mean_md.shape[1]]).square().sum(1)
+    if equations.bias:
+        apart_mp = apart_mp + turned_mpp[:, -1].square()
+    noise_m1 = noise_of(equations.eigenvalue_md)
+    eigenvalue_mp = torch.where(square_mp > 2 * noise_m1 * apart_mp, 2 * square_mp, 0.0)
+    order_mp = eigenvalue_mp.argsort(1)
+    return Spectrum(eigenvalue_mp.gather(1, order_mp), basis_mpp.gather(2, order_mp[:, None, :].expand_as(basis_mpp)))

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from jobs.engines.closed_form.descent import prepare
+from jobs.engines.closed_form.convergence import rest_of_loop
 from jobs.engines.closed_form.divergence import earlier
-from jobs.engines.curves import converged_by_gap, converged_by_plateau
+from jobs.engines.curves import no_worse_than_mean
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.minibatch.tracking import Tracker
 from jobs.engines.moments import Moments, Scaling, mse
@@ -111,30 +111,24 @@ def block_result(
         val_mse_mg = mse(fold.scored, weight_mgp, settings.bias)
     else:
         val_mse_mg = torch.full_like(train_mse_mg, torch.nan)
+    r2_mg = 1 - train_mse_mg / (kept.y_scatter_m / kept.num_rows_m)[:, None]
+    judged_mgp = None if pooled or fold.scored else weight_mgp
+    last_mgp, curve_mge = fits.last_weight_mgp, fits.train_curve_mge
+    rest = rest_of_loop(last_mgp, judged_mgp, curve_mge, fits.stopped_mg, kept, hyperparameters, settings)
     return BlockResult(
         engine="minibatch",
         epochs_e=epochs_e,
         weight_mgp=weight_mgp,
         epoch_mg=epochs_e[fits.kept_index_mg],
-        converged_mg=_converged(fits, kept, hyperparameters, settings) & (diverged_at_mg == 0),
+        converged_mg=rest.converged_mg & no_worse_than_mean(r2_mg, settings.loss) & (diverged_at_mg == 0),
+        gap_mg=rest.gap_mg,
         diverged_at_mg=diverged_at_mg,
         train_mse_mg=train_mse_mg,
         val_mse_mg=val_mse_mg,
-        train_loss_mg=fits.train_curve_mge.gather(2, at_mg1)[..., 0],
+        train_loss_mg=curve_mge.gather(2, at_mg1)[..., 0],
         val_loss_mg=val_curve_mge.gather(2, at_mg1)[..., 0],
-        r2_mg=1 - train_mse_mg / (kept.y_scatter_m / kept.num_rows_m)[:, None],
-        train_curve_mge=fits.train_curve_mge,
+        r2_mg=r2_mg,
+        train_curve_mge=curve_mge,
         val_curve_mge=val_curve_mge,
         wall_s=wall_s,
     )
-
-
-def _converged(fits: Fits, kept: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Tensor:
-    """Return which trials came to rest; of full-batch descent on squared error the limit is known."""
-    rest_mg = converged_by_plateau(fits.train_curve_mge)
-    descends_m = torch.tensor([settings.is_gradient_descent(size) for size in kept.num_rows_m.tolist()])
-    if bool(descends_m.any()):
-        descent = prepare(kept, hyperparameters, settings)
-        moved_mgp = torch.bmm(fits.last_weight_mgp - descent.start_p, descent.spectrum.eigenvector_mpp)
-        rest_mg = torch.where(descends_m[:, None], converged_by_gap(descent.gap(moved_mgp)), rest_mg)
-    return fits.stopped_mg | rest_mg

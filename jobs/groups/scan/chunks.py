@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from jobs.groups.scan.digits import add_digits
 from jobs.groups.scan.group_names import Groups, groups_of
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Codes, sum_rows
@@ -49,11 +50,14 @@ def chunk_partial(columns: Columns, layout: Layout, s3: S3Settings, *, keep_rows
         fold_n = fold_of_rows(draw_n, split).astype(np.int64) - TRAINS
         extremes = extremes_of_rows(draw_n, np.column_stack([x_nd, y_n]), code_n, m)
         trains_n = None if split.folds else fold_n == 0
-    packed = sum_rows(x_nd, y_n, code_n * (1 + num_folds) + fold_n, m * (1 + num_folds))
+    place_n = code_n * (1 + num_folds) + fold_n
+    packed = sum_rows(x_nd, y_n, place_n, m * (1 + num_folds))
+    lacks = add_digits(packed, x_nd, y_n, place_n)
     low_mk, high_mk = bounds_of(columns, card.features, card.target, code_n, m, trains_n)
     moments_mhf, hash_m2 = packed.reshape(m, 1 + num_folds, -1), _hash_sums(key_n, code_n, m)
     rows = Rows(code_n, key_n, x_nd, y_n) if keep_rows else None
-    return Partial(groups.name_m, moments_mhf, low_mk, high_mk, hash_m2, extremes, failures, rows)
+    lacks_mhf = None if lacks is None else lacks.reshape(m, 1 + num_folds, -1)
+    return Partial(groups.name_m, moments_mhf, low_mk, high_mk, hash_m2, extremes, failures, rows, lacks_mhf)
 
 
 def _errors(

@@ -56,9 +56,10 @@ def _sum_few(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Float
     for code in range(num_groups):
         mask_n = code_n == code
         if mask_n.all():
-            packed[code] = pack(moments_of(torch.from_numpy(x_nd), torch.from_numpy(y_n)))[0]
+            packed[code] = pack(moments_of(torch.from_numpy(x_nd), torch.from_numpy(y_n), precise=False))[0]
         elif mask_n.any():
-            packed[code] = pack(moments_of(torch.from_numpy(x_nd[mask_n]), torch.from_numpy(y_n[mask_n])))[0]
+            here = torch.from_numpy(x_nd[mask_n]), torch.from_numpy(y_n[mask_n])
+            packed[code] = pack(moments_of(*here, precise=False))[0]
     return packed
 
 

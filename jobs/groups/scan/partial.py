@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from jobs.groups.scan.digits import combine_lacks
 from jobs.groups.scan.packed import Codes, Floats, combine
 from jobs.groups.scan.rows import Rows, merge_rows
 
@@ -42,7 +43,8 @@ class Partial:
 
     `low_mk` and `high_mk` bound the raw features and the target (last) of the rows that train. `hash_m2` are the sums
     of two hashes of every row modulo 2^64, in any order. `failures` are the reasons of groups that can't be trained.
-    `rows` are their rows, if they are kept.
+    `rows` are their rows, if they are kept. `lacks_mhf` are the rounding errors of the scatter (None: not known); see
+    `digits`.
     """
 
     name_m: pa.Array
@@ -53,6 +55,7 @@ class Partial:
     extremes: Extremes | None
     failures: Mapping[str, str]
     rows: Rows | None = None
+    lacks_mhf: Floats | None = None
 
     @property
     def num_groups(self) -> int:
@@ -68,8 +71,16 @@ class Partial:
         extremes = self.extremes
         if extremes is not None:
             extremes = Extremes(extremes.draw_m2[index_m], extremes.count_m2[index_m], extremes.row_m2q[index_m])
-        low_mk, high_mk = self.low_mk[index_m], self.high_mk[index_m]
-        return Partial(names, self.moments_mhf[index_m], low_mk, high_mk, self.hash_m2[index_m], extremes, failures)
+        return Partial(
+            name_m=names,
+            moments_mhf=self.moments_mhf[index_m],
+            low_mk=self.low_mk[index_m],
+            high_mk=self.high_mk[index_m],
+            hash_m2=self.hash_m2[index_m],
+            extremes=extremes,
+            failures=failures,
+            lacks_mhf=None if self.lacks_mhf is None else self.lacks_mhf[index_m],
+        )
 
     def split(self, num_parts: int) -> tuple[Partial, ...]:
         """Return the groups split into `num_parts` by a hash of their name, equal on every machine."""
@@ -149,7 +160,22 @@ def merge(partials: Sequence[Partial]) -> Partial:
         extremes=merge_extremes([partial.extremes for partial in partials], code_v, m),
         failures=_merge_failures(partials),
         rows=merge_rows([partial.rows for partial in partials], codes),
+        lacks_mhf=_merge_lacks(partials, code_v, m),
     )
+
+
+def _merge_lacks(partials: Sequence[Partial], code_v: Codes, num_groups: int) -> Floats | None:
+    """Return the rounding errors of the sums of each group, by fold."""
+    known = [partial.lacks_mhf for partial in partials if partial.lacks_mhf is not None]
+    if not known:
+        return None
+    shape = known[0].shape[1:]
+    lacks_vhf = np.concatenate(
+        [np.zeros((p.num_groups, *shape)) if p.lacks_mhf is None else p.lacks_mhf for p in partials]
+    )
+    count_vh = np.concatenate([partial.moments_mhf[:, :, 0] for partial in partials])
+    folds = range(shape[0])
+    return np.stack([combine_lacks(lacks_vhf[:, h], count_vh[:, h], code_v, num_groups) for h in folds], axis=1)
 
 
 def _merge_failures(partials: Sequence[Partial]) -> dict[str, str]:

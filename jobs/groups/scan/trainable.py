@@ -1,7 +1,7 @@
 """Turn sums into trainable datasets: held-out rows, the columns of each dataset, and reasons of untrainable ones.
 
 Shapes: m groups · k raw features, and the target last · h = 1 + folds (0: the rows that only train) · f packed
-moments · d encoded columns · q columns of z without the ones.
+moments · v partial sums · d encoded columns · q columns of z without the ones.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from handler.model_card import Feature, ModelCard
 from jobs.engines.moments import Moments
+from jobs.groups.scan.digits import combine_lacks, with_lacks
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Floats, combine, pack, unpack
 from jobs.groups.scan.partial import Partial
@@ -64,10 +65,16 @@ def _trainable(
     partial: Partial, packed_mhf: Floats, card: ModelCard, good_m: NDArray[np.intp], column_d: NDArray[np.intp]
 ) -> Trainable:
     good_mhf = packed_mhf[good_m]
+    moments = unpack(_total(good_mhf), column_d)
+    if partial.lacks_mhf is not None:
+        # Rows that were moved from one fold to another left their sums' lacks behind.
+        moved_m = (good_mhf != partial.moments_mhf[good_m]).any((1, 2))
+        lacks_mhf = np.where(moved_m[:, None, None], 0.0, partial.lacks_mhf[good_m])
+        moments = with_lacks(moments, _total_lacks(lacks_mhf, good_mhf[:, :, 0]), column_d)
     return Trainable(
         card=card,
         name_m=partial.name_m.take(pa.array(good_m)),
-        moments=unpack(_total(good_mhf), column_d),
+        moments=moments,
         held_out=tuple(unpack(good_mhf[:, fold], column_d) for fold in range(1, good_mhf.shape[1])),
         low_mk=partial.low_mk[good_m],
         high_mk=partial.high_mk[good_m],
@@ -82,6 +89,12 @@ def _total(packed_mhf: Floats) -> Floats:
     if num_folds == 1:
         return packed_mhf[:, 0]
     return combine(packed_mhf.reshape(-1, width), np.repeat(np.arange(m), num_folds), m)
+
+
+def _total_lacks(lacks_mhf: Floats, count_mh: Floats) -> Floats:
+    m, num_folds, width = lacks_mhf.shape
+    code_v = np.repeat(np.arange(m), num_folds)
+    return combine_lacks(lacks_mhf.reshape(-1, width), count_mh.reshape(-1), code_v, m)
 
 
 def _with_validation(partial: Partial, layout: Layout) -> tuple[Floats, dict[str, str]]:

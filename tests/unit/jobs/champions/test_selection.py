@@ -19,9 +19,10 @@ NAN, INF = float("nan"), float("inf")
 scores = st.one_of(st.sampled_from([NAN, INF, -INF, 0.5, 1.0]), st.floats(-1e6, 1e6))
 
 
-def best(values: list[float], rates: list[float], mode: Mode = "min") -> int | None:
-    score_mg, rate_mg = (torch.tensor([each], dtype=torch.float64) for each in (values, rates))
-    (point,) = best_trials(score_mg, rate_mg, mode).tolist()
+def best(values: list[float], rates: list[float], mode: Mode = "min", gaps: list[float] | None = None) -> int | None:
+    gaps = [NAN] * len(values) if gaps is None else gaps
+    score_mg, gap_mg, rate_mg = (torch.tensor([each], dtype=torch.float64) for each in (values, gaps, rates))
+    (point,) = best_trials(score_mg, gap_mg, rate_mg, mode).tolist()
     return None if point < 0 else point
 
 
@@ -41,12 +42,20 @@ def test_best_trials_is_the_best_finite(values: list[float], mode: Mode, expecte
 
 def test_best_trials_are_those_of_each_dataset() -> None:
     score_mg = torch.tensor([[3.0, 1.0], [NAN, NAN], [1.0, 1.0]], dtype=torch.float64)
-    assert best_trials(score_mg, torch.tensor([[0.1, 0.2]]).expand(3, -1), "min").tolist() == [1, -1, 0]
+    gap_mg, rate_mg = torch.full_like(score_mg, NAN), torch.tensor([[0.1, 0.2]]).expand(3, -1)
+    assert best_trials(score_mg, gap_mg, rate_mg, "min").tolist() == [1, -1, 0]
 
 
 def test_best_trials_of_equals_has_the_smaller_rate_then_the_earlier_place() -> None:
     assert best([1.0, 1.0, 1.0], [0.3, 0.1, 0.2]) == 1
     assert best([1.0, 1.0, 2.0], [0.1, 0.1, 0.01]) == 0
+
+
+def test_best_trials_of_scores_equal_but_for_rounding_is_nearest_to_its_limit() -> None:
+    """Wampler 5: a residual so large that a loss of 16 digits does not tell weights of one digit from those of ten."""
+    assert best([1.0, 1.0 + 1e-15, 1.1], [0.1, 0.2, 0.3], gaps=[1e-8, 1e-12, 0.0]) == 1
+    assert best([0.5, 0.5, 0.4], [0.1, 0.2, 0.3], "max", gaps=[1e-8, 1e-12, 0.0]) == 1
+    assert best([1.0, 1.0 + 1e-9], [0.1, 0.2], gaps=[1e-3, 1e-9]) == 0
 
 
 @given(trials=st.lists(st.tuples(scores, st.integers(1, 10)), min_size=1, max_size=8), data=st.data())

@@ -7,7 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.engines.curves import best_epoch_index, converged_by_gap, converged_by_plateau
+from jobs.engines.curves import (
+    best_epoch_index,
+    converged_by_gap,
+    converged_by_plateau,
+    nearest_of_equals,
+    no_worse_than_mean,
+)
 from jobs.engines.settings import evaluated_epochs, initial_weights
 
 NAN, INF = float("nan"), float("inf")
@@ -56,8 +62,29 @@ def test_plateau_needs_two_evaluations() -> None:
     assert converged_by_plateau(torch.ones(1, 2, 1)).tolist() == [[False, False]]
 
 
-def test_gap_is_closed_within_a_ten_thousandth_of_the_variance() -> None:
-    assert converged_by_gap(torch.tensor([[1e-5, 1e-3, NAN, INF]])).tolist() == [[True, False, False, False]]
+def test_gap_is_closed_within_a_millionth_of_the_deviation() -> None:
+    assert converged_by_gap(torch.tensor([[9e-7, 2e-6, NAN, INF]])).tolist() == [[True, False, False, False]]
+
+
+def test_no_worse_than_the_mean_is_asked_of_every_loss_but_a_quantile() -> None:
+    r2_mg = torch.tensor([[0.5, -1e-12, -0.1, NAN]], dtype=torch.float64)
+    assert no_worse_than_mean(r2_mg, "mse").tolist() == [[True, True, False, False]]
+    assert no_worse_than_mean(r2_mg, "quantile").tolist() == [[True, True, True, True]]
+
+
+@pytest.mark.parametrize(
+    ("costs", "gaps", "nearest"),
+    [
+        ([1.0, 1.0 + 1e-15, 2.0], [1e-7, 1e-9, 1e-12], [False, True, False]),
+        ([1.0, 1.0, 1.0], [1e-16, 1e-15, 1e-9], [True, True, False]),
+        ([2.0, 1.0, 1.0 + 1e-15], [NAN, NAN, NAN], [False, True, False]),
+        ([NAN, INF, 3.0], [NAN, NAN, 0.5], [False, False, True]),
+        ([NAN, INF, NAN], [NAN, NAN, NAN], [False, False, False]),
+    ],
+)
+def test_nearest_of_equals_is_nearest_to_the_limit(costs: list[float], gaps: list[float], nearest: list[bool]) -> None:
+    cost_mg, gap_mg = (torch.tensor([values], dtype=torch.float64) for values in (costs, gaps))
+    assert nearest_of_equals(cost_mg, gap_mg).tolist() == [nearest]
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jobs.engines.moments import CHUNK_ROWS, Moments, concatenate, empty_moments, moments_of, mse, scaling_of
+from jobs.engines.moments import Moments, concatenate, empty_moments, moments_of, mse, scaling_of
+from jobs.engines.row_sums import CHUNK_ROWS
 
 
 def rows(num_rows: int, num_columns: int, seed: int = 0, offset: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -17,7 +18,7 @@ def rows(num_rows: int, num_columns: int, seed: int = 0, offset: float = 0.0) ->
 
 
 def assert_same(actual: Moments, expected: Moments) -> None:
-    for name in vars(expected):
+    for name in (name for name in vars(expected) if "_low_" not in name):
         torch.testing.assert_close(getattr(actual, name), getattr(expected, name), rtol=1e-9, atol=1e-9)
 
 

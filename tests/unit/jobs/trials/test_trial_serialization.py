@@ -35,6 +35,7 @@ def sample(seed: int, num_columns: int = 2, num_points: int = 3, held_out: bool 
             weight_mgp=random(1, g, num_columns + 1),
             epoch_mg=torch.ones(1, g, dtype=torch.int64),
             converged_mg=torch.ones(1, g, dtype=torch.bool),
+            gap_mg=random(1, g),
             diverged_at_mg=torch.zeros(1, g, dtype=torch.int64),
             train_mse_mg=random(1, g),
             val_mse_mg=random(1, g) if held_out else nothing,

@@ -15,6 +15,7 @@ from jobs.engines.closed_form.engine import train
 from jobs.engines.moments import Moments, moments_of
 from jobs.engines.settings import Schedule, TrainingSettings
 from tests.oracles import article, grid
+from tests.oracles import certified as nist
 
 ALL = ("area", "latitude", "dist_mainland")
 
@@ -64,12 +65,12 @@ def test_certificate_says_what_training_does(rates: list[float], epochs: int, mo
     assert [verdict.diverges_at or 0 for verdict in certificate.verdicts] == result.diverged_at_mg[0].tolist()
 
 
-def test_certificate_gap_is_the_variance_still_to_be_explained() -> None:
+def test_certificate_gap_is_the_root_of_the_variance_still_to_be_explained() -> None:
     certificate = certified([0.0005])
     result = train(of_article("area"), [], grid([0.0005]), TrainingSettings(6000, keep="last"))
     reachable = 0.82778607
     (verdict,) = certificate.verdicts
-    assert verdict.gap == pytest.approx(reachable - result.r2_mg.item(), rel=1e-4)
+    assert verdict.gap == pytest.approx((reachable - result.r2_mg.item()) ** 0.5, rel=1e-4)
 
 
 def test_certificate_epochs_needed_are_the_fewest() -> None:
@@ -110,12 +111,46 @@ def test_certificate_advises_where_nothing_converges(
     assert remedy in advice
 
 
-def test_certificate_of_dependent_features_advises_to_remove_one() -> None:
+def test_certificate_of_dependent_features_advises_what_helps() -> None:
+    """What the data do not determine stays where it started: only the other directions have to converge."""
     x_nd, y_n = article("area")
     moments = moments_of(torch.cat([x_nd, 2 * x_nd], dim=1), y_n)
     certificate = certify("plants", moments, grid([1e-9]), TrainingSettings(10))
     assert certificate.to_json()["condition_number"] is None
-    assert "remove one of them" in (certificate.advice or "")
+    assert "set 'training.normalize: true', with which that is 2 times" in (certificate.advice or "")
+    rates = automatic_rates(moments, TrainingSettings(100, normalize=True))[0].tolist()
+    assert certify("plants", moments, grid(rates), TrainingSettings(100, normalize=True)).advice is None
+
+
+def test_certificate_of_nearly_dependent_features_advises_to_remove_one() -> None:
+    x_nd, y_n = article("area")
+    nearly_nd = torch.cat([x_nd, x_nd + 1e-6 * y_n[:, None].sin()], dim=1)
+    settings = TrainingSettings(10**9, normalize=True)
+    certificate = certify("plants", moments_of(nearly_nd, y_n), grid([0.1]), settings)
+    assert "nearly dependent: remove one of them" in (certificate.advice or "")
+
+
+def test_certificate_of_seconds_has_its_condition_number_in_either_unit() -> None:
+    """λmin is the variance of the slope's direction, by the share of the intercept in it: 2 σ² / x̄² here."""
+    x_nd, y_n = article("area")
+    seconds_nd = 1.7e9 + 3600 * x_nd
+    certificate = certify("plants", moments_of(seconds_nd, y_n), grid([1e-19]), TrainingSettings(1000))
+    variance, mean = seconds_nd.var(correction=0).item(), seconds_nd.mean().item()
+    assert certificate.eigenvalue_min == pytest.approx(2 * variance / mean**2, rel=1e-6)
+    assert certificate.condition_number == pytest.approx(mean**4 / variance, rel=1e-6)
+    assert certificate.condition_number_normalized == pytest.approx(1)
+    assert "set 'training.normalize: true'" in (certificate.advice or "")
+
+
+def test_certificate_says_how_many_digits_can_be_trusted() -> None:
+    assert (certified([0.01]).digits or 0) > 13
+    fit = nist("wampler5")
+    exact, merged = (
+        certify("w", moments_of(fit.x_nd, fit.y_n, precise=precise), grid([0.1]), TrainingSettings(10)).digits
+        for precise in (True, False)
+    )
+    assert (exact or 0) > 8
+    assert 4 < (merged or 0) < 6
 
 
 @pytest.mark.parametrize(
