@@ -101,12 +101,10 @@ class PieceError(Exception):
 def _score(stack: ServedStack, pieces: Sequence[Piece]) -> list[Scored]:
     """Return the scores of these pieces. Raises PieceError for the first piece that can't be encoded, or overflows."""
     columns, models = _joined(pieces)
-    fill = None if stack.statistics is None or not stack.card.fills else stack.statistics.fill_mk[models]
     try:
-        x_nd = encode(stack.card, columns, fill)
+        x_nd, prediction_n = encode_and_predict(stack, columns, models)
     except EncodingError as exc:
         raise _piece_error(pieces, exc) from exc
-    prediction_n = scoring.predict(stack, models, x_nd)
     raw_nk = _raw(stack, columns)
     outside_nk = scoring.outside_range(stack, models, raw_nk)
     if len(pieces) == 1:
@@ -117,6 +115,16 @@ def _score(stack: ServedStack, pieces: Sequence[Piece]) -> list[Scored]:
         results.append(_finite(Scored(piece, x_nd[rows], raw_nk[rows], prediction_n[rows], outside_nk[rows])))
         start = rows.stop
     return results
+
+
+def encode_and_predict(stack: ServedStack, columns: Columns, models: Models) -> tuple[Floats, Floats]:
+    """Return the encoded rows (n, d) and their predictions (n,), not finite where a sum overflows.
+
+    Raises EncodingError for a value that can't be encoded.
+    """
+    fill = None if stack.statistics is None or not stack.card.fills else stack.statistics.fill_mk[models]
+    x_nd = encode(stack.card, columns, fill)
+    return x_nd, scoring.predict(stack, models, x_nd)
 
 
 def _joined(pieces: Sequence[Piece]) -> tuple[Columns, Models]:

@@ -82,7 +82,8 @@ def _training(fleet: Fleet, position: int) -> Json:
 
 
 def _model(card: ModelCard) -> Json:
-    return {"target": card.target, "features": [_feature(feature) for feature in card.features]}
+    grouped = {"group_by": list(card.group_by)} if card.group_by else {}
+    return {"target": card.target, "features": [_feature(feature) for feature in card.features], **grouped}
 
 
 def _feature(feature: Feature) -> Json:

@@ -164,7 +164,7 @@ def _number(feature: Feature, value: object, position: int) -> float:
         if feature.missing == "mean":
             return math.nan
         raise _misfit(feature, position, "is missing: give a number")
-    if isinstance(plain, bool) or not isinstance(plain, (int, float, str)):
+    if not isinstance(plain, (int, float, str)):
         raise _misfit(feature, position, f"has value {shown(value)}: give a number")
     try:
         if isinstance(plain, str) and "_" in plain:  # Python reads 1_000 as a number; JSON and CSV do not

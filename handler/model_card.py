@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -52,11 +52,15 @@ class Feature:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The target, the features in order, and whether the model has a bias."""
+    """The target, the features in order, and whether the model has a bias.
+
+    `group_by` are the columns whose values name the dataset of a row; cards that differ in them alone are equal.
+    """
 
     target: str
     features: tuple[Feature, ...]
     bias: bool = True
+    group_by: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
@@ -90,7 +94,10 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Return the card as JSON; equal cards give equal text."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True, ensure_ascii=False)
+        fields = asdict(self)
+        if not self.group_by:
+            del fields["group_by"]
+        return json.dumps({"format": FORMAT, **fields}, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
@@ -105,6 +112,7 @@ class ModelCard:
             features = tuple(
                 Feature(**{**feature, "levels": tuple(feature["levels"])}) for feature in fields["features"]
             )
-            return cls(target=fields["target"], features=features, bias=fields["bias"])
+            group_by = tuple(fields.get("group_by", ()))
+            return cls(target=fields["target"], features=features, bias=fields["bias"], group_by=group_by)
         except (KeyError, TypeError, json.JSONDecodeError) as exc:
             raise ModelCardError(f"the model card is not valid: {exc}") from exc

@@ -63,5 +63,5 @@ class Layout:
 
 def initial_layout(source: ResolvedSource) -> Layout:
     """Return the layout from the configuration, without levels and fill values."""
-    card = ModelCard(source.target, source.features, bias=False)
+    card = ModelCard(source.target, source.features, bias=False, group_by=source.group_by)
     return Layout(source.name, card, source.group_by, source.split, None)

@@ -167,7 +167,8 @@ def _cards(
             place = np.flatnonzero(here_d[span])
             features.append(replace(feature, levels=tuple(feature.levels[at] for at in place if feature.levels)))
             columns.append(span.start + (place[1:] if bias and feature.levels else place))
-        yield ModelCard(full.target, tuple(features), bias), index_m[which_m == number], np.concatenate(columns)
+        card = replace(full, features=tuple(features), bias=bias)
+        yield card, index_m[which_m == number], np.concatenate(columns)
 
 
 def _spans(full: ModelCard) -> Iterator[tuple[Feature, slice]]:

@@ -57,6 +57,12 @@ def test_answer_takes_rows_and_objects_of_numbers_and_of_their_strings(stores_fl
     assert document["model"]["collection"] == "stores"
 
 
+@pytest.mark.parametrize(("truth", "number"), [(True, 1), (False, 0)])
+def test_answer_counts_a_boolean_as_a_number(stores_fleet: Fleet, truth: bool, number: int) -> None:
+    _, document = ask(stores_fleet, {"dataset": "north", "instances": [[3, truth], [3, number]]})
+    assert document["predictions"] == expected("north", area=[3, 3], depth=[number, number])
+
+
 def test_answer_names_collection_version_and_dataset(stores_fleet: Fleet) -> None:
     _, document = ask(stores_fleet, {"dataset": "north", "instances": [[3, 1]]})
     assert document["model"] == {"collection": "stores", "version": 1, "dataset": "north"}
@@ -176,7 +182,6 @@ REFUSED = [
     ({"dataset": "north", "instances": [{"area": 3, "depht": 1}]}, "instance 0: feature 'depht' is not known"),
     ({"dataset": "north", "instances": [{"depth": 1}]}, "instance 0: feature 'area' is missing"),
     ({"dataset": "north", "instances": [[3, 1], [None, 1]]}, "instance 1: feature 'area' is missing"),
-    ({"dataset": "north", "instances": [[True, 1]]}, "feature 'area' has value True"),
     ({"dataset": "north", "instances": [["wide", 1]]}, "feature 'area' has value 'wide'"),
     ({"dataset": "north", "instances": [["1_000", 1]]}, "feature 'area' has value '1_000'"),
     ({"dataset": "north", "instances": [[[3, 4], 1]]}, "feature 'area' has value a list of 2"),
@@ -303,6 +308,13 @@ def test_answer_takes_what_a_server_decoded_itself(stores_fleet: Fleet) -> None:
     assert answered.status == 200
     for body in (17, [1], None, 2.5):
         assert answer(stores_fleet, [Request(body)])[0].status == 400
+
+
+def test_a_card_keeps_the_columns_of_its_groups_and_equals_a_card_without() -> None:
+    grouped = ModelCard("y", (Feature("area"),), group_by=("store", "region"))
+    assert ModelCard.from_json(grouped.to_json()).group_by == ("store", "region")
+    assert ModelCard.from_json(ModelCard("y", (Feature("area"),)).to_json()) == grouped
+    assert "group_by" not in ModelCard("y", (Feature("area"),)).to_json()
 
 
 def test_cards_of_the_sample_differ() -> None:

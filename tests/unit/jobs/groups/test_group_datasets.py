@@ -55,6 +55,17 @@ def test_groups_of_two_columns_have_names_that_read_as_csv(tmp_path: Path) -> No
     assert "north,17" in found
 
 
+@pytest.mark.parametrize("color", [False, True])
+def test_cards_of_groups_keep_the_key_columns(tmp_path: Path, color: bool) -> None:
+    rows = table(["a", "b"]).append_column("other", pa.array(["x", "y"] * 8))
+    rows = rows.append_column("color", pa.array(["red", "red", "blue", "blue"] * 4))
+    pq.write_table(rows, tmp_path / "t.parquet")
+    features = ["a", {"name": "color", "kind": "categorical"}] if color else ["a"]
+    outcome = train_groups(job_of("t.parquet", features, target="y", group_by=["key", "other"]), tmp_path)
+    cards = {batch.challengers.stack.card.group_by for batch in outcome.batches}
+    assert cards == {("key", "other")}
+
+
 @pytest.mark.parametrize("empty", [None, ""])
 def test_group_without_a_key_fails_alone(tmp_path: Path, empty: str | None) -> None:
     found = train(table(["a", empty, "b"]), tmp_path)
