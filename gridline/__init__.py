@@ -10,7 +10,8 @@ GridlineError                       1   the base of all
 ├── JobError                        1   a job
 │   ├── ConfigError                 2   the configuration is not valid, or asks for the impossible
 │   ├── DataError                   2   the data can't be read, or can't be regressed on
-│   │   └── MissingColumnError      2   a file lacks a column that the configuration names
+│   │   ├── MissingColumnError      2   a file lacks a column that the configuration names
+│   │   └── DatasetsError           2   several datasets can't be used: `lines` has the error of each
 │   ├── UsageError                  2   an argument is wrong
 │   ├── ClusterError                4   Ray can't be reached, or refuses
 │   └── SourceError                 4   the storage that holds the data can't be reached
@@ -60,7 +61,16 @@ if TYPE_CHECKING:
     )
     from jobs.api import plan, train
     from jobs.config import JobConfig, load_config
-    from jobs.errors import ClusterError, ConfigError, DataError, JobError, MissingColumnError, SourceError, UsageError
+    from jobs.errors import (
+        ClusterError,
+        ConfigError,
+        DataError,
+        DatasetsError,
+        JobError,
+        MissingColumnError,
+        SourceError,
+        UsageError,
+    )
     from model_store import open_ledger
     from model_store.deployment.errors import (
         DeploymentError,
@@ -95,6 +105,7 @@ __all__ = [
     "ContendedError",
     "CorruptObjectError",
     "DataError",
+    "DatasetsError",
     "DeploymentError",
     "EncodingError",
     "ExportFolderError",

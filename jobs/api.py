@@ -23,6 +23,7 @@ def train(
     address: str | None = None,
     run_id: str | None = None,
     dry_run: bool = False,
+    strict: bool = False,
     base: str | Path | None = None,
     progress: Progress | None = None,
 ) -> JobOutcome:
@@ -32,6 +33,7 @@ def train(
     beside `base`: the folder of that file, else the current one. The store is `store`, else that of the configuration,
     else GRIDLINE_STORE, else the folder gridline-store; with `dry_run` it is not touched. `address` is that of a Ray
     cluster, else RAY_ADDRESS; without both Ray is started on this machine. Nothing is printed without `progress`.
+    A dataset that can't be used fails alone, with its reason in the outcome; with `strict`, it ends the job.
     Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
     """
     job, folder = _resolved(config, base)
@@ -42,16 +44,17 @@ def train(
         address=address,
         run_id=run_id,
         dry_run=dry_run,
+        strict=strict,
         progress=progress or Progress(quiet=True),
     )
 
 
-def plan(config: Config, base: str | Path | None = None) -> Plan:
-    """Return the plan of a job: engine, blocks and certificates. `config` and `base` are those of `train`.
+def plan(config: Config, base: str | Path | None = None, *, strict: bool = False) -> Plan:
+    """Return the plan of a job: engine, blocks and certificates. The arguments are those of `train`.
 
-    Raises ConfigError, and DataError at the first dataset that can't be regressed on.
+    Raises ConfigError, and the errors of all datasets if none can be trained; with `strict`, if one can't.
     """
-    return make_plan(*_resolved(config, base))
+    return make_plan(*_resolved(config, base), strict=strict)
 
 
 def _resolved(config: Config, base: str | Path | None) -> tuple[JobConfig, Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from handler.errors import GridlineError
 
 DONE = 0
@@ -35,6 +37,14 @@ class MissingColumnError(DataError):
     """A file lacks a column that is wanted."""
 
 
+class DatasetsError(DataError):
+    """Several datasets can't be read, or can't be regressed on; `lines` has the error of each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = tuple(lines)
+
+
 class UsageError(JobError):
     """The command line is wrong."""
 
@@ -51,3 +61,10 @@ class SourceError(JobError):
     """The storage that holds the data can't be reached."""
 
     exit_code = 4
+
+
+def error_of_all(errors: Sequence[GridlineError]) -> GridlineError:
+    """Return one error for those of several datasets: the first if the storage of all can't be reached."""
+    if len(errors) == 1 or all(isinstance(error, SourceError) for error in errors):
+        return errors[0]
+    return DatasetsError([one_line(error) for error in errors])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from handler.errors import GridlineError
 from jobs.champions.batch import Batch
 from jobs.champions.challengers import challengers_of
 from jobs.champions.commit import commit_better
@@ -23,8 +24,7 @@ from jobs.progress import Progress
 from jobs.recipe import Recipe, policies_of, run_limits_of
 from jobs.reports.outcome import DatasetOutcome, JobOutcome
 from jobs.reports.repeated_run import repetition_of
-from jobs.sources.dataset import Dataset
-from jobs.sources.job_datasets import ResolvedJob, resolve_job
+from jobs.sources.job_datasets import ReadDatasets, ResolvedJob, reason_of, require_none, resolve_job
 from jobs.training.datasets import TrainedDatasets
 from jobs.training.driver import Join, Trained, joining, train
 from jobs.trials.earlier_runs import EarlierRuns
@@ -41,31 +41,39 @@ def run_job(
     address: str | None = None,
     run_id: str | None = None,
     dry_run: bool = False,
+    strict: bool = False,
     progress: Progress,
 ) -> JobOutcome:
     """Train the datasets of a job, and commit the models that are better than the champions.
 
-    Relative sources are looked for beside `base`. With `dry_run` the store is not touched.
+    Relative sources are looked for beside `base`. With `dry_run` the store is not touched. A dataset that can't be used
+    fails alone; with `strict`, it ends the job: before anything is trained, or written if only a scan finds it.
     Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
     """
     job = resolve_job(config, base)
     run_id = run_id or default_run_id(config)
-    unlike = job.scanned or dry_run
+    unlike = job.scanned or job.bad or dry_run
     repetition = None if unlike else repetition_of(config.resolved(), job.listed, ledger, config.name)
     if repetition is not None and (earlier := repetition.earlier(config.name, run_id)) is not None:
         with ledger.run(run_id).claim():
             progress.say(f"{len(config.datasets)} datasets, all as version {earlier.version} has them")
             return earlier
-    datasets = job.read()
+    read = job.read()
+    if strict:
+        require_none(read.bad)
     progress.say(f"{len(config.datasets)} datasets, {job.recipe.reason}")
+    for name, error in read.bad.items():
+        progress.say(f"{name}: failed: {reason_of(name, error)}")
     with nullcontext() if dry_run else ledger.run(run_id).claim() as claim:
         runs = EarlierRuns(ledger, config.name, run_id, read_only=dry_run)
         with joining(address, progress) as join:
-            trained, of_groups = _train(config, job, datasets, runs, join, progress)
+            trained, of_groups = _train(config, job, read, runs, join, progress)
+        if strict:
+            require_none(_failed_sources(of_groups))
         outcome = JobOutcome(
             run_id,
             config.name,
-            datasets=_outcomes(config, datasets, trained, job.recipe),
+            datasets=_outcomes(config, read, trained, job.recipe),
             computed=trained.computed + sum(groups.computed for groups in of_groups),
             reused=trained.reused + sum(groups.num_trials - groups.computed for groups in of_groups),
             fleets=of_groups,
@@ -82,18 +90,23 @@ def run_job(
 
 
 def _train(
-    config: JobConfig, job: ResolvedJob, datasets: Sequence[Dataset], runs: EarlierRuns, join: Join, progress: Progress
+    config: JobConfig, job: ResolvedJob, read: ReadDatasets, runs: EarlierRuns, join: Join, progress: Progress
 ) -> tuple[Trained, tuple[GroupsOutcome, ...]]:
-    """Train the datasets, then the groups of each source. Raises the first error where nothing could be trained."""
+    """Train the datasets, then the groups of each source. Raises the errors of all where nothing could be trained."""
     limits = run_limits_of(config.training)
-    trained = train(datasets, job.recipe, TrialLibrary(runs), join=join, limits=limits, progress=progress)
+    trained = train(read.datasets, job.recipe, TrialLibrary(runs), join=join, limits=limits, progress=progress)
     policies = policies_of(config)
     parts = [Parts(source, job.recipe, policies[source.name], runs) for source in job.scanned]
     of_groups = tuple(train_groups_of(join, each, limits, progress) for each in parts)
-    error = next((groups.error for groups in of_groups if groups.error is not None), None)
-    if error is not None and not trained.datasets and not any(groups.num_trials for groups in of_groups):
-        raise error
+    failed = _failed_sources(of_groups)
+    if failed and not trained.datasets and not any(groups.num_trials for groups in of_groups):
+        require_none({**read.bad, **failed})
     return trained, of_groups
+
+
+def _failed_sources(of_groups: Sequence[GroupsOutcome]) -> dict[str, GridlineError]:
+    """Return the errors of the sources with tasks that failed; errors that no message explains are reasons only."""
+    return {groups.name: groups.error for groups in of_groups if isinstance(groups.error, GridlineError)}
 
 
 def default_run_id(config: JobConfig) -> str:
@@ -102,26 +115,25 @@ def default_run_id(config: JobConfig) -> str:
     return f"{config.name}-{digest[:12]}"
 
 
-def _outcomes(
-    config: JobConfig, datasets: Sequence[Dataset], trained: Trained, recipe: Recipe
-) -> tuple[DatasetOutcome, ...]:
+def _outcomes(config: JobConfig, read: ReadDatasets, trained: Trained, recipe: Recipe) -> tuple[DatasetOutcome, ...]:
     """Return the outcome of each listed dataset before the commit; its best trial is a checkpoint of its own."""
     by_name, policies = {each.name: each for each in trained.datasets}, policies_of(config)
+    datasets = {dataset.name: dataset for dataset in read.datasets}
+    failed = {**{name: reason_of(name, error) for name, error in read.bad.items()}, **trained.failed}
 
-    def outcome(dataset: Dataset) -> DatasetOutcome:
-        name = dataset.name
-        if name in trained.failed:
-            return DatasetOutcome(name, "failed", reason=trained.failed[name])
+    def outcome(name: str) -> DatasetOutcome:
+        if name in failed:
+            return DatasetOutcome(name, "failed", reason=failed[name])
         each, statistics = by_name[name], recipe.inference_statistics
         best = challengers_of(each, each.trials(detailed=False), policies[name], inference_statistics=statistics)
         if best is None:
             reason = no_convergence(each.certificate.advice if each.certificate else None)
             return DatasetOutcome(name, "no convergence", each, reason=reason)
-        verification = verify(dataset, each, int(best.point_m), recipe) if config.training.verify else None
-        batch = Batch(best, policies[name], dataset)
+        verification = verify(datasets[name], each, int(best.point_m), recipe) if config.training.verify else None
+        batch = Batch(best, policies[name], datasets[name])
         return DatasetOutcome(name, "not committed", each, batch, verification=verification)
 
-    return tuple(map(outcome, datasets))
+    return tuple(outcome(each.name) for each in config.datasets if each.name in datasets or each.name in failed)
 
 
 def _keep_run(ledger: Ledger, run_id: str, config: JobConfig, trained: Sequence[TrainedDatasets]) -> None:

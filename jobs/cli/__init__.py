@@ -17,8 +17,8 @@ import typer
 
 from handler.errors import GridlineError
 from jobs.cli import deployment, models, serving, training
-from jobs.cli.output import report_error
-from jobs.errors import INTERRUPTED
+from jobs.cli.output import report_error, report_errors
+from jobs.errors import INTERRUPTED, DatasetsError
 
 app = typer.Typer(
     name="gridline",
@@ -52,6 +52,8 @@ def _run(arguments: Sequence[str]) -> int:
         return _report_usage(exc, as_json=as_json)
     except typer.Abort:
         code = INTERRUPTED
+    except DatasetsError as exc:
+        return report_errors(exc.lines, exc.exit_code, as_json=as_json)
     except GridlineError as exc:
         return report_error(str(exc), exc.exit_code, as_json=as_json)
     if code == INTERRUPTED:  # typer converts KeyboardInterrupt to it

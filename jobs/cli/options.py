@@ -27,6 +27,9 @@ AddressOption = Annotated[
         help="The Ray cluster: ray://HOST:PORT, HOST:PORT, auto, or local. Default: RAY_ADDRESS, or local.",
     ),
 ]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="End with exit code 2 if a dataset can't be used; default: the others train.")
+]
 TokenFileOption = Annotated[
     Path | None,
     typer.Option("--token-file", metavar="PATH", help="TorchServe's key_file.json, or the folder that holds it."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,10 +39,17 @@ def emit_json_stream(document: Mapping[str, Any], key: str, items: Iterable[Any]
 
 def report_error(message: str, exit_code: int, *, as_json: bool) -> int:
     """Print an error on standard error, with --json also as a JSON document; return the exit code."""
-    line = " ".join(message.split())
-    print(f"gridline: {line}", file=sys.stderr)
+    return report_errors([message], exit_code, as_json=as_json)
+
+
+def report_errors(messages: Sequence[str], exit_code: int, *, as_json: bool) -> int:
+    """Print each error in a line of its own, with --json also all as one JSON document; return the exit code."""
+    lines = [" ".join(message.split()) for message in messages]
+    for line in lines:
+        print(f"gridline: {line}", file=sys.stderr)
     if as_json:
-        emit_json({"error": line, "exit_code": exit_code})
+        several = {"errors": lines} if len(lines) > 1 else {}
+        emit_json({"error": "; ".join(lines), "exit_code": exit_code, **several})
     return exit_code
 
 

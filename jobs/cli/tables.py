@@ -115,6 +115,8 @@ def _grid(name: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any
 def print_plan(console: Console, plan: Plan) -> None:
     """Print the engine, the blocks, and the certificate of each dataset."""
     console.print(f"{plan.collection}: {plan.recipe.reason}")
+    for name, reason in plan.failed.items():
+        console.print(f"{name}: failed: {reason}", markup=False)
     for block in plan.blocks:
         console.print(f"block: {', '.join(block)}")
     for groups in plan.fleets:

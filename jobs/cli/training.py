@@ -10,20 +10,21 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import AddressOption, ConfigArgument, JsonOption, StoreOption
+from jobs.cli.options import AddressOption, ConfigArgument, JsonOption, StoreOption, StrictOption
 from jobs.cli.output import console, emit_json, emit_json_stream
 
 
-def plan(config: ConfigArgument, json: JsonOption = False) -> None:
+def plan(config: ConfigArgument, strict: StrictOption = False, json: JsonOption = False) -> int:
     """Print the certificate, the blocks and the engine of a job, without training."""
     from jobs.api import plan as make_plan
     from jobs.cli.tables import print_plan
 
-    made = make_plan(config)
+    made = make_plan(config, strict=strict)
     if json:
         emit_json(made.to_json())
     else:
         print_plan(console(), made)
+    return made.exit_code
 
 
 def train(
@@ -32,6 +33,7 @@ def train(
     run_id: Annotated[str | None, typer.Option("--run-id", help="The run to start or to continue.")] = None,
     address: AddressOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train, and write nothing to the store.")] = False,
+    strict: StrictOption = False,
     json: JsonOption = False,
 ) -> int:
     """Train every dataset at every grid point, and commit the models that are better than the champions."""
@@ -50,6 +52,7 @@ def train(
             address=address,
             run_id=run_id,
             dry_run=dry_run,
+            strict=strict,
             base=config.parent,
             progress=Progress(),
         )

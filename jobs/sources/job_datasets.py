@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from handler.errors import GridlineError
 from handler.model_card import Feature
 from jobs.config import DatasetConfig, JobConfig, TrainingConfig
-from jobs.errors import ConfigError
+from jobs.errors import ConfigError, DataError, SourceError, error_of_all, one_line
 from jobs.recipe import Recipe, make_recipe
-from jobs.sources.dataset import Dataset, read_dataset
+from jobs.sources.columns import check_names
+from jobs.sources.dataset import Dataset, read_dataset, wanted_columns
+from jobs.sources.delimited import Delimited
 from jobs.sources.fragments import find_fragments
 from jobs.sources.resolved import ResolvedSource, dataset_in_errors
 from jobs.sources.validation_split import Split
@@ -18,35 +23,89 @@ from model_store.objects.s3_settings import S3Settings
 
 
 @dataclass(frozen=True)
+class ReadDatasets:
+    """The datasets in memory, and the errors of those that can't be used, by name."""
+
+    datasets: tuple[Dataset, ...]
+    bad: Mapping[str, GridlineError]
+
+
+@dataclass(frozen=True)
 class ResolvedJob:
-    """How a job trains; the datasets that it reads into memory, and those that it reads by scans."""
+    """How a job trains; the datasets that it reads into memory, those that it reads by scans, and the bad ones.
+
+    `bad` has the error of each dataset whose files can't be found, by name.
+    """
 
     recipe: Recipe
     listed: tuple[ResolvedSource, ...]
     scanned: tuple[ResolvedSource, ...]
+    bad: Mapping[str, GridlineError]
 
-    def read(self) -> list[Dataset]:
-        """Return the listed datasets. Raises DataError at the first that can't be regressed on."""
-        settings = self.recipe.settings
+    def read(self) -> ReadDatasets:
+        """Return the listed datasets that can be regressed on, and the errors of all that can't be used.
+
+        Raises the errors of all datasets, if none can be used and none is scanned.
+        """
+        settings, datasets, bad = self.recipe.settings, list[Dataset](), dict(self.bad)
         in_batches = settings.batch_size is not None
-        return [read_dataset(each, bias=settings.bias, in_canonical_order=in_batches) for each in self.listed]
+        for source in self.listed:
+            with collecting(bad, source.name):
+                datasets.append(read_dataset(source, bias=settings.bias, in_canonical_order=in_batches))
+        if not datasets and not self.scanned:
+            raise error_of_all(list(bad.values()))
+        return ReadDatasets(tuple(datasets), bad)
 
 
 def resolve_job(config: JobConfig, base: Path) -> ResolvedJob:
     """Return the recipe of a job and its datasets; relative sources are looked for beside `base`.
 
-    Raises ConfigError if a setting has no effect on a dataset, and DataError if a source has no file.
+    Raises ConfigError if a setting has no effect on a dataset, and the errors of all datasets, if none has files.
     """
-    recipe, sources = make_recipe(config), _resolve_all(config, base)
-    scanned = tuple(source for source in sources if _is_scanned(source, recipe))
-    for source in scanned:
+    recipe, (sources, bad) = make_recipe(config), _resolve_all(config, base)
+    scanned = []
+    for source in (source for source in sources if _is_scanned(source, recipe)):
         _require_heeded(config.training, source)
-    return ResolvedJob(recipe, tuple(source for source in sources if source not in scanned), scanned)
+        with collecting(bad, source.name):
+            require_columns(source)
+            scanned.append(source)
+    listed = tuple(source for source in sources if source not in scanned and source.name not in bad)
+    if not listed and not scanned:
+        raise error_of_all(list(bad.values()))
+    return ResolvedJob(recipe, listed, tuple(scanned), bad)
 
 
 def read_datasets(config: JobConfig, base: Path) -> list[Dataset]:
-    """Return all datasets of a job in memory, whatever their size. Raises DataError at the first that can't be read."""
-    return ResolvedJob(make_recipe(config), tuple(_resolve_all(config, base)), ()).read()
+    """Return all datasets of a job in memory, whatever their size. Raises the errors of all that can't be used."""
+    read = read_in_memory(config, base)
+    require_none(read.bad)
+    return list(read.datasets)
+
+
+def read_in_memory(config: JobConfig, base: Path) -> ReadDatasets:
+    """Return the datasets of a job in memory, whatever their size. Raises the errors of all, if none can be used."""
+    sources, bad = _resolve_all(config, base)
+    return ResolvedJob(make_recipe(config), tuple(sources), (), bad).read()
+
+
+def require_none(bad: Mapping[str, GridlineError]) -> None:
+    """Raise the errors of the datasets that can't be used, if there are any."""
+    if bad:
+        raise error_of_all(list(bad.values()))
+
+
+def require_columns(source: ResolvedSource) -> None:
+    """Raise DataError if the first file of a source lacks a column: that is known before a cluster is joined."""
+    for first in source.fragments[:1]:
+        place = f"{first.location}:1" if isinstance(first.format, Delimited) else first.location
+        with dataset_in_errors(source.name):
+            names = first.format.column_names(first.location, source.s3)
+            check_names(place, names, wanted_columns(source.features, source.target, source.group_by))
+
+
+def reason_of(name: str, error: Exception) -> str:
+    """Return why a dataset failed, for a line that begins with its name."""
+    return one_line(error).removeprefix(f"dataset {name!r}: ")
 
 
 def resolve_source(dataset: DatasetConfig, base: Path, s3: S3Settings) -> ResolvedSource:
@@ -69,9 +128,22 @@ def resolve_source(dataset: DatasetConfig, base: Path, s3: S3Settings) -> Resolv
     )
 
 
-def _resolve_all(config: JobConfig, base: Path) -> list[ResolvedSource]:
-    s3 = S3Settings.from_environment(os.environ)
-    return [resolve_source(dataset, base, s3) for dataset in config.datasets]
+def _resolve_all(config: JobConfig, base: Path) -> tuple[list[ResolvedSource], dict[str, GridlineError]]:
+    """Return the datasets whose files are found, and the errors of the others."""
+    s3, sources, bad = S3Settings.from_environment(os.environ), list[ResolvedSource](), dict[str, GridlineError]()
+    for dataset in config.datasets:
+        with collecting(bad, dataset.name):
+            sources.append(resolve_source(dataset, base, s3))
+    return sources, bad
+
+
+@contextmanager
+def collecting(bad: dict[str, GridlineError], name: str) -> Iterator[None]:
+    """Put the error of a dataset among the `bad` ones."""
+    try:
+        yield
+    except (DataError, SourceError) as exc:
+        bad[name] = exc
 
 
 def _is_scanned(source: ResolvedSource, recipe: Recipe) -> bool:

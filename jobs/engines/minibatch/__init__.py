@@ -2,5 +2,5 @@
 
 In: rows, hyperparameters, settings, and a checkpoint to go on from.
 Out: a `BlockResult`.
-Imported by: jobs/groups, jobs/champions, jobs/training, jobs/cluster.
+Imported by: jobs/cli, jobs/groups, jobs/champions, jobs/training, jobs/cluster.
 """
