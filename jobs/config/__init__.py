@@ -9,6 +9,7 @@ from jobs.config.datasets import DatasetConfig, FeatureConfig, ValidationConfig
 from jobs.config.grid import GridConfig, grid_points
 from jobs.config.job import JobConfig, Metric, SelectConfig, StoreConfig, json_schema
 from jobs.config.reading import load_config, make_config
+from jobs.config.reading_options import ReadingConfig
 from jobs.config.training import EarlyStoppingConfig, ScheduleConfig, TrainingConfig
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "GridConfig",
     "JobConfig",
     "Metric",
+    "ReadingConfig",
     "ScheduleConfig",
     "SelectConfig",
     "StoreConfig",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from jobs.config.reading_options import ReadingConfig
 from jobs.config.values import WHOLE, Fraction, Location, Section, Seed, Text, items, nothing_for_none, refused
 
 
@@ -56,13 +57,7 @@ def _feature(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def _delimiter(value: Any) -> Any:
-    if not isinstance(value, str) or len(value) != 1 or value in '"\r\n' or not value.isascii():
-        raise refused("is not a delimiter: write one character, such as ';' or \"\\t\"")
-    return value
-
-
-class DatasetConfig(Section):
+class DatasetConfig(ReadingConfig):
     """A table for which a regression is wanted; with `group_by`, one for each of its groups."""
 
     name: Text
@@ -72,10 +67,6 @@ class DatasetConfig(Section):
     ]
     """A file, a folder or a pattern, or a list of them; local, or s3://BUCKET/PATH. A relative path is looked for
     beside the configuration file, then in the working directory."""
-    format: Literal["auto", "csv", "tsv", "parquet"] = "auto"
-    """The format of the files; `auto` goes by their names."""
-    delimiter: Annotated[str, BeforeValidator(_delimiter)] | None = None
-    """The character between the cells of a csv file; a comma where it is left out."""
     target: Text
     """The column that is predicted."""
     features: Annotated[
@@ -102,6 +93,4 @@ class DatasetConfig(Section):
         for at, name in enumerate(self.group_by):
             if name in (*names, self.target, *self.group_by[:at]):
                 raise refused(f"names {name!r}, which has another use here: remove one of them", key="group_by")
-        if self.delimiter is not None and self.format == "parquet":
-            raise refused("has no meaning for parquet: remove it", key="delimiter")
         return self

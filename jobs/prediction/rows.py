@@ -16,6 +16,7 @@ from handler.wording import listed
 from jobs.errors import DataError
 from jobs.sources.columns import Array, Columns, Fragment, Wanted
 from jobs.sources.formats import format_of
+from jobs.sources.read_options import DEFAULTS, ReadOptions
 from jobs.sources.reading import read_columns
 from model_store.objects.s3_settings import S3Settings
 
@@ -62,11 +63,14 @@ class RowFile:
         return read_columns(self.fragments, wanted, S3Settings())
 
 
-def open_rows(path: Path) -> RowFile:
-    """Return a file of rows, of a format that its name tells. Raises DataError, with the file and the reason."""
+def open_rows(path: Path, options: ReadOptions = DEFAULTS, file_format: str = "auto") -> RowFile:
+    """Return a file of rows, read with these options; `auto`: of the format that its name tells.
+
+    Raises DataError, with the file and the reason.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such file: check --input")
-    found = format_of(str(path))
+    found = format_of(str(path), file_format, options)
     fragments = found.fragments(str(path), path.stat().st_size, S3Settings())
     return RowFile(fragments, found.column_names(str(path), S3Settings()))
 

@@ -1,7 +1,7 @@
 """Read a delimited file cell by cell: slow, but it gives the line and the text of a cell that the fast reader refused.
 
 Rows end at line ends outside quotes; blank lines are skipped. A number is a text that Python's `float` accepts, without
-underscores; `true` and `false` count as 1 and 0.
+underscores; truths count as 1 and 0: see `handler.cells`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from handler.cells import number_of
 from jobs.errors import DataError
 from jobs.sources.columns import Wanted
 from jobs.sources.filesystems import open_filesystem, reading
 from model_store.objects.s3_settings import S3Settings
-
-MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "none")
-TRUTHS = ("true", "True", "TRUE", "false", "False", "FALSE")
 
 csv.field_size_limit(1 << 30)  # a long cell of another column is no reason to stop looking
 
@@ -80,14 +78,11 @@ def _numbered(location: str, reader: Iterator[list[str]]) -> Iterator[tuple[int,
 
 
 def _is_number(cell: str) -> bool:
-    text = cell.strip()
-    if text in MISSING or text in TRUTHS:
-        return True
     try:
-        float(text)
+        number_of(cell)
     except ValueError:
         return False
-    return text.isascii() and "_" not in text
+    return True
 
 
 def _why_not(cell: str) -> str:

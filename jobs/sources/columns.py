@@ -6,12 +6,11 @@ Shapes: n rows.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from jobs.errors import DataError, MissingColumnError
@@ -72,10 +71,10 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A column to read: as numbers (NaN where a cell is empty), or as text."""
+    """A column to read: as numbers or days (from 1970-01-01 UTC), NaN where a cell is missing, or as text."""
 
     name: str
-    kind: Literal["number", "text"] = "number"
+    kind: Literal["number", "datetime", "text"] = "number"
 
 
 @dataclass(frozen=True)
@@ -115,28 +114,6 @@ class Columns:
             start, stop, _ = rows.indices(self.num_rows)
             return Columns(self.fragment, self.first_row + start, stop - start, numbers, texts)
         return Columns(self.fragment, self.first_row, len(rows), numbers, texts)
-
-
-def to_columns(
-    fragment: Fragment, first_row: int, table: Any, wanted: Sequence[Wanted], convert: Callable[[Any], Array]
-) -> Columns:
-    """Return a pyarrow table or record batch as columns; `convert` turns a column into numbers."""
-    return Columns(
-        fragment=fragment,
-        first_row=first_row,
-        num_rows=table.num_rows,
-        numbers={column.name: convert(table.column(column.name)) for column in wanted if column.kind == "number"},
-        texts={column.name: _text(table.column(column.name)) for column in wanted if column.kind == "text"},
-    )
-
-
-def _text(column: Any) -> Text:
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    levels = encoded.dictionary.cast(pa.large_string()).to_numpy(zero_copy_only=False).astype(object)
-    code_n = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-    empty = np.flatnonzero((levels == "") | (levels == None))  # noqa: E711  (elementwise)
-    return Text(np.where(np.isin(code_n, empty), np.int32(-1), code_n) if len(empty) else code_n, levels)
 
 
 def check_names(location: str, found: Sequence[str], wanted: Sequence[Wanted]) -> None:

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from handler.cells import MISSING
 from jobs.errors import DataError
-from jobs.sources.cells import MISSING, TRUTHS, cell_at, first_bad_cell, shown, unclosed_quote
-from jobs.sources.columns import Array, Columns, Fragment, Wanted, check_names, to_columns
+from jobs.sources.cells import cell_at, first_bad_cell, shown, unclosed_quote
+from jobs.sources.columns import Array, Columns, Fragment, Wanted, check_names
+from jobs.sources.conversions import numbers_of_text, to_columns
 from jobs.sources.filesystems import open_filesystem, reading
+from jobs.sources.read_options import DEFAULTS
 from model_store.objects.s3_settings import S3Settings
 
 HEADER_BYTES = 1 << 16
@@ -109,7 +111,7 @@ class Delimited:
             for table in self._tables(fragment.location, wanted, s3, batch_rows, as_text=False):
                 yield to_columns(fragment, row, table, wanted, _floats)
                 row += table.num_rows
-        except pa.ArrowInvalid:
+        except ValueError:
             # Truths and cells of blanks are not numbers to pyarrow: once more, with every cell as text.
             yield from self._read_text(fragment, wanted, s3, batch_rows, rows_done=row)
 
@@ -129,7 +131,7 @@ class Delimited:
                 if rest.num_rows:
                     yield to_columns(fragment, row + table.num_rows - rest.num_rows, rest, wanted, _floats)
                 row += table.num_rows
-        except pa.ArrowInvalid as exc:
+        except ValueError as exc:
             reason = " ".join(str(exc).split()).rstrip(".")
             unknown = DataError(f"{location}: the file can't be read: {reason}. Correct it")
             raise first_bad_cell(location, self.delimiter, wanted, s3) or unknown from exc
@@ -170,17 +172,9 @@ def _refuse_other_delimiter(location: str, names: Sequence[str], wanted: Sequenc
 
 
 def _floats(column: Any) -> Array:
-    numbers = _numbers(column) if pa.types.is_string(column.type) else column
-    return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def _numbers(column: Any) -> Any:
-    """Return a column of text as float64, null for a missing cell. Raises ArrowInvalid for another text."""
-    text = pc.utf8_trim_whitespace(column)
-    for truth in TRUTHS:
-        text = pc.if_else(pc.equal(text, truth), "1" if truth.lower() == "true" else "0", text)
-    missing = pc.is_in(text, value_set=pa.array(MISSING))
-    return pc.if_else(missing, None, text).cast(pa.float64())
+    if pa.types.is_string(column.type):
+        return numbers_of_text(column, MISSING, DEFAULTS)
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _refuse_signature(location: str, block: bytes) -> None:

@@ -9,6 +9,7 @@ from jobs.errors import DataError
 from jobs.sources.columns import Format
 from jobs.sources.delimited import Delimited
 from jobs.sources.parquet import Parquet
+from jobs.sources.read_options import DEFAULTS, ReadOptions
 
 FORMATS: dict[str, Format] = {
     ".csv": Delimited(","),
@@ -19,14 +20,15 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def format_of(location: str, name: str = "auto", delimiter: str | None = None) -> Format:
+def format_of(location: str, name: str = "auto", options: ReadOptions = DEFAULTS) -> Format:
     """Return the format of this name (an ending without its point), or for `auto` that of the file's ending.
 
-    `delimiter` replaces that of the format of delimited files. Raises DataError if no format has the ending.
+    The format reads with these options. Raises DataError if no format has the ending.
     """
     ending = PurePosixPath(location).suffix.lower() if name == "auto" else f".{name}"
     if ending not in FORMATS:
         endings = " ".join(FORMATS)
         raise DataError(f"{location}: the name does not tell the format: set 'format', or end it in one of {endings}")
     found = FORMATS[ending]
+    delimiter = options.delimiter
     return replace(found, delimiter=delimiter) if delimiter and isinstance(found, Delimited) else found

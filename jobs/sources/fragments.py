@@ -20,6 +20,7 @@ from jobs.sources.columns import Fragment
 from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
 from jobs.sources.formats import format_of
 from jobs.sources.lake_tables import refuse_lake_tables
+from jobs.sources.read_options import ReadOptions
 from model_store.objects.s3_settings import S3Settings
 
 MAGIC = re.compile(r"[*?[]")
@@ -28,7 +29,7 @@ FOOTERS_AT_ONCE = 16
 
 
 def find_fragments(
-    sources: Sequence[str], *, file_format: str, delimiter: str | None, folder: Path, s3: S3Settings
+    sources: Sequence[str], *, file_format: str, options: ReadOptions, folder: Path, s3: S3Settings
 ) -> tuple[Fragment, ...]:
     """Return the fragments of all files that `sources` name, by path and position in the file.
 
@@ -41,7 +42,7 @@ def find_fragments(
     for (before, _), (location, _) in itertools.pairwise(files):
         if before == location:
             raise DataError(f"{location}: 'source' names the file twice: name it once")
-    formats = [format_of(location, file_format, delimiter) for location, _ in files]
+    formats = [format_of(location, file_format, options) for location, _ in files]
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
         divided = pool.map(lambda file, of: of.fragments(*file, s3), files, formats)
         return tuple(itertools.chain.from_iterable(divided))

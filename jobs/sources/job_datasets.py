@@ -17,6 +17,7 @@ from jobs.sources.columns import check_names
 from jobs.sources.dataset import Dataset, read_dataset, wanted_columns
 from jobs.sources.delimited import Delimited
 from jobs.sources.fragments import find_fragments
+from jobs.sources.read_options import read_options
 from jobs.sources.resolved import ResolvedSource, dataset_in_errors
 from jobs.sources.validation_split import Split
 from model_store.objects.s3_settings import S3Settings
@@ -113,7 +114,7 @@ def resolve_source(dataset: DatasetConfig, base: Path, s3: S3Settings) -> Resolv
     rule = dataset.validation
     with dataset_in_errors(dataset.name):
         fragments = find_fragments(
-            dataset.source, file_format=dataset.format, delimiter=dataset.delimiter, folder=base, s3=s3
+            dataset.source, file_format=dataset.format, options=read_options(dataset), folder=base, s3=s3
         )
     return ResolvedSource(
         name=dataset.name,

@@ -14,7 +14,8 @@ from pyarrow import types
 
 from jobs.errors import DataError
 from jobs.sources.cells import shown
-from jobs.sources.columns import Array, Columns, Fragment, Wanted, check_names, to_columns
+from jobs.sources.columns import Array, Columns, Fragment, Wanted, check_names
+from jobs.sources.conversions import to_columns
 from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
 from model_store.objects.s3_settings import S3Settings
 

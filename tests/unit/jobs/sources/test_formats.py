@@ -11,6 +11,7 @@ from jobs.errors import DataError
 from jobs.sources.delimited import Delimited
 from jobs.sources.formats import FORMATS, format_of
 from jobs.sources.parquet import Parquet
+from jobs.sources.read_options import ReadOptions
 
 
 def test_formats_that_a_configuration_may_name_are_those_of_the_table() -> None:
@@ -29,8 +30,10 @@ def test_formats_that_a_configuration_may_name_are_those_of_the_table() -> None:
         ("part-0", "tsv", None, Delimited("\t")),
     ],
 )
-def test_format_of_is_told_by_its_name_or_the_file(location: str, name: str, delimiter: str, expected: object) -> None:
-    assert format_of(location, name, delimiter) == expected
+def test_format_of_is_told_by_its_name_or_the_file(
+    location: str, name: str, delimiter: str | None, expected: object
+) -> None:
+    assert format_of(location, name, ReadOptions(delimiter=delimiter)) == expected
 
 
 def test_format_of_a_file_without_an_ending_is_refused() -> None:

@@ -20,6 +20,7 @@ from jobs.sources.dataset import Dataset, read_dataset
 from jobs.sources.delimited import Delimited
 from jobs.sources.fragments import find_fragments
 from jobs.sources.job_datasets import resolve_source
+from jobs.sources.read_options import ReadOptions
 from jobs.sources.reading import read_columns
 from jobs.sources.validation_split import TRAINS
 from model_store.objects.s3_settings import S3Settings
@@ -188,7 +189,7 @@ def test_sources_many_files_are_one_table_in_the_order_of_their_paths(tmp_path: 
 def test_sources_row_groups_are_one_table(tmp_path: Path) -> None:
     write_parquet(tmp_path / "t.parquet", row_group_size=3)
     assert read(tmp_path, "t.parquet").y_n.tolist() == Y
-    fragments = find_fragments(["t.parquet"], file_format="auto", delimiter=None, folder=tmp_path, s3=S3)
+    fragments = find_fragments(["t.parquet"], file_format="auto", options=ReadOptions(), folder=tmp_path, s3=S3)
     assert [(each.row_group, each.first_row, each.num_rows) for each in fragments] == [(0, 0, 3), (1, 3, 1)]
 
 
@@ -272,4 +273,4 @@ def test_sources_csv_gives_back_every_text(cells: list[str], tmp_path_factory: p
     quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
     path.write_text("\n".join(["v,w", *(f"{cell},0" for cell in quoted)]), encoding="utf-8")
     (columns,) = read_columns([Fragment(str(path), 0, Delimited(","))], [Wanted("v", "text")], S3)
-    assert columns.texts["v"].cells().tolist() == [cell or None for cell in cells]
+    assert columns.texts["v"].cells().tolist() == [cell.strip() or None for cell in cells]

@@ -60,8 +60,8 @@ CSV = {
     ),
     "line after CRLF": (
         GOOD,
-        GOOD.replace(b"\n", b"\r\n").replace(b"80,", b"?,"),
-        "t.csv:4: column 'area': '?' is not",
+        GOOD.replace(b"\n", b"\r\n").replace(b"80,", b"x,"),
+        "t.csv:4: column 'area': 'x' is not",
     ),
     "missing column": (
         b"rooms,",

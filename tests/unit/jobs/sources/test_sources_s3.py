@@ -19,6 +19,7 @@ from jobs.sources.columns import Wanted
 from jobs.sources.dataset import Dataset, read_dataset
 from jobs.sources.fragments import find_fragments
 from jobs.sources.job_datasets import resolve_source
+from jobs.sources.read_options import ReadOptions
 from jobs.sources.reading import read_columns
 from model_store.objects.s3_settings import S3Settings
 from tests.servers.stores import S3Server
@@ -76,7 +77,7 @@ def test_sources_s3_files_folders_and_patterns(bucket: Bucket, tmp_path: Path) -
 def test_sources_s3_parquet_by_row_groups_in_blocks(bucket: Bucket) -> None:
     bucket.put("t.parquet", parquet(1000, 300))
     source = f"s3://{bucket.name}/t.parquet"
-    fragments = find_fragments([source], file_format="auto", delimiter=None, folder=Path(), s3=bucket.settings)
+    fragments = find_fragments([source], file_format="auto", options=ReadOptions(), folder=Path(), s3=bucket.settings)
     assert [fragment.num_rows for fragment in fragments] == [300, 300, 300, 100]
     parts = list(read_columns(fragments, [Wanted("area")], bucket.settings, batch_rows=128))
     assert [value for part in parts for value in part.numbers["area"].tolist()] == list(range(1000))

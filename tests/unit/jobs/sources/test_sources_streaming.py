@@ -17,6 +17,7 @@ from jobs.sources import delimited as delimited_files
 from jobs.sources import parquet as parquet_files
 from jobs.sources.columns import Columns, Wanted
 from jobs.sources.fragments import find_fragments
+from jobs.sources.read_options import ReadOptions
 from jobs.sources.reading import prefetched, read_columns
 from model_store.objects.s3_settings import S3Settings
 
@@ -39,7 +40,7 @@ def write(folder: Path, num_rows: int = 10_000) -> None:
 
 
 def blocks(folder: Path, source: str, batch_rows: int | None) -> list[Columns]:
-    fragments = find_fragments([source], file_format="auto", delimiter=None, folder=folder, s3=S3)
+    fragments = find_fragments([source], file_format="auto", options=ReadOptions(), folder=folder, s3=S3)
     if batch_rows is None:
         return list(read_columns(fragments, WANTED, S3))
     return list(read_columns(fragments, WANTED, S3, batch_rows=batch_rows))
@@ -114,7 +115,7 @@ def test_streaming_holds_a_few_blocks_whatever_the_size_of_the_file(
     if source == "t.csv":
         arrow_csv.write_csv(table, tmp_path / "t.csv")
     before, highest, rows = pa.total_allocated_bytes(), 0, 0
-    fragments = find_fragments([source], file_format="auto", delimiter=None, folder=tmp_path, s3=S3)
+    fragments = find_fragments([source], file_format="auto", options=ReadOptions(), folder=tmp_path, s3=S3)
     size = fragments[0].size_bytes if source == "t.csv" else (tmp_path / source).stat().st_size
     for part in read_columns(fragments, (Wanted("x"), Wanted("y")), S3, batch_rows=5_000):
         highest = max(highest, pa.total_allocated_bytes() - before)
