@@ -166,6 +166,6 @@ def _raw(stack: ServedStack, columns: Columns) -> Floats:
         return columns[features[0].name][:, None]  # type: ignore[return-value]  # numeric columns are float64
     raw_nk = np.full((len(next(iter(columns.values()))), len(features)), np.nan)
     for k, feature in enumerate(features):
-        if feature.kind == "numeric":
+        if feature.kind != "categorical":
             raw_nk[:, k] = columns[feature.name]
     return raw_nk

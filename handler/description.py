@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .answering import answer
+from .date_parts import iso_of
 from .fleet import Fleet
 from .model_card import Feature, ModelCard
 from .payload import Request
@@ -62,15 +63,24 @@ def example(fleet: Fleet) -> Json:
 
 
 def _middle(stack: ServedStack, row: int) -> Json:
-    """Return an instance: the middle of each trained range, or 1 without a range; the first level of a category."""
+    """Return an instance: the middle of each trained range, or 1 without a range; the first level or date."""
     features, ranges = stack.card.features, stack.statistics
-    middle_k = [math.nan] * len(features)
+    least_k = greatest_k = [math.nan] * len(features)
     if ranges is not None:
-        middle_k = ((ranges.feature_min_mk[row] + ranges.feature_max_mk[row]) / 2).tolist()
+        least_k, greatest_k = ranges.feature_min_mk[row].tolist(), ranges.feature_max_mk[row].tolist()
     return {
-        feature.name: feature.levels[0] if feature.kind == "categorical" else middle if math.isfinite(middle) else 1.0
-        for feature, middle in zip(features, middle_k, strict=True)
+        feature.name: _value(feature, least, greatest)
+        for feature, least, greatest in zip(features, least_k, greatest_k, strict=True)
     }
+
+
+def _value(feature: Feature, least: float, greatest: float) -> str | float:
+    if feature.kind == "categorical":
+        return feature.levels[0]
+    if feature.kind == "datetime":
+        return iso_of(least if math.isfinite(least) else 0.0)
+    middle = (least + greatest) / 2
+    return middle if math.isfinite(middle) else 1.0
 
 
 def _training(fleet: Fleet, position: int) -> Json:
@@ -83,9 +93,19 @@ def _training(fleet: Fleet, position: int) -> Json:
 
 def _model(card: ModelCard) -> Json:
     grouped = {"group_by": list(card.group_by)} if card.group_by else {}
-    return {"target": card.target, "features": [_feature(feature) for feature in card.features], **grouped}
+    terms = {"terms": list(map(str, card.terms))} if card.terms else {}
+    transform = {"target_transform": card.target_transform} if card.target_transform else {}
+    features = [_feature(feature) for feature in card.features]
+    return {"target": card.target, **transform, "features": features, **terms, **grouped}
 
 
 def _feature(feature: Feature) -> Json:
     """Return a feature for callers: they give values in raw units, and the handler applies the transform."""
-    return {name: value for name, value in asdict(feature).items() if value not in (None, ())} | {"units": "raw"}
+    said = {name: value for name, value in asdict(feature).items() if value not in (None, ())}
+    if feature.kind == "datetime":
+        said["origin"] = iso_of(feature.origin)
+    else:
+        del said["origin"], said["cyclic"]
+    if feature.main:
+        del said["main"]
+    return said | {"units": "raw"}

@@ -5,40 +5,23 @@ Shapes: n rows · k raw features · d encoded columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .date_parts import DatePart, circle_of, part_of, values_of
 from .errors import EncodingError
-from .model_card import Feature, ModelCard, Transform
+from .model_card import OTHER_LEVEL, Feature, ModelCard
+from .products import write_terms
+from .transforms import DOMAINS
 from .wording import shortened
 
 Floats = NDArray[np.float64]
 
 CHUNK_ROWS = 8192  # a chunk of the result stays in the cache: 3x faster than writing whole columns
-
-
-@dataclass(frozen=True)
-class Domain:
-    """A transform, the lower bound of its domain, and whether the bound is in the domain."""
-
-    function: Callable[..., Floats]
-    lower: float
-    closed: bool
-
-    def __str__(self) -> str:
-        return f"{'>=' if self.closed else '>'} {self.lower:g}"
-
-
-DOMAINS: dict[Transform, Domain] = {
-    "log10": Domain(np.log10, 0.0, closed=False),
-    "log1p": Domain(np.log1p, -1.0, closed=False),
-    "sqrt": Domain(np.sqrt, 0.0, closed=True),
-}
 
 
 def encode(
@@ -53,12 +36,13 @@ def encode(
     With `out`, an array of this shape with any memory order and float type, the result is written there and returned.
 
     `columns` holds, for each feature of the card, n values in raw units: an array of numbers for a numeric feature
-    (NaN for a missing value), of `str` (dtype object or str) for a categorical one. Other columns are ignored.
-    `fill_k`, of shape (k,) or (n, k), has the value that replaces a missing one for each feature with the rule
-    `mean`, and NaN for the others.
+    (NaN for a missing value), of days since 1970-01-01 UTC for a datetime, of `str` (dtype object or str; None for a
+    missing value) for a categorical one. Other columns are ignored.
+    `fill_k`, of shape (k,) or (n, k), has the value that replaces a missing one for each feature that fills, and NaN
+    for the others.
     Raises EncodingError, with the feature, the row and the value, for a missing value that can't be filled, a value
-    that is infinite, not a number, or outside the domain of the feature's transform, and for a level that training
-    did not see if the card says that this is an error.
+    that is infinite, not a number, or outside the domain of the feature's transform, for a level that training
+    did not see if the card says that this is an error, and for a product that is beyond float64.
     """
     names = card.feature_names
     absent = next((name for name in names if name not in columns), None)
@@ -86,20 +70,29 @@ def _encode_chunk(
     x_nd: NDArray[Any],
 ) -> None:
     """Write the encoded columns of a chunk into `x_nd`; `start` is the number of the chunk's first row."""
-    column = 0
+    column, taken = 0, {}
     for k, (feature, values) in enumerate(zip(card.features, arrays, strict=True)):
+        fill_n = None if fill is None or not feature.fills else fill[..., k]
+        width = card.num_value_columns[k]
+        value_nd = x_nd[:, column : column + width] if feature.main else np.empty((len(values), width))
         if feature.kind == "numeric":
-            fill_n = None if fill is None or feature.missing != "mean" else fill[..., k]
-            x_nd[:, column] = _encode_numbers(feature, values, fill_n, start)
-            column += 1
+            value_nd[:, 0] = _encode_numbers(feature, values, fill_n, start)
+        elif feature.kind == "categorical":
+            _write_levels(feature, values, start, value_nd)
         else:
-            width = feature.num_columns(card.bias)
-            _write_levels(feature, values, start, x_nd[:, column : column + width])
-            column += width
+            _write_parts(feature, _encode_numbers(feature, values, fill_n, start), start, value_nd, card.bias)
+        column += width if feature.main else 0
+        if feature.has_indicator:
+            x_nd[:, column] = np.isnan(values)
+            column += 1
+        if card.terms:
+            taken[feature.name] = value_nd
+    if card.terms:
+        write_terms(card, taken, start, x_nd[:, column:])
 
 
 def _encode_numbers(feature: Feature, values: NDArray[np.generic], fill_n: Floats | None, start: int) -> NDArray[Any]:
-    """Return the transformed values of a numeric feature; `fill_n` (one value, or one a row) replaces missing values.
+    """Return the transformed values of a feature of numbers; `fill_n` (one value, or one a row) replaces missing ones.
 
     A transform is computed in float64; without a transform the precision stays.
     """
@@ -116,7 +109,7 @@ def _encode_numbers(feature: Feature, values: NDArray[np.generic], fill_n: Float
         return raw_n
     domain = DOMAINS[feature.transform]
     raw_n = raw_n.astype(np.float64, copy=False)
-    inside = raw_n >= domain.lower if domain.closed else raw_n > domain.lower
+    inside = domain.holds(raw_n)
     if not inside.all():
         row = int(np.argmin(inside))
         reason = f"is outside the domain of {feature.transform}, which is {domain}"
@@ -138,23 +131,72 @@ def _numbers(feature: Feature, values: NDArray[Any], start: int) -> NDArray[Any]
 def _why_not_finite(feature: Feature, value: float) -> str:
     if np.isinf(value):
         return "is infinite: give a finite number"
-    if feature.missing == "mean":
-        return "is missing, and no training value was there to take a mean of"
-    return "is missing (NaN): give a number, or train with `missing: mean`"
+    if feature.fills:
+        return f"is missing, and no training value was there to take a {_middle(feature)} of"
+    what = "a date" if feature.kind == "datetime" else "a number"
+    return f"is missing (NaN): give {what}, or train with `missing: mean`"
+
+
+def _middle(feature: Feature) -> str:
+    return "median" if feature.missing == "median" else "mean"
 
 
 def _write_levels(feature: Feature, values: NDArray[np.generic], start: int, x_nd: NDArray[Any]) -> None:
     """Write a one into the column of each row's level; a reference level has no column."""
     position_n = np.fromiter(map(feature.level_position.get, values.tolist(), repeat(-1)), np.intp, len(values))
+    other = feature.level_position.get(OTHER_LEVEL, -1) if feature.unseen == "other" else -1
     for row in np.flatnonzero(position_n < 0):
-        if not isinstance(values[row], str):
-            raise _error(feature, start + int(row), values[row], "is not a level: give a string")
-        if feature.unseen == "error":
-            raise _error(feature, start + int(row), values[row], _why_unseen(feature))
-    column_n = position_n - (len(feature.levels) - x_nd.shape[1])
+        value = values[row]
+        missing = value is None and feature.missing == "level"
+        if not isinstance(value, str) and not missing:
+            raise _error(feature, start + int(row), value, "is not a level: give a string")
+        if feature.unseen != "reference" and other < 0:
+            raise _error(feature, start + int(row), value, _why_unseen(feature))
+        position_n[row] = other
+    _write_ones(position_n, len(feature.levels), x_nd)
+
+
+def _write_ones(position_n: NDArray[np.intp], num_levels: int, x_nd: NDArray[Any]) -> None:
+    """Write a one into the column of each row's level; none for the reference, and for -1."""
+    column_n = position_n - (num_levels - x_nd.shape[1])
     rows = np.flatnonzero(column_n >= 0)
     x_nd[:] = 0.0
     x_nd[rows, column_n[rows]] = 1.0
+
+
+def _write_parts(feature: Feature, days_n: Floats, start: int, x_nd: NDArray[Any], has_reference: bool) -> None:
+    """Write the parts of dates: days since the origin, points on a circle, or a one for the level of each."""
+    column = 0
+    for part in feature.parts:
+        if part == "days":
+            x_nd[:, column] = days_n - feature.origin
+            column += 1
+        elif feature.cyclic and part == "year":
+            x_nd[:, column] = part_of(part, days_n)
+            column += 1
+        elif feature.cyclic:
+            x_nd[:, column], x_nd[:, column + 1] = circle_of(part, days_n)
+            column += 2
+        else:
+            position_n, num_levels = _part_positions(feature, part, days_n, start)
+            width = num_levels - has_reference
+            _write_ones(position_n, num_levels, x_nd[:, column : column + width])
+            column += width
+
+
+def _part_positions(feature: Feature, part: DatePart, days_n: Floats, start: int) -> tuple[NDArray[np.intp], int]:
+    """Return the position of each row's level among those of a part, -1 for an unseen one, and how many there are."""
+    value_n, levels = part_of(part, days_n), np.array(values_of(part, feature.levels), np.int64)
+    position_n = np.searchsorted(levels, value_n)
+    unseen_n = (
+        levels[np.minimum(position_n, len(levels) - 1)] != value_n if len(levels) else np.ones(len(value_n), bool)
+    )
+    if unseen_n.any() and feature.unseen != "reference":
+        row = int(np.argmax(unseen_n))
+        reason = f"has a {part}, {value_n[row]}, that training did not see: give another date"
+        raise _error(feature, start + row, days_n[row], reason)
+    position_n[unseen_n] = -1
+    return position_n, len(levels)
 
 
 def _why_unseen(feature: Feature) -> str:

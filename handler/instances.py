@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .datetimes import days_of
 from .errors import PayloadError
 from .model_card import Feature, ModelCard
 from .wording import listed, shown
 
 DATASET = "dataset"
+DATE = "give a date as text, such as '2026-01-31' or '2026-01-31T13:00'"
 
 Columns = dict[str, NDArray[np.generic]]
 Values = Sequence[object]
@@ -99,7 +101,9 @@ Instances = Rows | Table
 
 
 def columns_of(instances: Instances, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> Columns:
-    """Return one array for each feature of the card: float64 with NaN for a missing value, or `str` objects.
+    """Return one array for each feature of the card: float64 with NaN for a missing value, or `str` objects (or None).
+
+    A datetime is given as ISO 8601 text, and is a number of days since 1970-01-01 UTC here.
 
     `positions` are the numbers of the instances in the request, for messages; with `skip_dataset` the name `dataset` is
     not a feature. Raises PayloadError, with instance and feature, for a value of the wrong type, a missing value that
@@ -107,9 +111,7 @@ def columns_of(instances: Instances, card: ModelCard, positions: Sequence[int], 
     """
     raw = instances.raw_columns(card, positions, skip_dataset)
     return {
-        feature.name: _numbers(feature, column, positions)
-        if feature.kind == "numeric"
-        else _words(feature, column, positions)
+        feature.name: READERS[feature.kind](feature, column, positions)
         for feature, column in zip(card.features, raw, strict=True)
     }
 
@@ -161,7 +163,7 @@ def _numbers(feature: Feature, column: Values, positions: Sequence[int]) -> NDAr
 def _number(feature: Feature, value: object, position: int) -> float:
     plain = value[0] if isinstance(value, list) and len(value) == 1 else value
     if plain is None:
-        if feature.missing == "mean":
+        if feature.fills:
             return math.nan
         raise _misfit(feature, position, "is missing: give a number")
     if not isinstance(plain, (int, float, str)):
@@ -174,8 +176,29 @@ def _number(feature: Feature, value: object, position: int) -> float:
         raise _misfit(feature, position, f"has value {shown(value)}: give a number that float64 can hold") from exc
 
 
+def _dates(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
+    """Return the column as days since 1970-01-01 UTC. Raises PayloadError for a value that is not a date."""
+    return np.array([_date(feature, value, at) for value, at in zip(column, positions, strict=True)], np.float64)
+
+
+def _date(feature: Feature, value: object, position: int) -> float:
+    plain = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if plain is not None and not isinstance(plain, str):
+        raise _misfit(feature, position, f"has value {shown(value)}: {DATE}")
+    try:
+        days = math.nan if plain is None else days_of(plain)
+    except ValueError as exc:
+        raise _misfit(feature, position, f"has value {shown(value)}: {DATE}") from exc
+    if math.isnan(days) and not feature.fills:
+        raise _misfit(feature, position, f"is missing: {DATE}")
+    return days
+
+
 def _words(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
-    """Return the column as `str` objects; an integer becomes its digits. Raises PayloadError for other values."""
+    """Return the column as `str` objects; an integer becomes its digits, a missing value None if it is a level.
+
+    Raises PayloadError for other values.
+    """
     words = np.empty(len(column), dtype=object)
     words[:] = (
         column
@@ -185,12 +208,14 @@ def _words(feature: Feature, column: Values, positions: Sequence[int]) -> NDArra
     return words
 
 
-def _word(feature: Feature, value: object, position: int) -> str:
+def _word(feature: Feature, value: object, position: int) -> str | None:
     plain = value[0] if isinstance(value, list) and len(value) == 1 else value
     if isinstance(plain, str):
         return plain
     if isinstance(plain, int) and not isinstance(plain, bool):
         return str(plain)
+    if plain is None and feature.missing == "level":
+        return None
     if plain is None:
         raise _misfit(feature, position, "is missing: give one of its levels")
     raise _misfit(feature, position, f"has value {shown(value)}: give one of its levels, a string")
@@ -198,3 +223,6 @@ def _word(feature: Feature, value: object, position: int) -> str:
 
 def _misfit(feature: Feature, position: int, reason: str) -> PayloadError:
     return PayloadError(f"instance {position}: feature {feature.name!r} {reason}")
+
+
+READERS = {"numeric": _numbers, "categorical": _words, "datetime": _dates}

@@ -6,7 +6,7 @@ Shapes: n rows of a piece · d encoded columns · k raw features.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import scoring
+from .date_parts import iso_of
 from .encoding import Floats
 from .errors import PayloadError
 from .fleet import Fleet
@@ -89,9 +90,9 @@ def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: floa
         for one in scored
     ]
     for one, bounds in zip(scored, intervals, strict=True):
-        finite = np.isfinite(bounds.prediction_n2).all(axis=1)
-        if not finite.all():
-            row = int(np.argmin(finite))
+        there = ~np.isnan(bounds.prediction_n2).any(axis=1)
+        if not there.all():
+            row = int(np.argmin(there))
             raise PayloadError(
                 f"instance {one.piece.positions[row]}: dataset {shown(one.piece.datasets[row])} has no statistics "
                 "for an interval: it has no more rows than weights, or was trained without; leave 'interval' out"
@@ -115,32 +116,39 @@ def _extrapolations(fleet: Fleet, one: Scored) -> list[list[Json]]:
 def _extrapolation(stack: ServedStack, one: Scored, row: int, k: int) -> Json:
     assert stack.statistics is not None  # noqa: S101 - only a model with statistics has ranges
     model = one.piece.models if isinstance(one.piece.models, int) else one.piece.models[row]
-    return {
-        "feature": stack.card.features[k].name,
-        "value": float(one.raw_nk[row, k]),
-        "minimum": float(stack.statistics.feature_min_mk[model, k]),
-        "maximum": float(stack.statistics.feature_max_mk[model, k]),
-    }
+    feature, value = stack.card.features[k], float(one.raw_nk[row, k])
+    bounds = (stack.statistics.feature_min_mk[model, k], stack.statistics.feature_max_mk[model, k])
+    shown_as: Callable[[float], str | float] = iso_of if feature.kind == "datetime" else float
+    named = dict(zip(("value", "minimum", "maximum"), map(shown_as, (value, *bounds)), strict=True))
+    return {"feature": feature.name, **named}
 
 
 def _explanations(fleet: Fleet, one: Scored) -> list[Json]:
-    """Return, for each instance, the prediction of the mean training row and the contribution of each feature."""
+    """Return, for each instance, the prediction of the mean training row, and what each feature and term contributes.
+
+    With a transform of the target they are on its scale, which is named.
+    """
     stack = fleet.stacks[one.piece.stack]
     contribution_nd = scoring.contributions(stack, one.piece.models, one.x_nd)
     if contribution_nd is None:
         raise PayloadError("the model was trained without statistics, so there is no mean row to explain against")
-    baseline_n = one.prediction_n - contribution_nd.sum(axis=1)
+    transform = stack.card.target_transform
+    scale = {} if transform is None else {"scale": transform}
+    linear_n = one.prediction_n if transform is None else scoring.linear(stack, one.piece.models, one.x_nd)
+    baseline_n = linear_n - contribution_nd.sum(axis=1)
     contribution_nk = _by_feature(stack, contribution_nd)
-    names = stack.card.feature_names
+    names = [*stack.card.feature_names, *map(str, stack.card.terms)]
     return [
-        {"baseline": baseline, "contributions": dict(zip(names, contribution_k, strict=True))}
+        {"baseline": baseline, "contributions": dict(zip(names, contribution_k, strict=True)), **scale}
         for baseline, contribution_k in zip(baseline_n.tolist(), contribution_nk.tolist(), strict=True)
     ]
 
 
 def _by_feature(stack: ServedStack, contribution_nd: Floats) -> Floats:
-    """Return the contributions of the columns summed by feature, of shape (n, k)."""
-    widths = [feature.num_columns(stack.card.bias) for feature in stack.card.features]
+    """Return the contributions of the columns summed by feature, and by term, one column for each."""
+    card = stack.card
+    widths = [feature.num_columns(card.bias) for feature in card.features]
+    widths += [len(card.term_columns(term)) for term in card.terms]
     ends = np.cumsum(widths)
     return np.column_stack(
         [contribution_nd[:, end - width : end].sum(axis=1) for width, end in zip(widths, ends, strict=True)]

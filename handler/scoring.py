@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .encoding import Floats
 from .stack import ServedStack
 from .student_t import two_sided_quantile
+from .transforms import raw_target
 
 Models = int | NDArray[np.intp]
 
@@ -29,7 +30,12 @@ class Intervals:
 
 
 def predict(stack: ServedStack, models: Models, x_nd: Floats) -> Floats:
-    """Return the predictions, of shape (n,); not finite if a sum overflows."""
+    """Return the predictions in units of the target, of shape (n,); not finite if a sum overflows."""
+    return raw_target(stack.card.target_transform, linear(stack, models, x_nd))
+
+
+def linear(stack: ServedStack, models: Models, x_nd: Floats) -> Floats:
+    """Return the predictions on the scale on which the models were trained, of shape (n,)."""
     prediction_n: Floats = np.vecdot(x_nd, stack.weight_md[models])
     return prediction_n if stack.bias_m is None else prediction_n + stack.bias_m[models]
 
@@ -46,7 +52,7 @@ def outside_range(stack: ServedStack, models: Models, raw_nk: Floats) -> NDArray
 
 
 def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Floats, level: float) -> Intervals:
-    """Return the confidence and prediction intervals at `level`.
+    """Return the confidence and prediction intervals at `level`, in units of the target.
 
     They are NaN for a model without degrees of freedom or without statistics.
 
@@ -62,15 +68,16 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
     leverage_n = np.maximum(np.vecdot(product_np, x_np), 0.0)
     quantile_n = _quantiles(stored.num_rows_m[models] - x_np.shape[1], level)
     scale_n = quantile_n * np.sqrt(stored.residual_variance_m[models])
-    return Intervals(
-        _around(prediction_n, scale_n * np.sqrt(leverage_n)), _around(prediction_n, scale_n * np.sqrt(1.0 + leverage_n))
-    )
+    transform = stack.card.target_transform
+    center_n = prediction_n if transform is None else linear(stack, models, x_nd)
+    confidence_n2, prediction_n2 = (_around(center_n, scale_n * np.sqrt(by + leverage_n)) for by in (0.0, 1.0))
+    return Intervals(raw_target(transform, confidence_n2), raw_target(transform, prediction_n2))
 
 
 def contributions(stack: ServedStack, models: Models, x_nd: Floats) -> Floats | None:
     """Return w·(x − x̄), of shape (n, d), for each encoded column and the mean training row x̄; None without statistics.
 
-    With the prediction for x̄, the contributions of a row sum to its prediction.
+    With the prediction for x̄, the contributions of a row sum to its prediction, before a transform is undone.
     """
     if stack.statistics is None:
         return None

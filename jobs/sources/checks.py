@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.encoding import DOMAINS
 from handler.model_card import Feature, ModelCard
+from handler.transforms import DOMAINS
 from jobs.sources.columns import Columns
 from model_store.objects.s3_settings import S3Settings
 

@@ -117,9 +117,9 @@ def test_read_stack_survives_any_damage(data: st.DataObject) -> None:
 
 def test_newer_formats_are_refused() -> None:
     stack = stack_of(1)
-    card = CARD.to_json().replace('"format": 1', '"format": 2')
+    card = CARD.to_json().replace('"format": 1', '"format": 3')
     tensors = {"weight": stack.weight_md, "bias": stack.bias_m}
-    with pytest.raises(CorruptObjectError, match="format 2, and this gridline reads up to 1"):
+    with pytest.raises(CorruptObjectError, match="format 3, and this gridline reads up to 2"):
         read_stack(save(tensors, metadata={"model_card": card}))
     with pytest.raises(NewerFormatError, match="the statistics of checkpoint has format 2"):
         read_stack(write_checkpoint(stack), save({"fill": torch.zeros(1)}, metadata={"format": "2"}))
