@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from jobs.errors import DataError, MissingColumnError
@@ -71,10 +72,13 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A column to read: as numbers or days (from 1970-01-01 UTC), NaN where a cell is missing, or as text."""
+    """A column to read: as numbers or days (from 1970-01-01 UTC), NaN where a cell is missing, or as text.
+
+    `raw`: as pyarrow has it, of the type that a file has, or of text, where nothing is missing and blanks stay.
+    """
 
     name: str
-    kind: Literal["number", "datetime", "text"] = "number"
+    kind: Literal["number", "datetime", "text", "raw"] = "number"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class Columns:
     num_rows: int
     numbers: Mapping[str, Array]
     texts: Mapping[str, Text]
+    raws: Mapping[str, Any] = field(default_factory=dict)  # arrays of pyarrow
 
     def take(self, rows: slice | NDArray[np.intp]) -> Columns:
         """Return some of the rows: those of a slice without a copy, or those at an index, whose places are lost."""
@@ -112,8 +117,10 @@ class Columns:
         texts = {name: Text(text.code_n[rows], text.levels) for name, text in self.texts.items()}
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(self.num_rows)
-            return Columns(self.fragment, self.first_row + start, stop - start, numbers, texts)
-        return Columns(self.fragment, self.first_row, len(rows), numbers, texts)
+            raws = {name: cells.slice(start, stop - start) for name, cells in self.raws.items()}
+            return Columns(self.fragment, self.first_row + start, stop - start, numbers, texts, raws)
+        raws = {name: cells.take(pa.array(rows)) for name, cells in self.raws.items()}
+        return Columns(self.fragment, self.first_row, len(rows), numbers, texts, raws)
 
 
 def check_names(location: str, found: Sequence[str], wanted: Sequence[Wanted]) -> None:

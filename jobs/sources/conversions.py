@@ -45,19 +45,21 @@ def to_columns(
 
     Raises ValueError for a text that is not what is wanted.
     """
-    numbers, texts = {}, {}
+    numbers, texts, raws = {}, {}, {}
     for column in wanted:
         cells, marks = table.column(column.name), options.marks(column.name, column.kind)
-        if column.kind == "text":
+        if column.kind == "raw":
+            raws[column.name] = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+        elif column.kind == "text":
             texts[column.name] = text_of(cells, marks)
         else:
             numbers[column.name] = convert(cells) if column.kind == "number" else days_of_column(cells, marks)
-    return Columns(fragment, first_row, table.num_rows, numbers, texts)
+    return Columns(fragment, first_row, table.num_rows, numbers, texts, raws)
 
 
 def text_of(column: Any, marks: Marks) -> Text:
     """Return a column as text; a mark, and a cell of blanks, is missing. Levels that differ by blanks are one."""
-    code_n, texts = _levels(column)
+    code_n, texts = levels_of(column)
     levels = [None if text is None or (level := level_of(text)) in marks else level for text in texts]
     distinct = list(dict.fromkeys(level for level in levels if level is not None))
     if len(distinct) < len(levels):  # a level is missing, or two are one
@@ -72,7 +74,7 @@ def numbers_of_text(column: Any, marks: Marks, options: ReadOptions) -> Floats:
 
     Truths count as 1 and 0 in a column that has only truths, 1 and 0: "no" among prices is no price.
     """
-    code_n, texts = _levels(column)
+    code_n, texts = levels_of(column)
     convert = partial(number_of, marks=marks, decimal=options.decimal, thousands=options.thousands)
     value = _values(texts, convert)
     truths = np.array([text is not None and text.strip() in TRUTHS for text in texts], dtype=bool)
@@ -88,7 +90,7 @@ def days_of_column(column: Any, marks: Marks) -> Floats:
     """
     value_type = column.type.value_type if types.is_dictionary(column.type) else column.type
     if is_text(value_type):
-        code_n, texts = _levels(column)
+        code_n, texts = levels_of(column)
         return _values(texts, partial(days_of, marks=marks))[code_n]
     if types.is_timestamp(value_type):
         ticks_n, missing_n = _whole_numbers(column.cast(value_type).cast(pa.int64()))
@@ -104,7 +106,7 @@ def _whole_numbers(column: Any) -> tuple[Array, NDArray[np.bool_]]:
     return np.asarray(column.fill_null(0).to_numpy(zero_copy_only=False)), missing_n
 
 
-def _levels(column: Any) -> tuple[NDArray[np.int32], Sequence[str | None]]:
+def levels_of(column: Any) -> tuple[NDArray[np.int32], Sequence[str | None]]:
     """Return the level of each cell, -1 where it is null, and the levels as text."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     array = array.cast(pa.string()) if types.is_null(array.type) else array

@@ -43,6 +43,11 @@ class Parquet:
         with _opened(location, s3) as file:
             return tuple(file.schema_arrow.names)
 
+    def schema(self, location: str, s3: S3Settings) -> pa.Schema:
+        """Return the names and types of the file's columns."""
+        with _opened(location, s3) as file:
+            return file.schema_arrow
+
     def read(
         self, fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None
     ) -> Iterator[Columns]:
@@ -51,16 +56,20 @@ class Parquet:
             schema = file.schema_arrow
             check_names(location, schema.names, wanted)
             for column in wanted:
-                _check_type(location, column, schema.field(column.name).type)
+                if column.kind != "raw":
+                    check_type(location, column, schema.field(column.name).type)
             for fragment in fragments:
                 first_row = fragment.first_row
                 for batch in _batches(file, fragment, [column.name for column in wanted], batch_rows):
-                    yield to_columns(fragment, first_row, batch, wanted, _numbers)
+                    yield to_columns(fragment, first_row, batch, wanted, numbers_of)
                     first_row += batch.num_rows
 
     def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
+        place = f"{columns.fragment.location}: row {columns.first_row + row + 1}"
+        if name in columns.raws:
+            return place, shown(columns.raws[name][row].as_py())
         value = columns.texts[name].cells()[row] if name in columns.texts else columns.numbers[name][row].item()
-        return f"{columns.fragment.location}: row {columns.first_row + row + 1}", shown(value)
+        return place, shown(value)
 
 
 def _batches(file: Any, fragment: Fragment, names: Sequence[str], batch_rows: int | None) -> Iterator[Any]:
@@ -82,7 +91,8 @@ def _opened(location: str, s3: S3Settings, largest_bytes: int = 0) -> Iterator[A
             raise DataError(f"{location}: the file is not parquet, or is damaged: {reason}. Write it again") from exc
 
 
-def _check_type(location: str, column: Wanted, found: Any) -> None:
+def check_type(location: str, column: Wanted, found: Any) -> None:
+    """Raise DataError for a column of a type that can't be read as what is wanted."""
     value_type = found.value_type if types.is_dictionary(found) else found
     shared = types.is_integer(value_type) or types.is_boolean(value_type) or types.is_null(value_type)
     if column.kind == "number":
@@ -95,7 +105,7 @@ def _check_type(location: str, column: Wanted, found: Any) -> None:
         raise DataError(f"{location}: column {column.name!r} is of type {found}, which is not {what}: {remedy}")
 
 
-def _numbers(column: Any) -> Array:
+def numbers_of(column: Any) -> Array:
     """Return an arrow column of numbers in the dtype that it has; floats, with NaN, if some are null."""
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
