@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 Mode = Literal["min", "max"]
+Requirement = Literal["converged", "finite", "no worse than the mean"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Policy:
-    """The metric that compares trials, and the rule that promotes a challenger."""
+    """The metric that compares trials, what a trial needs to be promoted, and the rule that promotes a challenger."""
 
     metric: str
     mode: Mode
     promote: Literal["better", "always"] = "better"
     min_improvement: float = 0.0
+    require: Requirement = "finite"
 
 
 def make_recipe(config: JobConfig) -> Recipe:
@@ -103,5 +105,5 @@ def run_limits_of(training: TrainingConfig) -> RunLimits:
 
 def policies_of(config: JobConfig) -> dict[str, Policy]:
     """Return the policy of each dataset of the configuration, by its name."""
-    rule = (config.mode, config.select.promote, config.select.min_improvement)
+    rule = (config.mode, config.select.promote, config.select.min_improvement, config.require)
     return {dataset.name: Policy(config.metric_of(dataset), *rule) for dataset in config.datasets}

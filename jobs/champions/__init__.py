@@ -2,5 +2,5 @@
 
 In: trained datasets and the newest version of the collection.
 Out: comparisons and a new version.
-Imported by: jobs/run.py, jobs/reports, jobs/groups.
+Imported by: jobs/cli, jobs/run.py, jobs/reports, jobs/groups.
 """

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from handler.stack import Stack, Statistics
-from jobs.champions.selection import best_trials
+from jobs.champions.selection import best_trials, promotable
 from jobs.engines.closed_form.inference_statistics import inverse_cross_product, residual_variance
 from jobs.engines.moments import Moments
 from jobs.recipe import Policy
@@ -30,7 +30,7 @@ NOT_OF_THE_BEST = ["columns", "coefficients", "epochs", "train_curve", "val_curv
 
 @dataclass(frozen=True)
 class Challengers:
-    """The best trials of m ≥ 1 datasets that share a model card; only datasets with a finite score are here.
+    """The best trials of m ≥ 1 datasets that share a model card; only datasets with a trial to promote are here.
 
     `trials` has a row for each, in the columns of `trial_table`; `point_m` are their grid points. The moments are those
     of the rows that the models were fitted to, and of the rows that validate.
@@ -86,15 +86,17 @@ def weights(stack: Stack, index_t: Tensor) -> Tensor:
 
 
 def best_points(trained: TrainedDatasets, policy: Policy) -> Tensor:
-    """Return the grid point of the best trial of each dataset, (m,); -1 if none has a finite score."""
+    """Return the grid point of the best trial of each dataset, (m,); -1 if none with a finite score may be promoted."""
     result, rate_mg = trained.result, trained.hyperparameters.learning_rate_mg
-    return best_trials(result.metric(policy.metric), result.gap_mg, rate_mg, policy.mode)
+    allowed_mg = promotable(result, trained.settings.loss, policy.require)
+    score_mg = result.metric(policy.metric).masked_fill(~allowed_mg, torch.nan)
+    return best_trials(score_mg, result.gap_mg, rate_mg, policy.mode)
 
 
 def challengers_of(
     trained: TrainedDatasets, trials: pa.Table, policy: Policy, *, inference_statistics: bool
 ) -> Challengers | None:
-    """Return the best trial of each dataset that has a finite score, None if none has; `trials` are those of all."""
+    """Return the best trial of each dataset that has one to promote, None if none has; `trials` are those of all."""
     best_m = best_points(trained, policy)
     found_m = (best_m >= 0).nonzero()[:, 0]
     if not len(found_m):

@@ -41,6 +41,7 @@ def dataset_document(
     trials: Sequence[Mapping[str, Any]] | None,
     *,
     reason: str | None = None,
+    warning: str | None = None,
     comparison: Comparison | None = None,
     verification: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
@@ -48,13 +49,10 @@ def dataset_document(
     document: dict[str, Any] = {"dataset": name, "status": status, "best": best, "trials": trials}
     if reason is not None:
         document["reason"] = reason
+    if warning is not None:
+        document["warning"] = warning
     if comparison is not None:
         document["comparison"] = comparison_document(comparison)
     if verification is not None:
         document["verification"] = dict(verification)
     return document
-
-
-def no_convergence(advice: str | None) -> str:
-    """Return why a dataset has no model though it could be trained; `advice` is that of its certificate."""
-    return f"no trial converged to a finite loss: {advice or 'try smaller rates'}"

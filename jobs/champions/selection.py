@@ -1,4 +1,4 @@
-"""The best trial of a dataset. Pure: values in, values out.
+"""The best trial of a dataset, among those that may be promoted. Pure: values in, values out.
 
 Shapes: m datasets · g grid points.
 """
@@ -8,8 +8,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jobs.engines.curves import nearest_of_equals
-from jobs.recipe import Mode
+from jobs.engines.curves import nearest_of_equals, no_worse_than_mean
+from jobs.engines.settings import LossName
+from jobs.engines.trials import BlockResult
+from jobs.recipe import Mode, Requirement
+
+
+def promotable(result: BlockResult, loss: LossName, require: Requirement) -> Tensor:
+    """Return which trials may be promoted, bool (m, g): those that meet the requirement.
+
+    Only `finite` allows a model that predicts worse than the mean of the target.
+    """
+    if require == "finite":
+        return torch.ones_like(result.converged_mg)
+    fair_mg = no_worse_than_mean(result.r2_mg, loss)
+    return fair_mg & result.converged_mg if require == "converged" else fair_mg
 
 
 def best_trials(score_mg: Tensor, gap_mg: Tensor, learning_rate_mg: Tensor, mode: Mode) -> Tensor:

@@ -30,12 +30,13 @@ def list_models(
     from rich.table import Table
 
     table = Table(title=f"{collection} version {shown.number}", title_justify="left")
-    for heading in ("dataset", "learning rate", "R²", "score", "metric", "trained at"):
+    for heading in ("dataset", "status", "learning rate", "R²", "score", "metric", "trained at"):
         table.add_column(heading)
     for row in champion_documents(shown):
         rate = number((row["hyperparameters"] or {}).get("learning_rate"), ".6g")
         r2, score = number(row["r2"], ".6f"), number(row["score"], ".6g")
-        table.add_row(escape(row["dataset"]), rate, r2, score, row["metric"], row["trained_at"])
+        status = (row["status"] or "unknown").replace("_", " ")
+        table.add_row(escape(row["dataset"]), status, rate, r2, score, row["metric"], row["trained_at"])
     console().print(table)
 
 
@@ -52,7 +53,8 @@ def show(
     from model_store import open_ledger
 
     document = champion_document(open_ledger(store), collection, dataset, version)
-    emit(document, "\n".join(f"{key}: {value}" for key, value in document.items()), as_json=json)
+    shown = document if document["status"] else document | {"status": "unknown"}
+    emit(document, "\n".join(f"{key}: {value}" for key, value in shown.items()), as_json=json)
 
 
 @models.command("history")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.champions.promotion import remedies
 from jobs.cli.output import number
 from jobs.engines.hyperparameters import HYPERPARAMETERS
 from jobs.groups.outcome import GroupsOutcome
@@ -18,6 +19,7 @@ from jobs.plan import Plan
 from jobs.reports.outcome import JobOutcome
 
 MAX_REASONS = 20
+MAX_ALIKE = 3  # reasons that one line has summed up
 MAX_TABLES = 100
 
 
@@ -33,20 +35,32 @@ def print_outcome(console: Console, outcome: JobOutcome) -> None:
 
 
 def _print_groups(console: Console, groups: GroupsOutcome) -> None:
-    reasons = sorted({**groups.failures, **groups.unconverged}.items())
+    without = len(groups.failures) + len(groups.unconverged)
     console.print(
         f"{groups.name}: {groups.num_trained} datasets trained, {groups.num_promoted} promoted, "
-        f"{len(reasons)} without a model"
+        f"{without} without a model"
     )
-    _print_reasons(console, reasons, f"{groups.name}: ")
+    start = f"{groups.name}: "
+    _print_reasons(console, sorted(groups.failures.items()), start)
+    total = groups.num_trained + len(groups.unconverged)
+    for count, what, todo in (
+        (len(groups.unconverged), "are not promoted", remedies(groups.unconverged.values())),
+        (groups.num_warned, "have a model all the same", groups.remedies),
+    ):
+        if count:
+            advice = f": {max(todo, key=lambda text: todo[text])}" if todo else ""
+            console.print(f"{start}{count} of {total} did not converge, and {what}{advice}", markup=False)
+    _print_reasons(console, sorted(groups.unconverged.items()), start, limit=MAX_ALIKE)
 
 
-def _print_reasons(console: Console, reasons: Sequence[tuple[str, str]], start: str = "") -> None:
+def _print_reasons(
+    console: Console, reasons: Sequence[tuple[str, str]], start: str = "", limit: int = MAX_REASONS
+) -> None:
     """Print the first reasons with their names, each line after `start`, and the number of the others."""
-    for name, reason in reasons[:MAX_REASONS]:
+    for name, reason in reasons[:limit]:
         console.print(f"{start}{name}: {reason}", markup=False)
-    if len(reasons) > MAX_REASONS:
-        console.print(f"{start}and {len(reasons) - MAX_REASONS} more: see --json")
+    if len(reasons) > limit:
+        console.print(f"{start}and {len(reasons) - limit} more: see --json", markup=False)
 
 
 def _print_datasets(console: Console, outcome: JobOutcome) -> None:
@@ -69,16 +83,23 @@ def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
     name, best, status = document["dataset"], document["best"], document["status"]
     if document["trials"]:
         console.print(_grid(escape(name), document["trials"], best))
-    if "reason" in document:
-        console.print(f"{name}: {status}: {document['reason']}", markup=False)
+    reason = f"{name}: {status}: {document['reason']}" if "reason" in document else None
     if best is None:
+        if reason is not None:
+            console.print(reason, markup=False)
         return
     model = ", ".join(f"{column} {value:.6g}" for column, value in best["coefficients"].items())
     why = f" ({document['comparison']['reason']})" if "comparison" in document else ""
     r2 = number(best["r2"], ".6f")
     console.print(
-        f"{name}: best at learning rate {best['learning_rate']:g}: {model}; R² {r2}; {status}{why}", markup=False
+        f"{name}: best at learning rate {best['learning_rate']:g}: {model}; R² {r2}; "
+        f"{'not promoted' if reason else status}{why}",
+        markup=False,
     )
+    if reason is not None:
+        console.print(reason, markup=False)
+    if "warning" in document:
+        console.print(f"{name}: warning: {document['warning']}", markup=False)
     if "verification" in document:
         weights = document["verification"]["max_weight_difference"]
         predictions = document["verification"]["max_prediction_difference"]

@@ -14,19 +14,23 @@ from jobs.config.values import TEXT, Location, NotNegative, Section, refused
 from jobs.engines.hyperparameters import HYPERPARAMETERS
 
 Metric = Literal["train_mse", "val_mse", "train_loss", "val_loss", "r2"]
+Requirement = Literal["converged", "finite", "no worse than the mean"]
 
 
 class SelectConfig(Section):
     """How the best trial of a dataset is found, and when it takes the champion's place."""
 
     metric: Metric | None = None
-    """What trials are compared by; left out: val_mse where there is validation, train_mse where there is none."""
+    """What trials are compared by; left out: the loss that is trained, of the rows that validate where some do."""
     mode: Literal["min", "max"] | None = None
     """Whether less or more of it is better; left out, as the metric has it."""
     promote: Literal["better", "always"] = "better"
     """Whether a challenger has to be better than the champion to take its place."""
     min_improvement: NotNegative = 0.0
     """By how much it has to be better, in units of the metric."""
+    require: Literal["converged", "finite"] | None = None
+    """What a model needs to be promoted; left out: `converged` where gridline chooses rates and epochs, else to predict
+    no worse than the mean of the target."""
 
     @model_validator(mode="after")
     def _sensible_mode(self) -> SelectConfig:
@@ -64,7 +68,17 @@ class JobConfig(Section):
         """Return what the trials of `dataset` are compared by."""
         if self.select.metric is not None:
             return self.select.metric
-        return "train_mse" if dataset.validation is None else "val_mse"
+        if self.training.loss == "mse":
+            return "train_mse" if dataset.validation is None else "val_mse"
+        return "train_loss" if dataset.validation is None else "val_loss"
+
+    @property
+    def require(self) -> Requirement:
+        """What the best trial needs to be promoted."""
+        if self.select.require is not None:
+            return self.select.require
+        chosen_here = self.grid.learning_rate == "auto" and "epochs" not in self.training.model_fields_set
+        return "converged" if chosen_here else "no worse than the mean"
 
     @property
     def mode(self) -> Literal["min", "max"]:

@@ -6,8 +6,9 @@ Shapes: m groups · g grid points.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from heapq import merge
 from itertools import chain, groupby, islice, zip_longest
 from operator import itemgetter
@@ -38,7 +39,7 @@ class GroupsOutcome:
 
     `comparisons` has an element for each batch (None: nothing was committed). `trials` has the trials of each part as
     parquet; it is None if they are too many for documents. `error` is that of the first task that failed, and with it
-    the groups of a part or the whole source.
+    the groups of a part or the whole source. `remedies` say what to do about models that have not converged.
     """
 
     name: str
@@ -50,6 +51,7 @@ class GroupsOutcome:
     computed: int = 0
     error: Exception | None = None
     comparisons: tuple[Comparisons, ...] | None = None
+    remedies: Mapping[str, int] = field(default_factory=dict)
 
     def against(self, comparisons: Iterator[Comparisons]) -> GroupsOutcome:
         """Return the outcome after the commit; the next `comparisons` are those of its batches."""
@@ -66,6 +68,12 @@ class GroupsOutcome:
     @property
     def num_promoted(self) -> int:
         return sum(int(each.promoted_m.sum()) for each in self.comparisons or ())
+
+    @property
+    def num_warned(self) -> int:
+        """The number of models that have not converged."""
+        statuses = (batch.challengers.column("status").cast(pa.string()) for batch in self.batches)
+        return sum(int(pc.sum(pc.not_equal(each, "converged")).as_py()) for each in statuses)
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield the document of each dataset, in the order of names."""
@@ -120,6 +128,7 @@ class Collected:
             unconverged={group: reason for result in results for group, reason in result.unconverged.items()},
             computed=self._computed,
             error=self._error,
+            remedies=sum((Counter(result.remedies) for result in results), Counter[str]()),
         )
 
 

@@ -58,7 +58,7 @@ class Parts:
         what = [
             [FORMAT, ENGINE_VERSIONS[recipe.engine], recipe.engine, self.source.described],
             [recipe.settings.relevant(), recipe.automatic_rates, recipe.inference_statistics],
-            [policy.metric, policy.mode, [list(stamp) for stamp in self.source.stamps]],
+            [policy.metric, policy.mode, policy.require, [list(stamp) for stamp in self.source.stamps]],
         ]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).digest()
 

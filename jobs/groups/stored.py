@@ -22,7 +22,7 @@ from jobs.trials.table import REPEATED, table_parquet
 from model_store.errors import CorruptObjectError
 from model_store.ledger.checkpoint_arrays import metadata_of
 
-FORMAT = 3
+FORMAT = 4
 HEADER = "gridline"
 
 
@@ -64,6 +64,7 @@ def part_bytes(result: PartResult) -> bytes:
         "format": FORMAT,
         "failures": result.failures,
         "unconverged": result.unconverged,
+        "remedies": dict(result.remedies),
         "cards": [challengers.stack.card.to_json() for challengers in result.trained],
     }
     plain = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
@@ -80,6 +81,7 @@ def part_of_bytes(data: bytes, name: str) -> PartResult:
             failures=header["failures"],
             unconverged=header["unconverged"],
             trials=tensors["trials"].numpy().tobytes() if "trials" in tensors else None,
+            remedies=header["remedies"],
         )
     except (SafetensorError, pa.ArrowException, OSError, KeyError, TypeError, ValueError) as exc:
         raise CorruptObjectError(name, f"it is not a part of a source: {' '.join(str(exc).split())}") from exc

@@ -6,14 +6,15 @@ Shapes: m groups · g grid points · k raw features.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from jobs.champions.challengers import Challengers, best_points, challengers_of
-from jobs.champions.documents import no_convergence
+from jobs.champions.promotion import remedies, warning_of, why_none
 from jobs.engines.closed_form import engine as closed_form
 from jobs.engines.closed_form.certificate import advise
 from jobs.engines.hyperparameters import Hyperparameters
@@ -25,6 +26,8 @@ from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.recipe import Policy, Recipe
 from jobs.training.datasets import TrainedDatasets, resolve
 from jobs.trials.table import trials_parquet
+
+MAX_WARNINGS = 64  # of a part: a sample tells what to do
 
 Engine = Callable[[Trainable, Hyperparameters, bool], BlockResult]  # the bool: whether curves are wanted
 
@@ -45,12 +48,16 @@ class GroupsSpec:
 
 @dataclass(frozen=True)
 class PartResult:
-    """The result of a training task: models by card, reasons of groups without one, and the trials as parquet."""
+    """The result of a training task: models by card, reasons of groups without one, and the trials as parquet.
+
+    `remedies` are for models that have not converged: what their certificates say to do, with how many of a sample do.
+    """
 
     trained: tuple[Challengers, ...]
     failures: dict[str, str]
     unconverged: dict[str, str]
     trials: bytes | None
+    remedies: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_datasets(self) -> int:
@@ -83,6 +90,7 @@ def train_groups(spec: GroupsSpec, partial: Partial, engine: Engine) -> PartResu
         failures=failures,
         unconverged={name: reason for each in trained for name, reason in _unconverged(each, spec.policy)},
         trials=trials_parquet(tables) if tables else None,
+        remedies=remedies(warning for each in trained for warning in _warnings(each, spec.policy)),
     )
 
 
@@ -114,14 +122,29 @@ def _is_detailed(hyper: Hyperparameters, spec: GroupsSpec) -> bool:
 
 
 def _unconverged(trained: TrainedDatasets, policy: Policy) -> Iterator[tuple[str, str]]:
-    """Yield the groups without a finite score, each with the advice of its certificate."""
-    index_m = (best_points(trained, policy) < 0).nonzero()[:, 0]
-    if len(index_m):
-        grid = trained.hyperparameters
-        hyper = replace(grid, learning_rate_mg=grid.learning_rate_mg[index_m])
-        advice = advise(trained.train_moments.take(index_m), hyper, trained.settings)
-        for m, text in zip(index_m.tolist(), advice, strict=True):
-            yield trained.name_m[m], no_convergence(text)
+    """Yield the groups without a trial to promote, each with the reason."""
+    place_m = (best_points(trained, policy) < 0).nonzero()[:, 0]
+    reasons = why_none(trained, policy, place_m.tolist(), _advice(trained, place_m))
+    yield from ((trained.name_m[m], reason) for m, reason in zip(place_m.tolist(), reasons, strict=True))
+
+
+def _warnings(trained: TrainedDatasets, policy: Policy) -> Iterator[str]:
+    """Yield what is to be said of the models that have not converged, or of the first of them, if they are many."""
+    point_m = best_points(trained, policy)
+    found_m = point_m >= 0
+    converged_m = trained.result.converged_mg.gather(1, point_m.clamp(min=0)[:, None])[:, 0]
+    place_m = (found_m & ~converged_m).nonzero()[:MAX_WARNINGS, 0]
+    for m, advice in zip(place_m.tolist(), _advice(trained, place_m), strict=True):
+        warning = warning_of(trained, m, int(point_m[m]), advice)
+        if warning is not None:
+            yield warning
+
+
+def _advice(trained: TrainedDatasets, place_m: Tensor) -> list[str | None]:
+    """Return the advice of the certificates of the groups at these places."""
+    if not len(place_m):
+        return []
+    return advise(trained.train_moments.take(place_m), trained.hyperparameters.datasets(place_m), trained.settings)
 
 
 def _fingerprints(groups: Trainable, trained: Moments, layout: Layout) -> tuple[str, ...]:

@@ -21,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DatasetOutcome:
-    """The outcome of a listed dataset: its trials and the best of them, or the reason why it has none."""
+    """The outcome of a listed dataset: its trials and the best of them, or the reason why none may be promoted.
+
+    `warning` is of a best trial that has not converged; `unpromoted_point` is the best trial if none may be promoted.
+    """
 
     name: str
     status: DatasetStatus
@@ -30,11 +33,14 @@ class DatasetOutcome:
     comparison: Comparison | None = None
     reason: str | None = None
     verification: Mapping[str, float] | None = None
+    warning: str | None = None
+    unpromoted_point: int = -1
 
     @property
     def point(self) -> int | None:
-        """The position of the best trial in the grid, or None."""
-        return int(self.batch.challengers.point_m) if self.batch else None
+        """The position of the best trial in the grid, though it may not be promoted; None if no trial is finite."""
+        point = int(self.batch.challengers.point_m) if self.batch else self.unpromoted_point
+        return point if point >= 0 else None
 
     def against(self, comparisons: Iterator[Comparisons]) -> DatasetOutcome:
         """Return the outcome after the commit; the next of `comparisons` is that of its batch, if it has one."""
@@ -53,6 +59,7 @@ class DatasetOutcome:
             None if self.point is None else trials[self.point],
             trials,
             reason=self.reason,
+            warning=self.warning,
             comparison=self.comparison,
             verification=self.verification,
         )

@@ -72,6 +72,7 @@ def job_of(
     target: str = "yield",
     group_by: str | Sequence[str] | None = "site",
     validation: Mapping[str, Any] | None = None,
+    require: str | None = "finite",
     **training: Any,
 ) -> JobConfig:
     """Return a job of one fleet, or of one dataset where `group_by` is None."""
@@ -86,6 +87,7 @@ def job_of(
             "datasets": [dataset],
             "grid": {"learning_rate": [0.001, 0.02, 0.05]},
             "training": {"epochs": 25, **training},
+            "select": {"require": require},
         }
     )
 

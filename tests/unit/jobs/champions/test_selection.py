@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.champions.comparison import FIRST, SAME, Comparison, Comparisons
-from jobs.champions.selection import best_trials
-from jobs.recipe import Mode, Policy
+from jobs.champions.selection import best_trials, promotable
+from jobs.engines.trials import BlockResult
+from jobs.recipe import Mode, Policy, Requirement
+from tests.samples.datasets import trained
 
 NAN, INF = float("nan"), float("inf")
 scores = st.one_of(st.sampled_from([NAN, INF, -INF, 0.5, 1.0]), st.floats(-1e6, 1e6))
@@ -66,6 +68,27 @@ def test_best_trials_does_not_depend_on_the_order(trials: list[tuple[float, int]
         place = best([score for score, _ in each], [float(rate) for _, rate in each])
         chosen.append(None if place is None else each[place])
     assert chosen[0] == chosen[1]
+
+
+def trials(r2: list[float], converged: list[bool]) -> BlockResult:
+    """Return the trials of one dataset; only their R² and their state are meant to be read."""
+    result = trained(rates=[0.01 * (1 + place) for place in range(len(r2))]).result
+    return replace(result, r2_mg=torch.tensor([r2], dtype=torch.float64), converged_mg=torch.tensor([converged]))
+
+
+@pytest.mark.parametrize(
+    ("require", "loss", "expected"),
+    [
+        ("finite", "mse", [True, True, True, True]),
+        ("converged", "mse", [False, False, True, False]),
+        ("converged", "quantile", [False, False, True, True]),
+        ("no worse than the mean", "mse", [False, True, True, False]),
+        ("no worse than the mean", "quantile", [True, True, True, True]),
+    ],
+)
+def test_promotable_trials_meet_the_requirement(require: Requirement, loss: str, expected: list[bool]) -> None:
+    result = trials([-7.0, 0.5, 0.9, -7.0], [False, False, True, True])
+    assert promotable(result, loss, require).tolist() == [expected]
 
 
 def judged(challenger: float, champion: float | None, basis: int = SAME, **values: Any) -> Comparison:

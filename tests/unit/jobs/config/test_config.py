@@ -141,6 +141,32 @@ def test_config_metric_goes_by_the_validation(validation: Any, select: dict[str,
     assert (config.metric_of(config.datasets[0]), config.mode) == (metric, mode)
 
 
+@pytest.mark.parametrize("loss", ["huber", "mae", "quantile"])
+@pytest.mark.parametrize(("validation", "metric"), [("none", "train_loss"), ({"folds": 5}, "val_loss")])
+def test_config_metric_is_the_loss_that_is_trained(loss: str, validation: Any, metric: str) -> None:
+    config = job(datasets=[{**DATASET, "validation": validation}], training={"loss": loss})
+    assert config.metric_of(config.datasets[0]) == metric
+    config = job(training={"loss": loss}, select={"metric": "train_mse"})
+    assert config.metric_of(config.datasets[0]) == "train_mse"
+
+
+@pytest.mark.parametrize(
+    ("rate", "training", "select", "require"),
+    [
+        ("auto", {}, {}, "converged"),
+        ("auto", {"epochs": 500}, {}, "no worse than the mean"),
+        ([0.1], {}, {}, "no worse than the mean"),
+        ([0.1], {}, {"require": "converged"}, "converged"),
+        ("auto", {}, {"require": "finite"}, "finite"),
+    ],
+)
+def test_config_requires_convergence_where_nothing_else_is_asked(
+    rate: Any, training: dict[str, Any], select: dict[str, Any], require: str
+) -> None:
+    config = job(grid={"learning_rate": rate}, training=training, select=select)
+    assert config.require == require
+
+
 def test_grid_points_are_every_combination_in_order() -> None:
     grid = GridConfig.model_validate({"learning_rate": [0.1, 0.01], "momentum": [0.9, 0], "weight_decay": 0.5})
     points = grid_points(grid, TrainingConfig(seed=3))
