@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from jobs.engines.hyperparameters import reads
 from jobs.engines.losses import LOSSES
 from jobs.engines.minibatch.batches import shuffled
-from jobs.engines.moments import scaling_of
 from jobs.engines.optimizers import OPTIMIZERS
+from jobs.engines.scaling import scaling_of
 from jobs.engines.settings import TrainingSettings
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
@@ -26,10 +26,11 @@ def verify(dataset: Dataset, trained: TrainedDatasets, point: int, recipe: Recip
     """
     rows = rows_of(dataset)
     settings = recipe.settings
-    scaling = scaling_of(trained.train_moments, settings.bias) if settings.normalize else None
+    scaling = scaling_of(trained.train_moments, settings)
     samples = rows.training(scaling, without=0 if rows.num_folds == 1 else None).converted(torch.float32)
     epochs = int(trained.result.epoch_mg[0, point])
-    weight_p = plain_loop(samples.x_nd, samples.y_n, trained.hyperparameters.values(0, point), settings, epochs)
+    hyperparameters = scaling.hyperparameters(trained.hyperparameters) if scaling else trained.hyperparameters
+    weight_p = plain_loop(samples.x_nd, samples.y_n, hyperparameters.values(0, point), settings, epochs)
     if scaling is not None:
         weight_p = scaling.fold_back(weight_p[None], settings.bias)[0]
     ours_p = trained.result.weight_mgp[0, point]

@@ -25,6 +25,7 @@ class Hyperparameter:
     name: str
     default: float | bool
     neutral: float | bool | None = None
+    in_target_units: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -43,7 +44,7 @@ class Hyperparameters:
     momentum_g: Tensor = field(metadata={"default": 0.0, "neutral": 0.0})
     weight_decay_g: Tensor = field(metadata={"default": 0.0, "neutral": 0.0})
     nesterov_g: Tensor = field(metadata={"default": False, "neutral": False})
-    huber_delta_g: Tensor = field(metadata={"default": 1.0})
+    huber_delta_g: Tensor = field(metadata={"default": 1.0, "in_target_units": True})
     quantile_g: Tensor = field(metadata={"default": 0.5})
 
     @property

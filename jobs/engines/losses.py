@@ -20,17 +20,19 @@ from jobs.engines.hyperparameters import reads
 class Loss(Protocol):
     """A loss with its parameter for each grid point; `derivative_scale` is left out of the derivative, for speed.
 
-    `torch_loss` makes torch's module of it from a parameter of the same name.
+    In a unit of half the size, the loss is 2^`degree` times the number. `torch_loss` makes torch's module of it from a
+    parameter of the same name.
     """
 
     derivative_scale: ClassVar[float] = 1.0
+    degree: ClassVar[int] = 1
     torch_loss: ClassVar[Callable[..., nn.Module]]
 
     def derivative(self, residual_bg: Tensor) -> Tensor:
         """Return d loss / d prediction over `derivative_scale`; it may be the residual itself."""
 
-    def total(self, residual_bg: Tensor) -> Tensor:
-        """Return the sum of the loss over the rows, (g,), in the precision of the residual."""
+    def total(self, residual_bg: Tensor, dim: int = 0) -> Tensor:
+        """Return the sum of the loss over the rows, (g,), in the precision of the residual; rows are the axis `dim`."""
 
     def take(self, index_g: Tensor) -> Self:
         """Return the loss of the grid points at `index_g`."""
@@ -41,18 +43,20 @@ class Loss(Protocol):
 @dataclass(frozen=True)
 class SquaredError(Loss):
     derivative_scale = 2.0
+    degree = 2
     torch_loss = nn.MSELoss
 
     def derivative(self, residual_bg: Tensor) -> Tensor:
         return residual_bg
 
-    def total(self, residual_bg: Tensor) -> Tensor:
-        return residual_bg.square().sum(0)
+    def total(self, residual_bg: Tensor, dim: int = 0) -> Tensor:
+        return residual_bg.square().sum(dim)
 
 
 @dataclass(frozen=True)
 class Huber(Loss):
     huber_delta_g: Tensor
+    degree = 2
 
     @staticmethod
     def torch_loss(huber_delta: float) -> nn.Module:
@@ -61,11 +65,11 @@ class Huber(Loss):
     def derivative(self, residual_bg: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(residual_bg, -self.huber_delta_g), self.huber_delta_g)
 
-    def total(self, residual_bg: Tensor) -> Tensor:
+    def total(self, residual_bg: Tensor, dim: int = 0) -> Tensor:
         size_bg = residual_bg.abs()
         near_bg = 0.5 * residual_bg.square()
         far_bg = self.huber_delta_g * (size_bg - 0.5 * self.huber_delta_g)
-        return torch.where(size_bg <= self.huber_delta_g, near_bg, far_bg).sum(0)
+        return torch.where(size_bg <= self.huber_delta_g, near_bg, far_bg).sum(dim)
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,8 @@ class AbsoluteError(Loss):
     def derivative(self, residual_bg: Tensor) -> Tensor:
         return residual_bg.sign()
 
-    def total(self, residual_bg: Tensor) -> Tensor:
-        return residual_bg.abs().sum(0)
+    def total(self, residual_bg: Tensor, dim: int = 0) -> Tensor:
+        return residual_bg.abs().sum(dim)
 
 
 class TorchPinball(nn.Module):
@@ -100,8 +104,8 @@ class Pinball(Loss):
         slope_bg = torch.where(residual_bg > 0, 1 - self.quantile_g, -self.quantile_g)
         return torch.where(residual_bg == 0, 0.5 - self.quantile_g, slope_bg)
 
-    def total(self, residual_bg: Tensor) -> Tensor:
-        return torch.maximum((1 - self.quantile_g) * residual_bg, -self.quantile_g * residual_bg).sum(0)
+    def total(self, residual_bg: Tensor, dim: int = 0) -> Tensor:
+        return torch.maximum((1 - self.quantile_g) * residual_bg, -self.quantile_g * residual_bg).sum(dim)
 
 
 LOSSES: dict[str, type[Loss]] = {"mse": SquaredError, "huber": Huber, "mae": AbsoluteError, "quantile": Pinball}

@@ -165,48 +165,6 @@ def leaving_out(folds: Sequence[Moments]) -> list[Moments]:
     return [after[1], *inner, before[-2]]
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """The scaling of features before training: x' = (x - offset) / scale. Without a bias the offset is 0."""
-
-    offset_md: Tensor
-    scale_md: Tensor
-
-    def apply(self, moments: Moments) -> Moments:
-        """Return the moments of the scaled features."""
-        return Moments(
-            num_rows_m=moments.num_rows_m,
-            mean_md=(moments.mean_md - self.offset_md) / self.scale_md,
-            scatter_mdd=moments.scatter_mdd / self.scale_md[:, :, None] / self.scale_md[:, None, :],
-            y_mean_m=moments.y_mean_m,
-            cross_md=moments.cross_md / self.scale_md,
-            y_scatter_m=moments.y_scatter_m,
-        )
-
-    def fold_back(self, weight_map: Tensor, bias: bool) -> Tensor:
-        """Return weights in raw units from weights (m, …, p) of scaled features."""
-        d = self.scale_md.shape[1]
-        shape = (self.scale_md.shape[0], *[1] * (weight_map.ndim - 2), d)
-        slope = weight_map[..., :d] / self.scale_md.reshape(shape)
-        if not bias:
-            return slope
-        intercept = weight_map[..., d:] - (slope * self.offset_md.reshape(shape)).sum(-1, keepdim=True)
-        return torch.cat([slope, intercept], dim=-1)
-
-
-def scaling_of(moments: Moments, bias: bool) -> Scaling:
-    """Return the scaling that gives each feature mean 0 and variance 1; without a bias, mean square 1.
-
-    A column that is constant up to rounding keeps its unit.
-    """
-    n_m1 = moments.num_rows_m[:, None]
-    variance_md = moments.scatter_mdd.diagonal(dim1=1, dim2=2) / n_m1
-    offset_md = moments.mean_md if bias else torch.zeros_like(moments.mean_md)
-    square_md = variance_md if bias else variance_md + moments.mean_md.square()
-    varies_md = square_md > (CONSTANT * moments.mean_md).square()
-    return Scaling(offset_md, torch.where(varies_md, square_md.clamp(min=0.0).sqrt(), 1.0))
-
-
 def mse(moments: Moments, weight_mgp: Tensor, bias: bool) -> Tensor:
     """Return the mean squared error of weights (m, …, p) over the rows of their dataset, of shape (m, …).
 

@@ -65,7 +65,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What every trial of a block shares. `batch_size` is None for the full batch."""
+    """What every trial of a block shares. `batch_size` is None for the full batch.
+
+    `normalize` scales features and target while training, or the features alone.
+    """
 
     epochs: int
     num_evaluations: int = 64
@@ -75,7 +78,7 @@ class TrainingSettings:
     betas: tuple[float, float] = (0.9, 0.999)
     alpha: float = 0.99
     eps: float = 1e-8
-    normalize: bool = False
+    normalize: bool | Literal["features"] = False
     bias: bool = True
     seed: int = 0
     keep: Literal["best", "last"] = "best"

@@ -14,7 +14,8 @@ import torch
 from jobs.champions.documents import finite
 from jobs.engines.closed_form.certificate import Certificate, certify
 from jobs.engines.closed_form.spectrum import spectrum
-from jobs.engines.moments import Moments, scaling_of
+from jobs.engines.moments import Moments
+from jobs.engines.scaling import scaled
 from jobs.engines.settings import TrainingSettings
 from jobs.groups.scan.layout import initial_layout
 from jobs.groups.scan.partial import Partial
@@ -84,10 +85,7 @@ def _certificates(groups: Trainable, recipe: Recipe) -> list[Certificate]:
 
 
 def _spreads(trained: Sequence[Moments], settings: TrainingSettings) -> dict[str, Spread | None]:
-    bases = [
-        spectrum(scaling_of(each, settings.bias).apply(each) if settings.normalize else each, settings.bias)
-        for each in trained
-    ]
+    bases = [spectrum(scaled(each, settings), settings.bias) for each in trained]
     named = {
         "num_rows": [each.num_rows_m for each in trained],
         "stability_limit": [2 / basis.largest_m for basis in bases],

@@ -22,8 +22,9 @@ from jobs.engines.closed_form.least_squares import trusted_digits
 from jobs.engines.closed_form.spectrum import Spectrum, spectrum
 from jobs.engines.curves import converged_by_gap
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.moments import Moments, scaling_of
+from jobs.engines.moments import Moments
 from jobs.engines.optimizers import OPTIMIZERS
+from jobs.engines.scaling import feature_scaling, scaled
 from jobs.engines.settings import TrainingSettings
 
 NUM_AUTOMATIC_RATES = 12
@@ -131,8 +132,7 @@ def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = 
     """
     if not OPTIMIZERS[settings.optimizer].has_closed_form:
         return torch.logspace(-4, 0, number, dtype=torch.float64).expand(moments.num_datasets, -1)
-    trained = scaling_of(moments, settings.bias).apply(moments) if settings.normalize else moments
-    basis = spectrum(trained, settings.bias)
+    basis = spectrum(scaled(moments, settings), settings.bias)
     limit_m1 = 2 / basis.largest_m[:, None]
     rate_mg = limit_m1 * torch.logspace(-3, math.log10(0.95), number, dtype=torch.float64)
     if not settings.is_gradient_descent(math.inf):
@@ -172,7 +172,7 @@ def _normalized(descent: Descent, settings: TrainingSettings) -> Spectrum:
     if settings.normalize:
         return descent.spectrum
     moments, bias = descent.moments, settings.bias
-    return spectrum(scaling_of(moments, bias).apply(moments), bias)
+    return spectrum(feature_scaling(moments, bias).apply(moments), bias)
 
 
 def _fewest_digits(moments: Moments, bias: bool) -> float | None:

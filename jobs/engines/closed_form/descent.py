@@ -21,7 +21,8 @@ from jobs.engines.closed_form.least_squares import (
 from jobs.engines.closed_form.response import response
 from jobs.engines.closed_form.spectrum import Spectrum, gradient, spectrum
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.moments import Moments, Scaling, scaling_of
+from jobs.engines.moments import Moments
+from jobs.engines.scaling import Scaling, scaling_of
 from jobs.engines.settings import TrainingSettings, initial_weights
 
 EASY = 1e-4  # of the largest eigenvalue: in directions above, the gradient has enough digits
@@ -46,7 +47,7 @@ class Descent:
         scaling = self.scaling
         return Descent(
             moments=self.moments.take(index_m),
-            scaling=Scaling(scaling.offset_md[index_m], scaling.scale_md[index_m]) if scaling else None,
+            scaling=scaling.take(index_m) if scaling else None,
             spectrum=Spectrum(self.spectrum.eigenvalue_mp[index_m], self.spectrum.eigenvector_mpp[index_m]),
             start_p=self.start_p,
             gradient_mp=self.gradient_mp[index_m],
@@ -86,6 +87,10 @@ class Descent:
         """Return weights in raw units."""
         return self.scaling.fold_back(weight_mgep, self.bias) if self.scaling else weight_mgep
 
+    def raw_squares(self, square: Tensor) -> Tensor:
+        """Return squared errors (m, …) in units of the target from those in the units of training."""
+        return self.scaling.losses(square, "mse") if self.scaling else square
+
     @property
     def limit_mgp(self) -> Tensor:
         """The displacement at the limit of each trial, in the eigenbasis, (m, g, p)."""
@@ -95,14 +100,14 @@ class Descent:
     def gap(self, displacement_mgp: Tensor) -> Tensor:
         """Return the root mean square distance of predictions from the limit, by the target's deviation, (m, g)."""
         away_mgp = displacement_mgp - self.limit_mgp
-        square_mg = 0.5 * (self.spectrum.eigenvalue_mp[:, None, :] * away_mgp.square()).sum(-1)
+        square_mg = self.raw_squares(0.5 * (self.spectrum.eigenvalue_mp[:, None, :] * away_mgp.square()).sum(-1))
         variance_m1 = (self.moments.y_scatter_m / self.moments.num_rows_m)[:, None]
         return ((square_mg + self.unresolved_m[:, None]) / variance_m1.clamp(min=1e-300)).sqrt()
 
 
 def prepare(moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Descent:
     """Return the quadratics of the datasets at the initial weights of `nn.Linear`."""
-    scaling = scaling_of(moments, settings.bias) if settings.normalize else None
+    scaling = scaling_of(moments, settings)
     trained = scaling.apply(moments) if scaling else moments
     basis = spectrum(trained, settings.bias)
     start_p = initial_weights(moments.num_columns, settings.bias, settings.seed)
@@ -125,5 +130,6 @@ def _least_squares(equations: NormalEquations, slope_md: Tensor, scaling: Scalin
     """Return the weights of least squares of the datasets at `index_m`, in the units of training, (m, p)."""
     if scaling is None:
         return weights_of(equations.moments, slope_md, equations.bias)
-    scaling = Scaling(scaling.offset_md[index_m], scaling.scale_md[index_m])
-    return weights_of(scaling.apply(equations.moments), slope_md * scaling.scale_md, equations.bias)
+    scaling = scaling.take(index_m)
+    scaled_md = slope_md * scaling.scale_md / scaling.y_scale_m[:, None]
+    return weights_of(scaling.apply(equations.moments), scaled_md, equations.bias)

@@ -23,7 +23,8 @@ from jobs.engines.closed_form.quadratic import loss_along, reached
 from jobs.engines.closed_form.spectrum import hessian
 from jobs.engines.curves import best_epoch_index, converged_by_gap, no_worse_than_mean
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.moments import Moments, leaving_out, scaling_of
+from jobs.engines.moments import Moments, leaving_out
+from jobs.engines.scaling import scaled
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
 from jobs.engines.trials import BlockResult
 
@@ -74,9 +75,8 @@ def _falls_steadily(moments: Moments, hyperparameters: Hyperparameters, settings
 
     It does without momentum and weight decay, below the stability limit; then the last epoch is the best.
     """
-    trained = scaling_of(moments, settings.bias).apply(moments) if settings.normalize else moments
     # The trace bounds the largest eigenvalue from above.
-    trace_m1 = hessian(trained, settings.bias).diagonal(dim1=1, dim2=2).sum(1)[:, None]
+    trace_m1 = hessian(scaled(moments, settings), settings.bias).diagonal(dim1=1, dim2=2).sum(1)[:, None]
     plain_g = (hyperparameters.momentum_g == 0) & (hyperparameters.weight_decay_g == 0)
     steady_g: Tensor = plain_g & (hyperparameters.learning_rate_mg * trace_m1 < 2).all(0)
     return steady_g

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from jobs.engines.closed_form.spectrum import hessian
-from jobs.engines.moments import Moments, mse, scaling_of
+from jobs.engines.moments import Moments, mse
+from jobs.engines.scaling import feature_scaling
 
 
 def inverse_cross_product(moments: Moments, bias: bool) -> Tensor:
@@ -17,7 +18,7 @@ def inverse_cross_product(moments: Moments, bias: bool) -> Tensor:
 
     It is inverted in scaled units, which keep more digits, and scaled back.
     """
-    scaling = scaling_of(moments, bias)
+    scaling = feature_scaling(moments, bias)
     product_mpp = hessian(scaling.apply(moments), bias) * (moments.num_rows_m / 2)[:, None, None]
     factor_mpp, info_m = torch.linalg.cholesky_ex(product_mpp)
     inverse_mpp = torch.cholesky_inverse(factor_mpp)

@@ -60,9 +60,6 @@ def loss_along(descent: Descent, rows: Moments, about_mp: Tensor) -> Quadratic:
     if descent.bias:
         mean_mp = mean_mp + basis_mpp[:, d]
     scatter_mpp = torch.bmm(slopes_mdp.mT, torch.bmm(rows.scatter_mdd, slopes_mdp))
-    return Quadratic(
-        about_mp=about_mp,
-        loss_m=loss_m,
-        gradient_mp=torch.bmm(gradient(rows, weight_mp, descent.bias)[:, None, :], basis_mpp)[:, 0],
-        half_mpp=scatter_mpp / rows.num_rows_m[:, None, None] + mean_mp[:, :, None] * mean_mp[:, None, :],
-    )
+    gradient_mp = torch.bmm(gradient(rows, weight_mp, descent.bias)[:, None, :], basis_mpp)[:, 0]
+    half_mpp = scatter_mpp / rows.num_rows_m[:, None, None] + mean_mp[:, :, None] * mean_mp[:, None, :]
+    return Quadratic(about_mp, loss_m, descent.raw_squares(gradient_mp), descent.raw_squares(half_mpp))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jobs.engines.moments import Scaling
+from jobs.engines.scaling import Scaling
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Samples:
         else:
             x_cd, y_c = self.x_nd.index_select(0, places), self.y_n.index_select(0, places)
         if self.scaling is not None:
-            x_cd = (x_cd - self.scaling.offset_md[0]) / self.scaling.scale_md[0]
+            x_cd, y_c = self.scaling.columns(x_cd), self.scaling.target(y_c)
         return x_cd, y_c
 
     def write(self, places: Tensor | slice, x_cd: Tensor, y_c: Tensor) -> None:

@@ -19,7 +19,8 @@ from jobs.engines.minibatch.evaluation import Evaluator, MomentsEvaluator, Score
 from jobs.engines.minibatch.fitting import Run, fit
 from jobs.engines.minibatch.ragged import num_batches
 from jobs.engines.minibatch.results import Fits, Fold, Pooled, block_result, joined
-from jobs.engines.moments import Moments, Scaling, leaving_out, scaling_of
+from jobs.engines.moments import Moments, leaving_out
+from jobs.engines.scaling import Scaling, scaling_of
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
 from jobs.engines.trials import BlockResult
 
@@ -105,12 +106,12 @@ def _fit(
             taken = source.take(index_m), fold.take(index_m), hyperparameters.datasets(index_m)
             fits.append(_fit(*taken, settings, kept, checkpoints))
         return joined(fits, places)
-    scaling = scaling_of(fold.trained, settings.bias) if settings.normalize else None
+    scaling = scaling_of(fold.trained, settings)
     run = source.start(fold.index, scaling, hyperparameters, settings)
     scores = _scores(source, run, fold, scaling, settings)
     kept_index_g = None if kept_index_mg is None else kept_index_mg.flatten()
     record = fit(run, scores, settings, name=fold.name, kept_index_g=kept_index_g, checkpoints=checkpoints)
-    return Fits.of(record, scaling, hyperparameters, settings.bias)
+    return Fits.of(record, scaling, hyperparameters, settings)
 
 
 def _scores(source: Source, run: Run, fold: Fold, scaling: Scaling | None, settings: TrainingSettings) -> Scores:

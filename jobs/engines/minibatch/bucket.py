@@ -21,6 +21,7 @@ from jobs.engines.losses import Loss
 from jobs.engines.minibatch.evaluation import Evaluator
 from jobs.engines.minibatch.ragged import Batches
 from jobs.engines.optimizers import RowwiseOptimizer
+from jobs.engines.scaling import Scaling
 from jobs.engines.settings import TrainingSettings, initial_weights
 
 
@@ -33,7 +34,7 @@ class RowsEvaluator:
 
     def loss(self, weight_mqg: Tensor, loss: Loss) -> Tensor:
         residual_mrg = torch.bmm(self.z_mrq, weight_mqg)
-        return loss.total(residual_mrg.transpose(0, 1)).double() / self.size_m[:, None]
+        return loss.total(residual_mrg, dim=1).double() / self.size_m[:, None]
 
 
 @dataclass
@@ -63,7 +64,9 @@ class BucketStack:
         self.live_g = self.live_g[keep_g]
 
 
-def start(num_weights: int, hyperparameters: Hyperparameters, settings: TrainingSettings) -> BucketStack:
+def start(
+    num_weights: int, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
+) -> BucketStack:
     """Return the bucket before the first step: every trial at the initial weights of `nn.Linear`."""
     rate_mg = hyperparameters.learning_rate_mg
     hyper = hyperparameters.to(torch.device("cpu"), settings.torch_dtype)
@@ -75,7 +78,7 @@ def start(num_weights: int, hyperparameters: Hyperparameters, settings: Training
         live_g=torch.arange(rate_mg.numel()),
         weight_mqg=weight_q[:, None].expand(len(rate_mg), -1, rate_mg.shape[1]).contiguous(),
         optimizer=settings.new_optimizer(replace(hyper, **wide)),
-        loss=settings.new_loss(hyper),
+        loss=settings.new_loss(scaling.hyperparameters_of_each(hyper) if scaling else hyper),
         learning_rate_mpg=hyper.learning_rate_mg[:, None].expand(-1, num_weights, -1).contiguous(),
     )
 
@@ -93,4 +96,4 @@ def run_epoch(z_mrq: Tensor, batches: Batches, stack: BucketStack, settings: Tra
         gradient_mqg *= (loss.derivative_scale / batches.num_rows(number).to(z_mrq.dtype))[:, None, None]
         stack.optimizer.step(stack.weight_mqg[:, :-1], gradient_mqg[:, :-1], rate_mpg)
     # The weights have moved since, the residuals have not.
-    return loss.total(residual_mbg.transpose(0, 1)).flatten()[stack.live_g]
+    return loss.total(residual_mbg, dim=1).flatten()[stack.live_g]

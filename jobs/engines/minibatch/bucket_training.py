@@ -19,7 +19,8 @@ from jobs.engines.minibatch.fitting import Run
 from jobs.engines.minibatch.ragged import Batches, Ragged
 from jobs.engines.minibatch.results import joined
 from jobs.engines.minibatch.rows import Rows
-from jobs.engines.moments import Moments, Scaling
+from jobs.engines.moments import Moments
+from jobs.engines.scaling import Scaling
 from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import BlockResult
 
@@ -55,7 +56,7 @@ class BucketRows:
         """Return a fit to the rows outside a fold (None: all rows), before its first step."""
         rows = self.rows if fold is None or self.fold_n is None else self.rows.where(self.fold_n != fold)
         evaluator = _evaluator(rows, scaling, settings)
-        stack = bucket.start(evaluator.z_mrq.shape[2] - 1, hyperparameters, settings)
+        stack = bucket.start(evaluator.z_mrq.shape[2] - 1, scaling, hyperparameters, settings)
         batches = Batches(rows.size_m, settings.batch_size, settings.seed)
         return Run(stack, partial(bucket.run_epoch, evaluator.z_mrq, batches, stack, settings), evaluator)
 

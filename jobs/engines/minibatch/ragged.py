@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines.minibatch.batches import shuffled
-from jobs.engines.moments import Scaling
+from jobs.engines.scaling import Scaling
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Ragged:
     def padded(self, scaling: Scaling | None, dtype: torch.dtype, *, bias: bool) -> Tensor:
         """Return z = [x 1 y] of each dataset, scaled by its own scaling, then zeros, (m, r, q)."""
         m, r, d = len(self.size_m), int(self.size_m.max()) + 1, self.x_nd.shape[1]
-        dataset_n, x_nd = self.dataset_n, self.x_nd[self.place_n]
+        dataset_n, x_nd, y_n = self.dataset_n, self.x_nd[self.place_n], self.y_n[self.place_n]
         if scaling is not None:
-            x_nd = (x_nd - scaling.offset_md[dataset_n]) / scaling.scale_md[dataset_n]
+            x_nd, y_n = scaling.columns(x_nd, dataset_n), scaling.target(y_n, dataset_n)
         row_n = _spread(torch.arange(m) * r, self.size_m)
         z_nq = torch.zeros(m * r, d + 1 + bias, dtype=dtype)
         z_nq[row_n, :d] = x_nd.to(dtype)
-        z_nq[row_n, -1] = self.y_n[self.place_n].to(dtype)
+        z_nq[row_n, -1] = y_n.to(dtype)
         if bias:
             z_nq[row_n, d] = 1.0
         return z_nq.view(m, r, d + 1 + bias)

@@ -17,7 +17,8 @@ from jobs.engines.closed_form.divergence import earlier
 from jobs.engines.curves import no_worse_than_mean
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.minibatch.tracking import Tracker
-from jobs.engines.moments import Moments, Scaling, mse
+from jobs.engines.moments import Moments, mse
+from jobs.engines.scaling import Scaling
 from jobs.engines.settings import TrainingSettings, evaluated_epochs
 from jobs.engines.trials import BlockResult
 
@@ -65,19 +66,26 @@ class Fits:
     val_mse_curve_mge: Tensor
 
     @classmethod
-    def of(cls, record: Tracker, scaling: Scaling | None, hyperparameters: Hyperparameters, bias: bool) -> Fits:
-        """Return the record of a fit by dataset."""
+    def of(
+        cls, record: Tracker, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
+    ) -> Fits:
+        """Return the record of a fit by dataset, its losses in units of the target."""
         m, g = hyperparameters.learning_rate_mg.shape
         weight_mgp = record.weight_pg.T.reshape(m, g, -1)
+
+        def raw(curve_ge: Tensor, loss: str) -> Tensor:
+            curve_mge = curve_ge.view(m, g, -1)
+            return scaling.losses(curve_mge, loss) if scaling else curve_mge
+
         return cls(
-            weight_mgp=scaling.fold_back(weight_mgp, bias) if scaling else weight_mgp,
+            weight_mgp=scaling.fold_back(weight_mgp, settings.bias) if scaling else weight_mgp,
             last_weight_mgp=record.last_weight_pg.T.reshape(m, g, -1),
             kept_index_mg=record.kept_index_g.view(m, g),
             diverged_at_mg=record.diverged_at_g.view(m, g),
             stopped_mg=record.stopped_g.view(m, g),
-            train_curve_mge=record.train_curve_ge.view(m, g, -1),
-            val_curve_mge=record.val_curve_ge.view(m, g, -1),
-            val_mse_curve_mge=record.val_mse_curve_ge.view(m, g, -1),
+            train_curve_mge=raw(record.train_curve_ge, settings.loss),
+            val_curve_mge=raw(record.val_curve_ge, settings.loss),
+            val_mse_curve_mge=raw(record.val_mse_curve_ge, "mse"),
         )
 
 

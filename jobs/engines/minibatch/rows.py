@@ -16,7 +16,8 @@ from jobs.engines.minibatch.batches import Samples
 from jobs.engines.minibatch.evaluation import Evaluator
 from jobs.engines.minibatch.fitting import Run
 from jobs.engines.minibatch.ranks import SINGLE_PROCESS, Ranks, pooled, with_global_offset
-from jobs.engines.moments import Moments, Scaling, moments_of
+from jobs.engines.moments import Moments, moments_of
+from jobs.engines.scaling import Scaling
 from jobs.engines.settings import TrainingSettings
 
 
@@ -66,6 +67,8 @@ class Rows:
         self, fold: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
     ) -> Run:
         """Return a fit to the rows outside a fold (None: all rows), before its first step."""
+        if scaling is not None:
+            hyperparameters = scaling.hyperparameters(hyperparameters)
         return engine.prepare(self.training(scaling, without=fold), hyperparameters, settings, self.ranks)
 
     def evaluator(self, fold: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:

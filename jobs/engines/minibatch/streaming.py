@@ -20,7 +20,8 @@ from jobs.engines.minibatch import engine
 from jobs.engines.minibatch.evaluation import Evaluator, PiecesEvaluator
 from jobs.engines.minibatch.fitting import Run
 from jobs.engines.minibatch.loading import PIECE_ROWS, Loaded, Piece
-from jobs.engines.moments import Moments, Scaling
+from jobs.engines.moments import Moments
+from jobs.engines.scaling import Scaling
 from jobs.engines.settings import TrainingSettings
 
 
@@ -80,6 +81,8 @@ class StreamedRows:
         """Return a fit to the rows outside a fold (None: all rows), which are read again in every epoch."""
         num_rows_m = self.all_rows.num_rows_m - (0 if fold is None else self.held_out[fold].num_rows_m)
         chunks = self.stream.chunks(scaling, int(num_rows_m[0]), without=fold, within=None)
+        if scaling is not None:
+            hyperparameters = scaling.hyperparameters(hyperparameters)
         stack = engine.start(self.all_rows.num_columns, hyperparameters, settings)
         loader = ChunkLoader(chunks)
         return Run(stack, partial(engine.run_epoch, loader, stack, settings), PiecesEvaluator(loader))

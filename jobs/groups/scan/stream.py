@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jobs.engines.moments import Scaling
+from jobs.engines.scaling import Scaling
 from jobs.errors import DataError
 from jobs.groups.scan.group_names import groups_of
 from jobs.groups.scan.layout import Layout
@@ -137,9 +137,13 @@ class StreamedChunks:
         else:
             x_nd = torch.from_numpy(encode_columns(card, fill_nk, columns, stream.source.s3)[:, stream.column_d])
             if self.scaling is not None:
-                x_nd = (x_nd - self.scaling.offset_md[0]) / self.scaling.scale_md[0]
+                x_nd = self.scaling.columns(x_nd)
             z_nq[:, :d] = x_nd
-        z_nq[:, -1].numpy()[:] = columns.numbers[card.target]
+        y_n = columns.numbers[card.target]
+        if self.scaling is not None:
+            z_nq[:, -1] = self.scaling.target(torch.from_numpy(y_n.astype(np.float64)))
+        else:
+            z_nq[:, -1].numpy()[:] = y_n
         chosen_n = self._chosen(columns)
         return z_nq if chosen_n is None else z_nq[torch.from_numpy(chosen_n)]
 

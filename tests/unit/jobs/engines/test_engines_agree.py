@@ -140,7 +140,7 @@ def test_engines_agree_with_the_plain_loop_in_the_epoch_of_divergence(
 def test_engines_agree_on_normalized_features(problem: Problem, share: float, shared: dict[str, Any]) -> None:
     limit = 1 / problem.x_nd.shape[1]  # λmax of d features of variance 1 is 2d at most
     points = grid([share * limit, share * limit / 3], **shared)
-    exact, stepped = both(problem, points, epochs=EPOCHS, normalize=True, dtype="float64", keep="last")
+    exact, stepped = both(problem, points, epochs=EPOCHS, normalize="features", dtype="float64", keep="last")
     torch.testing.assert_close(exact.weight_mgp, stepped.weight_mgp, rtol=1e-6, atol=1e-8)
     x_nd = (problem.x_nd - problem.x_nd.mean(0)) / problem.x_nd.std(0, correction=0)
     for g, rate in enumerate(points.learning_rate_mg[0].tolist()):

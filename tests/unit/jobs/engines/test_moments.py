@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jobs.engines.moments import Moments, concatenate, empty_moments, moments_of, mse, scaling_of
+from jobs.engines.moments import Moments, concatenate, empty_moments, moments_of, mse
 from jobs.engines.row_sums import CHUNK_ROWS
 
 
@@ -95,34 +95,3 @@ def test_mse_of_a_perfect_fit_is_not_negative() -> None:
     weight_p = torch.tensor([1.0, -2.0, 3.0, 4.0], dtype=torch.float64)
     error = mse(moments_of(x_nd, x_nd @ weight_p[:3] + 4.0), weight_p[None, None], bias=True).item()
     assert 0 <= error < 1e-12
-
-
-def test_scaling_gives_mean_zero_and_variance_one() -> None:
-    x_nd, y_n = rows(100, 3, offset=1000.0)
-    moments = moments_of(x_nd * torch.tensor([1.0, 1e-3, 1e6]), y_n)
-    scaled = scaling_of(moments, bias=True).apply(moments)
-    torch.testing.assert_close(scaled.mean_md, torch.zeros(1, 3, dtype=torch.float64), rtol=0, atol=1e-12)
-    ones_d = torch.ones(3, dtype=torch.float64)
-    torch.testing.assert_close(scaled.scatter_mdd[0].diagonal() / 100, ones_d)
-
-
-def test_scaling_without_a_bias_does_not_centre() -> None:
-    x_nd, y_n = rows(100, 2, offset=3.0)
-    scaling = scaling_of(moments_of(x_nd, y_n), bias=False)
-    assert scaling.offset_md.tolist() == [[0.0, 0.0]]
-    torch.testing.assert_close(scaling.scale_md[0], x_nd.square().mean(0).sqrt())
-
-
-def test_scaling_folded_back_predicts_the_same() -> None:
-    x_nd, y_n = rows(30, 2, offset=7.0)
-    scaling = scaling_of(moments_of(x_nd, y_n), bias=True)
-    weight_p = torch.tensor([0.5, -2.0, 3.0], dtype=torch.float64)
-    raw_p = scaling.fold_back(weight_p[None], bias=True)[0]
-    scaled_nd = (x_nd - scaling.offset_md[0]) / scaling.scale_md[0]
-    torch.testing.assert_close(x_nd @ raw_p[:2] + raw_p[2], scaled_nd @ weight_p[:2] + weight_p[2])
-
-
-def test_scaling_leaves_a_constant_column_as_it_is() -> None:
-    x_nd, y_n = rows(30, 2)
-    x_nd[:, 1] = 4.0
-    assert scaling_of(moments_of(x_nd, y_n), bias=True).scale_md[0, 1].item() == 1.0

@@ -36,7 +36,7 @@ def looped(
 def test_adam_at_rest_far_from_least_squares_has_not_converged() -> None:
     """Its steps do not grow with the target: after 300 epochs it is a millionth of the way, on a plateau."""
     x_nd, y_n = rows()
-    result = looped(x_nd, 1e9 * y_n, [0.01, 1.0], optimizer="adam", normalize=True)
+    result = looped(x_nd, 1e9 * y_n, [0.01, 1.0], optimizer="adam", normalize="features")
     assert [result.status(0, g) for g in range(2)] == ["not_converged", "not_converged"]
     assert bool((result.gap_mg > 1).all())
 
@@ -135,10 +135,10 @@ def test_epochs_to_stand_still_change_no_digit_that_counts() -> None:
 def test_epochs_to_stand_still_are_enough_for_certified_digits(name: str, expected: int) -> None:
     fit = certified(name)
     moments = moments_of(fit.x_nd, fit.y_n)
-    rates = automatic_rates(moments, TrainingSettings(1, normalize=True))[0].tolist()
-    needed_g = epochs_to_converge(moments, grid(rates), TrainingSettings(1, normalize=True), still=True)[0]
+    rates = automatic_rates(moments, TrainingSettings(1, normalize="features"))[0].tolist()
+    needed_g = epochs_to_converge(moments, grid(rates), TrainingSettings(1, normalize="features"), still=True)[0]
     fastest = int(torch.where(needed_g > 0, needed_g, 10**18).argmin())
-    settings = TrainingSettings(int(needed_g[fastest]), normalize=True)
+    settings = TrainingSettings(int(needed_g[fastest]), normalize="features")
     result = train(moments, [], grid([rates[fastest]]), settings)
     assert digits_of(result.weight_mgp[0, 0], fit.coefficient_p) >= expected
 

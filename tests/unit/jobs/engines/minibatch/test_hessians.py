@@ -10,7 +10,7 @@ from jobs.engines.minibatch import hessians
 from jobs.engines.minibatch.batches import Samples, epoch_batches
 from jobs.engines.minibatch.hessians import HessianLoader, Summed, cross_products, hessians_pay
 from jobs.engines.minibatch.loading import PIECE_ROWS
-from jobs.engines.moments import Scaling
+from jobs.engines.scaling import Scaling
 
 
 def samples_of(num_rows: int, dtype: torch.dtype = torch.float64) -> Samples:
@@ -49,9 +49,8 @@ def test_cross_products_are_those_of_all_columns(u: int, bias: bool) -> None:
 @pytest.mark.parametrize("batch_size", [11, 100, 997])
 def test_epoch_has_the_products_of_each_batch(batch_size: int, bias: bool, kept: bool, threads: int) -> None:
     plain = samples_of(1000)
-    scaled = Samples(
-        plain.x_nd, plain.y_n, torch.arange(0, 1000, 2), Scaling(torch.ones(1, 3), torch.full((1, 3), 2.0))
-    )
+    scaling = Scaling(torch.ones(1, 3), torch.full((1, 3), 2.0), torch.tensor([3.0]), torch.tensor([0.5]))
+    scaled = Samples(plain.x_nd, plain.y_n, torch.arange(0, 1000, 2), scaling)
     for samples in (plain, scaled):
         loader = HessianLoader(samples, torch.float64, bias=bias, kept=kept)
         summed, order_n = batches(loader, min(batch_size, samples.num_rows - 1), threads)

@@ -15,7 +15,8 @@ from jobs.engines.minibatch.evaluation import MomentsEvaluator, Scores
 from jobs.engines.minibatch.fitting import fit
 from jobs.engines.minibatch.loading import Fetching, Loader, worth_keeping
 from jobs.engines.minibatch.ranks import SingleProcess
-from jobs.engines.moments import Scaling, moments_of
+from jobs.engines.moments import moments_of
+from jobs.engines.scaling import Scaling
 from jobs.engines.settings import TrainingSettings
 from jobs.engines.threads import map_in_threads, num_threads
 from tests.oracles import grid
@@ -28,8 +29,8 @@ def samples_of(num_rows: int, chosen: bool = False, scaled: bool = False) -> Sam
     x_nd = torch.randn(num_rows, 3, generator=generator, dtype=torch.float64)
     y_n = torch.arange(num_rows, dtype=torch.float64)
     rows_n = torch.arange(0, num_rows, 2) if chosen else None
-    scaling = Scaling(torch.full((1, 3), 0.5), torch.full((1, 3), 2.0)) if scaled else None
-    return Samples(x_nd, y_n, rows_n, scaling)
+    units = torch.full((1, 3), 0.5), torch.full((1, 3), 2.0), torch.tensor([3.0]), torch.tensor([0.5])
+    return Samples(x_nd, y_n, rows_n, Scaling(*units) if scaled else None)
 
 
 def expected(samples: Samples, order_n: Tensor | None, bias: bool) -> Tensor:

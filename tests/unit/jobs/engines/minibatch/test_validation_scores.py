@@ -62,7 +62,7 @@ def test_folds_score_is_pooled_over_all_rows(engine: EngineName) -> None:
 def test_folds_scale_the_features_by_the_rows_that_train(engine: EngineName) -> None:
     data = rows()
     assert data.fold_n is not None
-    result = trained(engine, [0.1], normalize=True, keep="last")
+    result = trained(engine, [0.1], normalize="features", keep="last")
     squares = 0.0
     for part in range(3):
         held = data.fold_n == part
