@@ -152,8 +152,9 @@ def test_pieces_go_on_from_one_chunk_to_the_next() -> None:
 
 
 def test_resolve_job_streams_by_minibatches_what_takes_more_than_a_quarter_of_the_memory(tmp_path: Path) -> None:
-    with (tmp_path / "all.csv").open("wb") as file:
-        file.truncate(17 * 2**20)
+    (tmp_path / "all.csv").write_bytes(b"a,b\n" * (17 * 2**18))
     for memory_mb, workers, expected in ((64, 1, True), (128, 1, False), (64, 2, False)):
-        config = job_of("all.csv", group_by=None, batch_size=8, memory_mb=memory_mb, num_workers=workers)
+        config = job_of(
+            "all.csv", ["a"], target="b", group_by=None, batch_size=8, memory_mb=memory_mb, num_workers=workers
+        )
         assert bool(resolve_job(config, tmp_path).scanned) is expected
