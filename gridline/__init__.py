@@ -18,6 +18,7 @@ GridlineError                       1   the base of all
 ├── StoreError                      4   the store
 │   ├── StoreUnreachableError       4   no answer within the attempts and the time that a call has
 │   ├── StoreRefusedError           4   the storage answered no
+│   ├── S3SettingsError             2   the environment variables of S3 can't be used together
 │   ├── StoreProbeError             4   the storage does not keep a promise that the ledger rests on
 │   ├── MissingObjectError          4   nothing is stored under a key that must be there
 │   ├── CorruptObjectError          4   the bytes of an object are not what was written
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
         NewerFormatError,
         NotFoundError,
         RunClaimedError,
+        S3SettingsError,
         StoreError,
         StoreProbeError,
         StoreRefusedError,
@@ -124,6 +126,7 @@ __all__ = [
     "PayloadError",
     "PredictionRefusedError",
     "RunClaimedError",
+    "S3SettingsError",
     "ServerError",
     "ServerRefusedError",
     "SourceError",

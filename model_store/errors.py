@@ -31,6 +31,12 @@ class StoreRefusedError(StoreError):
         self.cause = cause
 
 
+class S3SettingsError(StoreError):
+    """The environment describes S3 in a way that can't be used: an endpoint without a scheme, a key without secret."""
+
+    exit_code = 2
+
+
 class StoreProbeError(StoreError):
     """The storage lacks a property that the ledger needs, such as create-if-absent."""
 

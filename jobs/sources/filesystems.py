@@ -18,10 +18,25 @@ UNREACHABLE = ("NETWORK_CONNECTION", "curlCode", "SERVICE_UNAVAILABLE", "REQUEST
 
 
 def open_filesystem(location: str, s3: S3Settings) -> tuple[Any, str]:
-    """Return the pyarrow file system that holds `location`, and the path of it there."""
+    """Return the pyarrow file system that holds `location`, and the path of it there.
+
+    Raises DataError for an s3:// location with an empty component, and S3SettingsError.
+    """
     if location.startswith(S3_PREFIX):
-        return _s3_filesystem(s3), location.removeprefix(S3_PREFIX)
+        s3.require_usable()
+        return _s3_filesystem(s3), _s3_path(location)
     return fs.LocalFileSystem(), location.removeprefix("file://")
+
+
+def _s3_path(location: str) -> str:
+    path = location.removeprefix(S3_PREFIX)
+    components = path.removesuffix("/").split("/")
+    if not components[0]:
+        raise DataError(f"{location}: the path names no bucket: write s3://BUCKET/PATH")
+    if "" in components:
+        before, right = components[components.index("") - 1], "/".join(filter(None, components))
+        raise DataError(f"{location}: the path has an empty component after '{before}/': write {S3_PREFIX}{right}")
+    return path
 
 
 @lru_cache(maxsize=8)

@@ -28,7 +28,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from model_store.errors import MissingObjectError, StoreError, StoreRefusedError, StoreUnreachableError
+from model_store.errors import MissingObjectError, S3SettingsError, StoreError, StoreRefusedError, StoreUnreachableError
 from model_store.objects.protocol import ObjectInfo
 from model_store.objects.retry import TransientError, with_retries
 from model_store.objects.s3_refusals import CONDITION_FAILED, MISSING_KEY, cause_of, is_transient
@@ -218,6 +218,7 @@ def _code(exc: ClientError) -> str:
 
 def _new_client(settings: S3Settings) -> S3Client:
     """Return a client; with an endpoint of its own it signs as every S3-compatible server expects."""
+    settings.require_usable()
     custom = settings.endpoint_url is not None
     config = Config(
         retries={"total_max_attempts": 1, "mode": "standard"},
@@ -229,16 +230,20 @@ def _new_client(settings: S3Settings) -> S3Client:
         s3={"addressing_style": "path" if custom else "auto"},
         tcp_keepalive=True,
     )
-    with _session_lock:  # making a client is not safe between threads, and much of its cost is the session's
-        return _session().client(
-            "s3",
-            endpoint_url=settings.endpoint_url,
-            region_name=settings.client_region(),
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=settings.secret_access_key,
-            aws_session_token=settings.session_token,
-            config=config,
-        )
+    try:
+        with _session_lock:  # making a client is not safe between threads, and much of its cost is the session's
+            return _session().client(
+                "s3",
+                endpoint_url=settings.endpoint_url,
+                region_name=settings.client_region(),
+                aws_access_key_id=settings.access_key_id,
+                aws_secret_access_key=settings.secret_access_key,
+                aws_session_token=settings.session_token,
+                config=config,
+            )
+    except (BotoCoreError, ValueError) as exc:  # a profile that is not there, a configuration file that is damaged
+        reason = settings.redact(" ".join(str(exc).split())).rstrip(".")
+        raise S3SettingsError(f"S3 can't be used: {reason}: check the AWS variables and ~/.aws/config") from exc
 
 
 @cache

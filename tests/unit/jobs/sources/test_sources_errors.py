@@ -14,6 +14,7 @@ import pytest
 from jobs.config import DatasetConfig
 from jobs.errors import DataError
 from jobs.sources.dataset import Dataset, read_dataset
+from jobs.sources.filesystems import open_filesystem
 from jobs.sources.job_datasets import resolve_source
 from model_store.objects.s3_settings import S3Settings
 
@@ -241,3 +242,19 @@ def test_sources_level_that_only_validates_is_named(tmp_path: Path) -> None:
             assert read(tmp_path, "t.csv", features=features, validation=validation).x_nd[rare, 1:].tolist() == [0.0]
             return
     pytest.fail("no row validates")
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("s3://data//plain.csv", "the path has an empty component after 'data/': write s3://data/plain.csv"),
+        ("s3://data/a//b//c.csv", "the path has an empty component after 'a/': write s3://data/a/b/c.csv"),
+        ("s3://data//", "the path has an empty component after 'data/': write s3://data"),
+        ("s3:///plain.csv", "the path names no bucket: write s3://BUCKET/PATH"),
+        ("s3://", "the path names no bucket: write s3://BUCKET/PATH"),
+    ],
+)
+def test_open_filesystem_refuses_an_empty_component(location: str, reason: str) -> None:
+    with pytest.raises(DataError) as refused:
+        open_filesystem(location, S3Settings())
+    assert str(refused.value) == f"{location}: {reason}"
