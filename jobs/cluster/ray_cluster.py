@@ -10,8 +10,9 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -42,9 +43,17 @@ IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: no slot is idle, and memory is bo
 OnSaved = Callable[[Saved], None]
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a task finds: the number of threads that it may use, and the working folder of the driver."""
+
+    num_threads: int
+    folder: Path
+
+
 @ray.remote(max_retries=0)
-def _call(function: Callable[..., Any], num_threads: int, *arguments: Any) -> Any:
-    _use_threads(num_threads)
+def _call(function: Callable[..., Any], setting: Setting, *arguments: Any) -> Any:
+    _enter(setting)
     try:
         return function(*arguments)
     finally:
@@ -52,24 +61,30 @@ def _call(function: Callable[..., Any], num_threads: int, *arguments: Any) -> An
 
 
 @ray.remote(max_retries=0, num_returns="streaming")
-def _stream(function: Callable[..., Any], num_threads: int, saved: dict[str, bytes], *arguments: Any) -> Iterator[Any]:
+def _stream(function: Callable[..., Any], setting: Setting, saved: dict[str, bytes], *arguments: Any) -> Iterator[Any]:
     def work(*all_arguments: Any) -> Any:
-        _use_threads(num_threads)  # in the working thread: each thread has its own number
+        _enter(setting)  # in the working thread: each thread has its own number of threads
         return function(*all_arguments)
 
     yield from stream(work, arguments, saved)
 
 
 @ray.remote(max_retries=0)
-def _call_saving(function: Callable[..., Any], num_threads: int, saved: dict[str, bytes], *arguments: Any) -> Any:
-    _use_threads(num_threads)
+def _call_saving(function: Callable[..., Any], setting: Setting, saved: dict[str, bytes], *arguments: Any) -> Any:
+    _enter(setting)
     return function(*arguments, Saves(saved, lambda _: None))
 
 
-def _use_threads(number: int) -> None:
+def _enter(setting: Setting) -> None:
+    """Work with a number of threads, in the driver's folder where this node has it: relative sources are found there.
+
+    A node that lacks the folder may have a copy of it as the folder of its workers; `ray job submit` makes one.
+    """
     import torch
 
-    torch.set_num_threads(max(1, number))
+    torch.set_num_threads(max(1, setting.num_threads))
+    with suppress(OSError):
+        os.chdir(setting.folder)
 
 
 def live_nodes() -> list[Node]:
@@ -191,16 +206,17 @@ class _Run:
 def _submit(attempt: Attempt, address: str) -> Any:
     """Start a task. If it was lost before, spread it to another node: its old node may be the reason."""
     task = attempt.task
+    setting = Setting(int(task.num_cpus), Path.cwd())
     options: dict[str, Any] = {"num_cpus": task.num_cpus, "num_gpus": task.num_gpus, "name": task.key}
     if attempt.failures:
         options["scheduling_strategy"] = "SPREAD"
     if task.saves:
         saving = _call_saving if is_client(address) else _stream  # Ray Client has no streams: nothing is saved then
-        return saving.options(**options).remote(task.function, int(task.num_cpus), attempt.saved, *task.arguments)
+        return saving.options(**options).remote(task.function, setting, attempt.saved, *task.arguments)
     if task.num_parts:
         # Ray itself computes a lost part again: only Ray notices when another task needs the part.
         options |= {"num_returns": 1 + task.num_parts, "max_retries": PART_RETRIES}
-    references = _call.options(**options).remote(task.function, int(task.num_cpus), *task.arguments)
+    references = _call.options(**options).remote(task.function, setting, *task.arguments)
     if not task.num_parts:
         return references
     attempt.parts = tuple(references[1:])
@@ -214,6 +230,7 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
     `local` always starts one. At the end, a joined cluster is left, and a started one is stopped.
     Raises ClusterError if it can't be reached.
     """
+    os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"  # else Ray prints the traceback of an error that is an outcome
     target = address or os.environ.get("RAY_ADDRESS") or LOCAL  # `ray job submit` sets the variable
     options: dict[str, Any] = {"address": target, "logging_level": logging.WARNING, "log_to_driver": False}
     if target == LOCAL:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from pyarrow import fs
@@ -45,13 +47,21 @@ def _s3_filesystem(s3: S3Settings) -> Any:
     return fs.S3FileSystem(**s3.pyarrow_arguments(), retry_strategy=retries)
 
 
+def _on_this_node(location: str) -> str:
+    """Return where a file was looked for that the driver has found, and what to do."""
+    if location.startswith(S3_PREFIX):
+        return ": it was removed while it was read: start again"
+    inside = "" if Path(location).is_absolute() else f", in {Path.cwd()}"
+    return f" on node '{socket.gethostname()}'{inside}: put it in a folder that all nodes share, or in a bucket"
+
+
 @contextmanager
 def reading(location: str, s3: S3Settings) -> Iterator[None]:
     """Translate errors of a file system about `location` into DataError, or SourceError if it can't be reached."""
     try:
         yield
     except FileNotFoundError as exc:
-        raise DataError(f"{location}: no such file: check 'source'") from exc
+        raise DataError(f"{location}: no such file{_on_this_node(location)}") from exc
     except PermissionError as exc:
         raise DataError(f"{location}: the file may not be read: check its permissions") from exc
     except OSError as exc:

@@ -1,7 +1,8 @@
 """Find the files of a source, and divide them into fragments, each of which a task can read alone.
 
 A relative source is searched beside the configuration file, then in the working directory. Its path stays relative, so
-that it is valid on every machine that has a copy of the same folder.
+that it is valid on every machine that has a copy of the same folder, and so that a job keeps its trials when its folder
+moves. Tasks work in the folder of the driver where their node has it; see `cluster/ray_cluster.py`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +57,24 @@ class ResolvedSource:
     @property
     def size_bytes(self) -> int:
         return sum(fragment.size_bytes for fragment in self.fragments)
+
+
+def require_same_files(fragments: Sequence[Fragment], s3: S3Settings) -> None:
+    """Raise DataError if a local file of text is not as long as the driver found it: a node may have another one.
+
+    A parquet file shows it by its row groups.
+    """
+    for fragment in fragments:
+        if fragment.num_rows is not None or fragment.location.startswith(S3_PREFIX):
+            continue
+        with suppress(OSError):  # reading it says what is wrong
+            size_bytes = Path(fragment.location).stat().st_size
+            [here] = fragment.format.fragments(fragment.location, size_bytes, s3)
+            if here.size_bytes != fragment.size_bytes:
+                raise DataError(
+                    f"{fragment.location}: the file on node '{socket.gethostname()}' has another length than where the "
+                    "job began: copy it, or start again if it changed meanwhile"
+                )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from jobs.config import JobConfig
 from jobs.progress import Progress
@@ -58,3 +59,22 @@ def parquet(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     return buffer.getvalue()
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["sites.parquet", "sites.csv"])
+def test_fleet_on_nodes_that_work_in_another_folder_finds_relative_sources(
+    ray_nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the nodes were started elsewhere
+    table, path = groups(["a", "b"]), tmp_path / "conf" / name
+    path.parent.mkdir()
+    if path.suffix == ".csv":
+        csv.write_csv(table, path)
+    else:
+        pq.write_table(table, path)
+    config = JobConfig.model_validate(document(name))
+    ledger = open_ledger(str(tmp_path / "store"))
+    outcome = run_job(config, Path("conf"), ledger, address=ray_nodes.address, progress=Progress(quiet=True))
+    assert statuses(outcome) == {"a": "promoted", "b": "promoted"}

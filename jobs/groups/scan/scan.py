@@ -16,7 +16,7 @@ from jobs.groups.scan.packed import packed_width
 from jobs.groups.scan.partial import Partial, Sums
 from jobs.sources.columns import Fragment
 from jobs.sources.reading import prefetched, read_columns
-from jobs.sources.resolved import dataset_in_errors
+from jobs.sources.resolved import dataset_in_errors, require_same_files
 from model_store.objects.s3_settings import S3Settings
 
 SHARE_OF_MEMORY = 4  # a chunk, the chunks read ahead, and their temporaries may take a quarter of a task's memory
@@ -45,6 +45,7 @@ def scan(
     rows_at_once = chunk_rows(len(layout.card.columns), memory_mb)
     sums, num_rows = Sums(num_parts), 0
     with dataset_in_errors(layout.dataset):
+        require_same_files(fragments, s3)
         for columns in prefetched(read_columns(fragments, layout.wanted, s3, batch_rows=rows_at_once)):
             sums.add(chunk_partial(columns, layout, s3, keep_rows=keep_rows))
             num_rows += columns.num_rows

@@ -19,7 +19,7 @@ from jobs.groups.scan.partial import Extremes, extremes_of_rows, merge_extremes
 from jobs.groups.scan.scan import chunk_rows
 from jobs.sources.columns import Columns, Fragment
 from jobs.sources.reading import prefetched, read_columns
-from jobs.sources.resolved import dataset_in_errors
+from jobs.sources.resolved import dataset_in_errors, require_same_files
 from jobs.sources.row_keys import row_keys
 from jobs.sources.summaries import levels_of, with_levels
 from jobs.sources.validation_split import TRAINS, draw, fold_of_rows
@@ -67,6 +67,7 @@ def survey(fragments: Sequence[Fragment], layout: Layout, s3: S3Settings, memory
     """Return the levels and the sums by group of the fragments."""
     rows_at_once = chunk_rows(len(layout.card.features), memory_mb)
     with dataset_in_errors(layout.dataset):
+        require_same_files(fragments, s3)
         chunks = prefetched(read_columns(fragments, layout.wanted, s3, batch_rows=rows_at_once))
         return merge_surveys([_survey_chunk(columns, layout) for columns in chunks], layout.card.features)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +14,13 @@ import pytest
 
 from jobs.config import DatasetConfig
 from jobs.errors import DataError
+from jobs.sources.columns import Fragment, Wanted
 from jobs.sources.dataset import Dataset, read_dataset
 from jobs.sources.filesystems import open_filesystem
+from jobs.sources.formats import format_of
 from jobs.sources.job_datasets import resolve_source
+from jobs.sources.reading import read_columns
+from jobs.sources.resolved import require_same_files
 from model_store.objects.s3_settings import S3Settings
 
 
@@ -258,3 +263,25 @@ def test_open_filesystem_refuses_an_empty_component(location: str, reason: str) 
     with pytest.raises(DataError) as refused:
         open_filesystem(location, S3Settings())
     assert str(refused.value) == f"{location}: {reason}"
+
+
+@pytest.mark.parametrize("location", ["t.csv", "sub/t.parquet"])
+def test_file_that_a_node_lacks_is_named_with_the_node_and_its_folder(
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fragment = Fragment(location, 10, format_of(location))
+    with pytest.raises(DataError) as refused:
+        list(read_columns([fragment], [Wanted("a")], S3Settings()))
+    where = f"no such file on node '{socket.gethostname()}', in {tmp_path}: put it in a folder that all nodes share"
+    assert str(refused.value) == f"{location}: {where}, or in a bucket"
+
+
+def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n1,2\n")
+    found = Fragment(str(path), path.stat().st_size, format_of(str(path)))
+    require_same_files([found], S3Settings())
+    path.write_text("a,y\n1,2\n3,4\n")
+    with pytest.raises(DataError, match=r"t\.csv: the file on node '.*' has another length than where the job began"):
+        require_same_files([found], S3Settings())
