@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .encoding import Floats
-from .stack import ServedStack
+from .stack import ServedStack, StatisticsOf
 from .student_t import two_sided_quantile
 from .transforms import raw_target
 
 Models = int | NDArray[np.intp]
+BREAKS = 1e-12  # of (xᵀ U)²: a row that is further from a dependence of the training rows breaks it
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def outside_range(stack: ServedStack, models: Models, raw_nk: Floats) -> NDArray
 def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Floats, level: float) -> Intervals:
     """Return the confidence and prediction intervals at `level`, in units of the target.
 
-    They are NaN for a model without degrees of freedom or without statistics.
+    They are NaN for a model without degrees of freedom or without statistics, and for a row that breaks a dependence
+    between columns that all training rows keep: nothing is known of it.
 
     With C = ([X 1]ᵀ[X 1])⁻¹ and residual variance s², the half-widths are t·s·√(x̃ᵀCx̃) and t·s·√(1 + x̃ᵀCx̃).
     Source: Seber & Lee, Linear Regression Analysis, 5.3.
@@ -66,7 +68,10 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
     x_np = x_nd if stack.bias_m is None else np.column_stack([x_nd, np.ones(len(x_nd))])
     product_np = np.matmul(x_np[:, None, :], stored.inverse_cross_product_mpp[models])[:, 0, :]
     leverage_n = np.maximum(np.vecdot(product_np, x_np), 0.0)
-    quantile_n = _quantiles(stored.num_rows_m[models] - x_np.shape[1], level)
+    if stored.undetermined_mpp is not None:
+        away_np = np.matmul(x_np[:, None, :], stored.undetermined_mpp[models])[:, 0, :]
+        leverage_n = np.where(np.vecdot(away_np, x_np) > BREAKS, np.nan, leverage_n)
+    quantile_n = _quantiles(_degrees_of_freedom(stored, x_np.shape[1])[models], level)
     scale_n = quantile_n * np.sqrt(stored.residual_variance_m[models])
     transform = stack.card.target_transform
     center_n = prediction_n if transform is None else linear(stack, models, x_nd)
@@ -82,6 +87,14 @@ def contributions(stack: ServedStack, models: Models, x_nd: Floats) -> Floats | 
     if stack.statistics is None:
         return None
     return stack.weight_md[models] * (x_nd - stack.statistics.column_mean_md[models])
+
+
+def _degrees_of_freedom(stored: StatisticsOf[Floats], num_weights: int) -> Floats:
+    """Return the degrees of freedom of each model: rows less weights, unless others are stored."""
+    plain_m = stored.num_rows_m - num_weights
+    if stored.degrees_of_freedom_m is None:
+        return plain_m
+    return np.where(np.isnan(stored.degrees_of_freedom_m), plain_m, stored.degrees_of_freedom_m)
 
 
 def _quantiles(degrees_of_freedom: Floats, level: float) -> Floats:

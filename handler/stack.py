@@ -24,6 +24,9 @@ class StatisticsOf(Generic[Array]):
     `fill_mk`, `feature_min_mk` and `feature_max_mk` are in raw units, NaN for a feature without one (categorical, or no
     fill rule). `inverse_cross_product_mpp` is the inverse of [X 1]ᵀ[X 1] over the training rows (the bias is last), and
     `residual_variance_m` the residual sum of squares over n - p; both are None if they were switched off.
+    Where columns are dependent, the inverse is one on what the data determine. `degrees_of_freedom_m` are there if some
+    are not n - p (None, or NaN for a model: they are). `undetermined_mpp` is U Uᵀ of the directions U in which weights
+    may move; xᵀ U is 0 for a row x that keeps the dependences of the training rows.
     """
 
     fill_mk: Array
@@ -33,6 +36,8 @@ class StatisticsOf(Generic[Array]):
     num_rows_m: Array
     inverse_cross_product_mpp: Array | None = None
     residual_variance_m: Array | None = None
+    degrees_of_freedom_m: Array | None = None
+    undetermined_mpp: Array | None = None
 
     def named(self) -> dict[str, Array]:
         """Return the statistics that are not None, by their names in files."""

@@ -22,7 +22,8 @@ Requirement = Literal["converged", "finite", "no worse than the mean"]
 class Recipe:
     """How every dataset of a job is trained.
 
-    With `automatic_rates` the learning rates come from each dataset's own spectrum, and those here are ignored.
+    With `automatic_rates` the learning rates come from each dataset's own spectrum, and those here are ignored. With
+    `ridge` every grid point of the job has weight decay, which determines weights that the data do not.
     `memory_mb` is the memory of a task.
     """
 
@@ -34,6 +35,7 @@ class Recipe:
     inference_statistics: bool
     size: RankGroupSize = ONE_RANK
     memory_mb: int = 1024
+    ridge: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,17 @@ def make_recipe(config: JobConfig) -> Recipe:
     from jobs.config import grid_points
 
     engine, reason = choose_engine(config.training)
+    hyperparameters = grid_points(config.grid, config.training)
     return Recipe(
         engine=engine,
         reason=reason,
         settings=settings_of(config.training),
-        hyperparameters=grid_points(config.grid, config.training),
+        hyperparameters=hyperparameters,
         automatic_rates=config.grid.learning_rate == "auto",
         inference_statistics=config.training.inference_statistics,
         size=rank_group_size_of(config.training, engine),
         memory_mb=config.training.memory_mb,
+        ridge=bool((hyperparameters.weight_decay_g > 0).all()),
     )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from handler.stack import Stack, Statistics
 from jobs.champions.selection import best_trials, promotable
-from jobs.engines.closed_form.inference_statistics import inverse_cross_product, residual_variance
+from jobs.engines.closed_form.inference_statistics import statistics_of
 from jobs.engines.moments import Moments
 from jobs.recipe import Policy
 from jobs.training.datasets import TrainedDatasets
@@ -121,13 +121,13 @@ def _stack(trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m:
     """Return the models, with the statistics that serving needs."""
     card, weight_mp = trained.card, trained.result.weight_mgp[found_m, point_m]
     d, index_m = len(card.columns), found_m.numpy()
+    inferred = statistics_of(moments, weight_mp, card.bias) if inference else None
     statistics = Statistics(
         fill_mk=torch.from_numpy(trained.fill_mk[index_m]),
         feature_min_mk=torch.from_numpy(trained.feature_min_mk[index_m]),
         feature_max_mk=torch.from_numpy(trained.feature_max_mk[index_m]),
         column_mean_md=moments.mean_md,
         num_rows_m=moments.num_rows_m,
-        inverse_cross_product_mpp=inverse_cross_product(moments, card.bias) if inference else None,
-        residual_variance_m=residual_variance(moments, weight_mp, card.bias) if inference else None,
+        **({} if inferred is None else vars(inferred)),
     )
     return Stack(card, weight_mp[:, :d].contiguous(), weight_mp[:, d].contiguous() if card.bias else None, statistics)

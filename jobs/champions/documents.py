@@ -44,6 +44,7 @@ def dataset_document(
     warning: str | None = None,
     comparison: Comparison | None = None,
     verification: Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what `train --json` says of a dataset; `trials` is None where they are too many to be documented."""
     document: dict[str, Any] = {"dataset": name, "status": status, "best": best, "trials": trials}
@@ -55,4 +56,6 @@ def dataset_document(
         document["comparison"] = comparison_document(comparison)
     if verification is not None:
         document["verification"] = dict(verification)
+    if notes:
+        document["notes"] = list(notes)
     return document

@@ -51,6 +51,10 @@ def _print_groups(console: Console, groups: GroupsOutcome) -> None:
             advice = f": {max(todo, key=lambda text: todo[text])}" if todo else ""
             console.print(f"{start}{count} of {total} did not converge, and {what}{advice}", markup=False)
     _print_reasons(console, sorted(groups.unconverged.items()), start, limit=MAX_ALIKE)
+    if groups.notes:
+        console.print(f"{start}{len(groups.notes)} of {total} have columns without a weight of their own", markup=False)
+        said = [(name, "; ".join(sentences)) for name, sentences in sorted(groups.notes.items())]
+        _print_reasons(console, said, start, limit=MAX_ALIKE)
 
 
 def _print_reasons(
@@ -84,6 +88,8 @@ def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
     if document["trials"]:
         console.print(_grid(escape(name), document["trials"], best))
     reason = f"{name}: {status}: {document['reason']}" if "reason" in document else None
+    for note in document.get("notes", ()):
+        console.print(f"{name}: {note}", markup=False)
     if best is None:
         if reason is not None:
             console.print(reason, markup=False)
@@ -154,8 +160,9 @@ def print_plan(console: Console, plan: Plan) -> None:
             f"best rate {certificate.best_rate:.6g}"
         )
         console.print(table)
-        if certificate.advice is not None:
-            console.print(f"{certificate.dataset}: {certificate.advice}")
+        for sentence in (certificate.advice, *certificate.notes):
+            if sentence is not None:
+                console.print(f"{certificate.dataset}: {sentence}", markup=False)
 
 
 def _print_groups_plan(console: Console, groups: GroupsPlan) -> None:

@@ -6,7 +6,7 @@ Shapes: m groups · t trials (of several results; or only the best) · g grid po
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
 from handler.model_card import ModelCard
 from jobs.champions.challengers import Challengers
@@ -70,7 +71,7 @@ def _best(pieces: Sequence[tuple[Challengers, Codes]], name_m: pa.Array, mode: M
     """Return the best model of each group of a card, by the rule of `best_trials`."""
     results = [challengers for challengers, _ in pieces]
     columns = [columns_of(challengers) for challengers in results]
-    joined = {name: torch.cat([each[name] for each in columns]) for name in columns[0]}
+    joined = _joined(columns)
     point_t = np.concatenate([point_g[challengers.point_m.numpy()] for challengers, point_g in pieces])
     joined["point_m"] = torch.from_numpy(point_t)
     trials = pa.concat_tables([challengers.trials for challengers in results]).unify_dictionaries()
@@ -79,6 +80,19 @@ def _best(pieces: Sequence[tuple[Challengers, Codes]], name_m: pa.Array, mode: M
     best_m = order_t[np.unique(rank_t[order_t], return_index=True)[1]]
     index = torch.from_numpy(best_m)
     return from_columns(results[0].stack.card, trials.take(best_m), {n: t[index] for n, t in joined.items()})
+
+
+def _joined(columns: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the columns of all results; where one lacks a column, its numbers are not known, or 0 beside moments."""
+    known = {name: tensor for each in columns for name, tensor in each.items()}
+    return {
+        name: torch.cat([each.get(name, _absent(name, like, len(each["weight"]))) for each in columns])
+        for name, like in known.items()
+    }
+
+
+def _absent(name: str, like: Tensor, number: int) -> Tensor:
+    return like.new_full((number, *like.shape[1:]), torch.nan if name.startswith("statistics.") else 0.0)
 
 
 def _join_trials(tables: Sequence[pa.Table], points: Sequence[Codes], name_m: pa.Array, num_points: int) -> pa.Table:

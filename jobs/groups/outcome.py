@@ -52,6 +52,7 @@ class GroupsOutcome:
     error: Exception | None = None
     comparisons: tuple[Comparisons, ...] | None = None
     remedies: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def against(self, comparisons: Iterator[Comparisons]) -> GroupsOutcome:
         """Return the outcome after the commit; the next `comparisons` are those of its batches."""
@@ -78,6 +79,8 @@ class GroupsOutcome:
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield the document of each dataset, in the order of names."""
         documents = merge(*self._trained(), _without_model("no convergence", self.unconverged, None), key=NAME)
+        if self.notes:
+            documents = (_with_notes(each, self.notes.get(each["dataset"])) for each in documents)
         if self.trials is not None:
             trials = merge(*map(_trials, self.trials), key=itemgetter(0))
             documents = ({**each, "trials": own} for each, (_, own) in zip(documents, trials, strict=True))
@@ -129,7 +132,12 @@ class Collected:
             computed=self._computed,
             error=self._error,
             remedies=sum((Counter(result.remedies) for result in results), Counter[str]()),
+            notes={group: said for result in results for group, said in result.notes.items()},
         )
+
+
+def _with_notes(document: dict[str, Any], notes: Sequence[str] | None) -> dict[str, Any]:
+    return document | {"notes": list(notes)} if notes else document
 
 
 def require_distinct_names(names: Sequence[str], sources: Sequence[GroupsOutcome]) -> None:

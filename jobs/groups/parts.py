@@ -57,7 +57,7 @@ class Parts:
         recipe, policy = self.recipe, self.policy
         what = [
             [FORMAT, ENGINE_VERSIONS[recipe.engine], recipe.engine, self.source.described],
-            [recipe.settings.relevant(), recipe.automatic_rates, recipe.inference_statistics],
+            [recipe.settings.relevant(), recipe.automatic_rates, recipe.inference_statistics, recipe.ridge],
             [policy.metric, policy.mode, policy.require, [list(stamp) for stamp in self.source.stamps]],
         ]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).digest()

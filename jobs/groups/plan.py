@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from jobs.champions.documents import finite
-from jobs.engines.closed_form.certificate import Certificate, certify
+from jobs.engines.closed_form.certificate import Certificate
 from jobs.engines.closed_form.spectrum import spectrum
 from jobs.engines.moments import Moments
 from jobs.engines.scaling import scaled
@@ -24,7 +24,7 @@ from jobs.groups.scan.survey import needs_survey, survey, with_surveys
 from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.recipe import Recipe
 from jobs.sources.resolved import ResolvedSource
-from jobs.training.datasets import resolve
+from jobs.training.datasets import certified, resolve
 
 CERTIFIED_GROUPS = 100  # above, single groups have no certificate
 Spread = tuple[float, float, float]
@@ -61,7 +61,7 @@ def plan_groups(source: ResolvedSource, recipe: Recipe) -> GroupsPlan:
         layout = with_surveys(layout, [survey(source.fragments, layout, source.s3, recipe.memory_mb)])
     _, partial = scan(source.fragments, layout, source.s3, recipe.memory_mb, 1)
     assert isinstance(partial, Partial)  # noqa: S101 - what follows the summary
-    trainable, failures = split_trainable(partial, layout, recipe.settings.bias)
+    trainable, failures = split_trainable(partial, layout, recipe.settings.bias, ridge=recipe.ridge)
     num_groups = sum(len(groups.name_m) for groups in trainable)
     certificates = tuple(c for groups in trainable for c in _certificates(groups, recipe))
     return GroupsPlan(
@@ -81,7 +81,7 @@ def _certificates(groups: Trainable, recipe: Recipe) -> list[Certificate]:
     trained = _train_moments(groups)
     names = groups.name_m[:CERTIFIED_GROUPS].to_pylist()
     alone = [(name, trained.take(slice(place, place + 1))) for place, name in enumerate(names)]
-    return [certify(name, moments, resolve(moments, recipe), recipe.settings) for name, moments in alone]
+    return [certified(name, groups.card, moments, resolve(moments, recipe), recipe.settings) for name, moments in alone]
 
 
 def _spreads(trained: Sequence[Moments], settings: TrainingSettings) -> dict[str, Spread | None]:

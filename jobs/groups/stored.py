@@ -65,6 +65,7 @@ def part_bytes(result: PartResult) -> bytes:
         "failures": result.failures,
         "unconverged": result.unconverged,
         "remedies": dict(result.remedies),
+        "notes": result.notes,
         "cards": [challengers.stack.card.to_json() for challengers in result.trained],
     }
     plain = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
@@ -80,6 +81,7 @@ def part_of_bytes(data: bytes, name: str) -> PartResult:
             trained=tuple(_read(card, f"{number}.", tensors) for number, card in enumerate(header["cards"])),
             failures=header["failures"],
             unconverged=header["unconverged"],
+            notes={name: tuple(of_group) for name, of_group in header["notes"].items()},
             trials=tensors["trials"].numpy().tobytes() if "trials" in tensors else None,
             remedies=header["remedies"],
         )

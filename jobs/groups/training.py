@@ -24,7 +24,7 @@ from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.partial import Partial, merge
 from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.recipe import Policy, Recipe
-from jobs.training.datasets import TrainedDatasets, resolve
+from jobs.training.datasets import TrainedDatasets, notes_of, resolve
 from jobs.trials.table import trials_parquet
 
 MAX_WARNINGS = 64  # of a part: a sample tells what to do
@@ -58,6 +58,7 @@ class PartResult:
     unconverged: dict[str, str]
     trials: bytes | None
     remedies: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def num_datasets(self) -> int:
@@ -77,7 +78,7 @@ def train_part(spec: GroupsSpec, *partials: Partial) -> PartResult:
 
 def train_groups(spec: GroupsSpec, partial: Partial, engine: Engine) -> PartResult:
     """Return the trainable groups at every grid point, trained by an engine."""
-    trainable, failures = split_trainable(partial, spec.layout, spec.recipe.settings.bias)
+    trainable, failures = split_trainable(partial, spec.layout, spec.recipe.settings.bias, ridge=spec.recipe.ridge)
     trained = [_train(groups, spec, engine) for groups in trainable]
     tables = [each.trials(detailed=_is_detailed(each.hyperparameters, spec)) for each in trained]
     statistics = spec.recipe.inference_statistics
@@ -91,6 +92,11 @@ def train_groups(spec: GroupsSpec, partial: Partial, engine: Engine) -> PartResu
         unconverged={name: reason for each in trained for name, reason in _unconverged(each, spec.policy)},
         trials=trials_parquet(tables) if tables else None,
         remedies=remedies(warning for each in trained for warning in _warnings(each, spec.policy)),
+        notes={
+            each.name_m[place]: sentences
+            for each in trained
+            for place, sentences in notes_of(each.card, each.train_moments).items()
+        },
     )
 
 

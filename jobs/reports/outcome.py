@@ -42,6 +42,11 @@ class DatasetOutcome:
         point = int(self.batch.challengers.point_m) if self.batch else self.unpromoted_point
         return point if point >= 0 else None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the data, in sentences."""
+        return self.trained.certificate.notes if self.trained and self.trained.certificate else ()
+
     def against(self, comparisons: Iterator[Comparisons]) -> DatasetOutcome:
         """Return the outcome after the commit; the next of `comparisons` is that of its batch, if it has one."""
         if self.batch is None:
@@ -62,6 +67,7 @@ class DatasetOutcome:
             warning=self.warning,
             comparison=self.comparison,
             verification=self.verification,
+            notes=self.notes,
         )
 
 

@@ -19,6 +19,8 @@ from model_store.objects.s3_settings import S3Settings
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+ONE_ROW = "one row trains: add rows"
+
 
 def bad_rows(columns: Columns, features: Sequence[Feature], target: str, group_by: Sequence[str] = ()) -> Mask:
     """Return which rows have an empty key, or a cell that can't be encoded; levels are not looked at."""
@@ -74,7 +76,7 @@ def _why(one: Columns, feature: Feature, target: str) -> str:
 def untrainable(
     card: ModelCard, num_rows_m: Floats, low_mk: Floats, high_mk: Floats, fill_mk: Floats | None
 ) -> dict[int, str]:
-    """Return the reasons of datasets whose rows that train do not determine the weights, by position.
+    """Return the reasons of datasets with nothing to learn in the rows that train, by position.
 
     `low_mk` and `high_mk` are the bounds of the raw features, and of the target (last), in the rows that train; NaN for
     text. `fill_mk` are the means that replace missing values; None if no feature has the rule `mean`.
@@ -82,26 +84,30 @@ def untrainable(
     if reason := _why_not_fit(card):
         return dict.fromkeys(range(len(num_rows_m)), reason)
     constant_mk = low_mk == high_mk
-    if not card.bias:
-        for k, feature in enumerate(card.features):
+    for k, feature in enumerate(card.features):
+        if feature.kind == "categorical":
+            constant_mk[:, k] = feature.num_columns(card.bias) == 0
+        elif not card.bias:
             constant_mk[:, k] &= _encodes_zero(feature, low_mk[:, k])
-    few_m = num_rows_m < len(card.columns) + card.bias
     empty_mk = np.zeros_like(constant_mk)
     if fill_mk is not None:
         empty_mk[:, :-1] = np.isnan(fill_mk) & [feature.missing == "mean" for feature in card.features]
-    bad_m = few_m | constant_mk.any(1) | empty_mk.any(1)
+    alone_m = num_rows_m < 2
+    bad_m = alone_m | constant_mk[:, :-1].all(1) | constant_mk[:, -1] | empty_mk.any(1)
     return {
-        at: _why_untrainable(card, int(num_rows_m[at]), low_mk[at], constant_mk[at], empty_mk[at])
+        at: ONE_ROW if alone_m[at] else _why_untrainable(card, low_mk[at], constant_mk[at], empty_mk[at])
         for at in np.flatnonzero(bad_m).tolist()
     }
 
 
+def too_few_rows(num_rows: int, num_weights: int) -> str:
+    """Return the reason of a dataset whose rows are fewer than its weights, and all different from each other."""
+    remedy = "add rows, name fewer features, or set 'grid.weight_decay' above 0"
+    return f"{num_rows} rows train, and there are {num_weights} weights: {remedy}"
+
+
 def _why_not_fit(card: ModelCard) -> str | None:
-    for feature in card.features:
-        if feature.kind == "categorical" and len(feature.levels) < 2:
-            levels = ", ".join(map(repr, feature.levels)) or "none"
-            return f"column {feature.name!r} has one level in the rows that train, {levels}: remove it from 'features'"
-    name, count = Counter(card.columns).most_common(1)[0]
+    name, count = Counter(card.columns).most_common(1)[0] if card.columns else ("", 0)
     return f"the column {name!r} is both a feature and a level of another: rename one" if count > 1 else None
 
 
@@ -111,34 +117,26 @@ def _encodes_zero(feature: Feature, value_m: Floats) -> Mask:
     return zero_m
 
 
-def _why_untrainable(card: ModelCard, num_rows: int, low_k: Floats, constant_k: Mask, empty_k: Mask) -> str:
+def _why_untrainable(card: ModelCard, low_k: Floats, constant_k: Mask, empty_k: Mask) -> str:
     if empty_k.any():
         name = card.features[empty_k.argmax()].name
         return f"column {name!r} has no value in the rows that train: remove it from 'features'"
-    num_weights = len(card.columns) + card.bias
-    if num_rows < num_weights:
-        return f"{num_rows} rows train, and there are {num_weights} weights: add rows, or name fewer features"
     if constant_k[-1]:
         reason = f"the target {card.target!r} is {low_k[-1]:g} in every row that trains"
         return f"{reason}: there is nothing to predict; check 'target'"
-    at = int(constant_k.argmax())
-    reason = f"column {card.features[at].name!r} is {low_k[at]:g} in every row that trains"
-    return f"{reason}: remove it from 'features'; the bias stands for a constant"
+    [feature, *others] = card.features
+    if others:
+        return "every feature has one value in the rows that train: there is nothing to learn; name other features"
+    value = repr(feature.levels[0]) if feature.levels else f"{low_k[0]:g}"
+    return (
+        f"column {feature.name!r} is {value} in every row that trains: there is nothing to learn; name another feature"
+    )
 
 
-def why_equal(card: ModelCard, x_nd: Floats) -> str | None:
-    """Return the reason if two columns are equal in every row. Most differ already in their first rows or sums."""
-    seen: dict[bytes, int] = {}
-    sum_d = x_nd.sum(axis=0)
-    for at in range(x_nd.shape[1]):
-        sketch = np.append(x_nd[:16, at], sum_d[at]) + 0.0
-        before = seen.setdefault(sketch.tobytes(), at)
-        if before != at and np.array_equal(x_nd[:, before], x_nd[:, at]):
-            return equal_reason(card, before, at)
-    return None
-
-
-def equal_reason(card: ModelCard, first: int, second: int) -> str:
-    """Return the reason of a dataset with two equal columns."""
-    names = f"columns {card.columns[first]!r} and {card.columns[second]!r}"
-    return f"{names} are equal in every row that trains: remove one from 'features'"
+def one_level(card: ModelCard) -> tuple[str, ...]:
+    """Return a sentence for each category that has no column, as its only level is the reference."""
+    return tuple(
+        f"column {feature.name!r} is {feature.levels[0]!r} in every row that trains: it has no weight"
+        for feature in card.features
+        if feature.levels and feature.num_columns(card.bias) == 0
+    )

@@ -16,7 +16,7 @@ from handler.encoding import encode
 from handler.errors import EncodingError
 from handler.model_card import Feature, ModelCard
 from jobs.errors import DataError
-from jobs.sources.checks import Mask, bad_rows, error_of_row, untrainable, why_equal
+from jobs.sources.checks import Mask, bad_rows, error_of_row, too_few_rows, untrainable
 from jobs.sources.columns import Columns, Wanted
 from jobs.sources.reading import read_columns
 from jobs.sources.resolved import ResolvedSource, dataset_in_errors
@@ -57,10 +57,13 @@ class Dataset:
         return len(self.y_n)
 
 
-def read_dataset(source: ResolvedSource, *, bias: bool, in_canonical_order: bool = False) -> Dataset:
+def read_dataset(
+    source: ResolvedSource, *, bias: bool, ridge: bool = False, in_canonical_order: bool = False
+) -> Dataset:
     """Return the dataset of a source.
 
-    In canonical order the rows do not depend on how they were read; see `row_keys.canonical_order`.
+    With `ridge`, weight decay determines the weights even of fewer rows. In canonical order the rows do not depend on
+    how they were read; see `row_keys.canonical_order`.
     Raises DataError if it can't be read or regressed on, and SourceError if its storage can't be reached.
     """
     with dataset_in_errors(source.name):
@@ -76,7 +79,7 @@ def read_dataset(source: ResolvedSource, *, bias: bool, in_canonical_order: bool
         _refuse(untrainable(card, np.array([trains_n.sum()]), low_k[None], high_k[None], fill_k[None]).get(0))
         order_n = canonical_order(key_n) if in_canonical_order else np.arange(len(y_n))
         x_nd, y_n, trains_n = _encode_all(card, fill_k, chunks, order_n, source.s3), y_n[order_n], trains_n[order_n]
-        _refuse(why_equal(card, x_nd if trains_n.all() else x_nd[trains_n]))
+        _refuse(None if ridge else _why_too_few(x_nd, trains_n, bias))
         return Dataset(
             name=source.name,
             card=card,
@@ -140,6 +143,17 @@ def _read(source: ResolvedSource) -> list[Columns]:
 def _refuse(reason: str | None) -> None:
     if reason is not None:
         raise DataError(reason)
+
+
+def _why_too_few(x_nd: Floats, trains_n: Mask, bias: bool) -> str | None:
+    """Return the reason of fewer rows than weights, unless some rows depend on others."""
+    num_rows, num_weights = int(trains_n.sum()), x_nd.shape[1] + bias
+    if num_rows >= num_weights:
+        return None
+    around_nd = x_nd[trains_n] - (x_nd[trains_n].mean(0) if bias else 0.0)
+    size_d = np.abs(around_nd).max(0)
+    rank = np.linalg.matrix_rank(around_nd / np.where(size_d > 0, size_d, 1.0)) + bias
+    return too_few_rows(num_rows, num_weights) if rank == num_rows else None
 
 
 def _keys(source: ResolvedSource, chunks: Sequence[Columns]) -> Keys:

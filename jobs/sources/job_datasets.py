@@ -49,10 +49,10 @@ class ResolvedJob:
         Raises the errors of all datasets, if none can be used and none is scanned.
         """
         settings, datasets, bad = self.recipe.settings, list[Dataset](), dict(self.bad)
-        in_batches = settings.batch_size is not None
+        how = {"bias": settings.bias, "ridge": self.recipe.ridge, "in_canonical_order": settings.batch_size is not None}
         for source in self.listed:
             with collecting(bad, source.name):
-                datasets.append(read_dataset(source, bias=settings.bias, in_canonical_order=in_batches))
+                datasets.append(read_dataset(source, **how))
         if not datasets and not self.scanned:
             raise error_of_all(list(bad.values()))
         return ReadDatasets(tuple(datasets), bad)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from torch import Tensor
 from handler.model_card import ModelCard
 from jobs.engines.closed_form import engine as closed_form
 from jobs.engines.closed_form.certificate import Certificate, automatic_rates, certify
+from jobs.engines.closed_form.dependence import dependences
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.checkpointing import Checkpoints
@@ -28,6 +29,7 @@ from jobs.engines.moments import Moments
 from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import BlockResult
 from jobs.recipe import Recipe
+from jobs.sources.checks import one_level
 from jobs.sources.dataset import Dataset
 from jobs.sources.validation_split import TRAINS
 from jobs.trials.table import trial_table
@@ -95,8 +97,23 @@ def trained_dataset(
         fill_mk=dataset.fill_k[None],
         feature_min_mk=dataset.feature_min_k[None],
         feature_max_mk=dataset.feature_max_k[None],
-        certificate=certify(dataset.name, train_moments, hyperparameters, settings),
+        certificate=certified(dataset.name, dataset.card, train_moments, hyperparameters, settings),
     )
+
+
+def certified(
+    name: str, card: ModelCard, moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings
+) -> Certificate:
+    """Return the certificate of one dataset (m = 1), with what is to be said of its columns."""
+    certificate = certify(name, moments, hyperparameters, settings)
+    return replace(certificate, notes=notes_of(card, moments).get(0, ()))
+
+
+def notes_of(card: ModelCard, moments: Moments) -> dict[int, tuple[str, ...]]:
+    """Return, for each dataset with columns that have no weight, or none of their own, what to say; by its place."""
+    always, found = one_level(card), dependences(moments, card.bias, card.columns)
+    places = range(moments.num_datasets) if always else found
+    return {place: (*always, *found.get(place, ())) for place in places}
 
 
 def rows_of(dataset: Dataset) -> Rows:
@@ -133,7 +150,7 @@ def resolve(moments: Moments, recipe: Recipe) -> Hyperparameters:
 def certify_dataset(dataset: Dataset, recipe: Recipe) -> Certificate:
     """Return the certificate of a dataset, from the rows that it trains on."""
     trained = rows_of(dataset).train_moments
-    return certify(dataset.name, trained, resolve(trained, recipe), recipe.settings)
+    return certified(dataset.name, dataset.card, trained, resolve(trained, recipe), recipe.settings)
 
 
 def train_dataset(

@@ -141,11 +141,6 @@ TABLES: dict[str, tuple[str | bytes, str]] = {
     "infinite": (DATA.replace("7.2", "inf"), "islands.csv:4: column 'species': 'inf' is infinite"),
     "empty table": (HEADER + "\n", "islands.csv: the table is empty"),
     "empty file": ("", "islands.csv: the file is empty"),
-    "constant column": (
-        HEADER + "\n1,2,3\n2,2,4\n3,2,6\n4,2,7\n",
-        "column 'height' is 2 in every row that trains",
-    ),
-    "duplicated column": (HEADER + "\n1,1,3\n2,2,4\n3,3,6\n4,4,7\n", "columns 'area' and 'height' are equal"),
     "constant target": (HEADER + "\n1,2,3\n2,1,3\n3,4,3\n4,3,3\n", "the target 'species' is 3 in every row"),
     "fewer rows than weights": ("\n".join([HEADER, *ROWS[:2], ""]), "2 rows train, and there are 3 weights"),
     "duplicate header": (DATA.replace("height", "area"), "islands.csv:1: the header names column 'area' twice"),

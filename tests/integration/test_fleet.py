@@ -118,9 +118,7 @@ def test_fleet_with_a_bad_group_commits_the_others(
         "b": "promoted",
         "one row": "failed",
     }
-    assert printed["datasets"][-1]["reason"] == (
-        "1 rows train, and there are 3 weights: add rows, or name fewer features"
-    )
+    assert printed["datasets"][-1]["reason"] == "one row trains: add rows"
     assert open_ledger(farm.store).version("farms").num_datasets == 2
 
 

@@ -109,10 +109,12 @@ def train_alone(config: JobConfig, folder: Path) -> TrainedDatasets | str:
     """Return the job's only dataset trained by itself, or why it can't be."""
     (spec,) = config.datasets
     try:
-        dataset = read_dataset(resolve_source(spec, folder, S3Settings()), bias=config.training.bias)
+        recipe = make_recipe(config)
+        source = resolve_source(spec, folder, S3Settings())
+        dataset = read_dataset(source, bias=config.training.bias, ridge=recipe.ridge)
     except DataError as exc:
         return str(exc)
-    return train_dataset(dataset, make_recipe(config))
+    return train_dataset(dataset, recipe)
 
 
 def write_groups(table: pa.Table, folder: Path, column: str = "site") -> dict[str, str]:

@@ -2,5 +2,6 @@
 
 In: moments, hyperparameters and settings.
 Out: a `BlockResult`, a certificate, and the inverse cross-product for standard errors.
-Imported by: jobs/plan.py, jobs/groups, jobs/champions, jobs/training, jobs/trials, jobs/engines/minibatch.
+Imported by: jobs/plan.py, jobs/groups, jobs/champions, jobs/training, jobs/trials, jobs/groups/scan,
+jobs/engines/minibatch.
 """

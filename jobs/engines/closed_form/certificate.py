@@ -79,6 +79,7 @@ class Certificate:
     verdicts: tuple[Verdict, ...]
     digits: float | None = None
     advice: str | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the certificate for a JSON document; an infinite condition number is null."""

@@ -1,35 +1,80 @@
 """The statistics for standard errors and intervals.
 
-Shapes: m datasets · p weights (the d columns, and the bias last if there is one).
+Shapes: m datasets · d encoded columns · p weights (the d columns, and the bias last if there is one).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from jobs.engines.closed_form.dependence import raw_map, suspects_by, undetermined
+from jobs.engines.closed_form.least_squares import NormalEquations
 from jobs.engines.closed_form.spectrum import hessian
 from jobs.engines.moments import Moments, mse
 from jobs.engines.scaling import feature_scaling
 
 
-def inverse_cross_product(moments: Moments, bias: bool) -> Tensor:
-    """Return the inverse of [X 1]ᵀ[X 1] over the rows, (m, p, p) float64; NaN if the columns are dependent.
+@dataclass(frozen=True)
+class InferenceStatistics:
+    """The statistics of m models; see `handler.stack.StatisticsOf`.
 
-    It is inverted in scaled units, which keep more digits, and scaled back.
+    `degrees_of_freedom_m` and `undetermined_mpp` are None if the data of every dataset determine all its weights.
     """
+
+    inverse_cross_product_mpp: Tensor
+    residual_variance_m: Tensor
+    degrees_of_freedom_m: Tensor | None = None
+    undetermined_mpp: Tensor | None = None
+
+
+def statistics_of(moments: Moments, weight_mp: Tensor, bias: bool) -> InferenceStatistics:
+    """Return the statistics of weights over their rows.
+
+    Where columns are dependent, the inverse is one on what the data determine, and the degrees of freedom count the
+    weights that they do.
+    """
+    # It is inverted in scaled units, which keep more digits. A weight in raw units is T times the weight in scaled
+    # units, so the inverse is T · inverse · Tᵀ.
     scaling = feature_scaling(moments, bias)
-    product_mpp = hessian(scaling.apply(moments), bias) * (moments.num_rows_m / 2)[:, None, None]
-    factor_mpp, info_m = torch.linalg.cholesky_ex(product_mpp)
-    inverse_mpp = torch.cholesky_inverse(factor_mpp)
-    # A weight in raw units is T times the weight in scaled units, so the inverse is T · inverse · Tᵀ.
-    identity_mpp = torch.eye(product_mpp.shape[1], dtype=torch.float64).expand_as(product_mpp)
-    map_mpp = scaling.fold_back(identity_mpp, bias).mT
-    return torch.where((info_m == 0)[:, None, None], map_mpp @ inverse_mpp @ map_mpp.mT, torch.nan)
+    n_m11 = moments.num_rows_m[:, None, None]
+    factor_mpp, failed_m = torch.linalg.cholesky_ex(hessian(scaling.apply(moments), bias) * (n_m11 / 2))
+    suspect_m = suspects_by(factor_mpp / n_m11.sqrt(), failed_m)
+    factor_mpp[failed_m != 0] = torch.eye(weight_mp.shape[1], dtype=torch.float64)
+    map_mpp = raw_map(scaling.offset_md, scaling.scale_md, bias)
+    inverse_mpp = map_mpp @ torch.cholesky_inverse(factor_mpp) @ map_mpp.mT
+    rank_m = torch.full_like(moments.num_rows_m, weight_mp.shape[1])
+    direction_mpp = None
+    if len(suspect_m):
+        found = undetermined(moments.take(suspect_m), bias)
+        lacks_m = (found.rank_m < weight_mp.shape[1]) | (failed_m[suspect_m] != 0)
+        if bool(lacks_m.any()):
+            direction_mpp = torch.zeros_like(inverse_mpp)
+            chosen_m = suspect_m[lacks_m]
+            inverse_mpp[chosen_m] = _inverse_where_determined(found.equations)[lacks_m]
+            rank_m[chosen_m], direction_mpp[chosen_m] = found.rank_m[lacks_m], found.direction_mpp[lacks_m]
+    freedom_m = moments.num_rows_m - rank_m
+    return InferenceStatistics(
+        inverse_cross_product_mpp=inverse_mpp,
+        residual_variance_m=_residual_variance(moments, weight_mp, bias, freedom_m),
+        degrees_of_freedom_m=None if direction_mpp is None else freedom_m,
+        undetermined_mpp=direction_mpp,
+    )
 
 
-def residual_variance(moments: Moments, weight_mp: Tensor, bias: bool) -> Tensor:
-    """Return the residual sum of squares over n - p, (m,); NaN without more rows than weights."""
-    freedom_m = moments.num_rows_m - weight_mp.shape[1]
+def _inverse_where_determined(equations: NormalEquations) -> Tensor:
+    """Return an inverse of [X 1]ᵀ[X 1] along the directions that the data determine, (m, p, p)."""
+    moments, bias = equations.moments, equations.bias
+    inverse_mpp = torch.nn.functional.pad(equations.inverse(), (0, int(bias), 0, int(bias)))
+    if bias:
+        inverse_mpp[:, -1, -1] = 1.0
+    map_mpp = raw_map(moments.mean_md, torch.where(equations.scale_md > 0, equations.scale_md, 1.0), bias)
+    return map_mpp @ (inverse_mpp / moments.num_rows_m[:, None, None]) @ map_mpp.mT
+
+
+def _residual_variance(moments: Moments, weight_mp: Tensor, bias: bool, freedom_m: Tensor) -> Tensor:
+    """Return the residual sum of squares over the degrees of freedom, (m,); NaN without any."""
     squares_m = mse(moments, weight_mp[:, None], bias)[:, 0] * moments.num_rows_m
     return torch.where(freedom_m > 0, squares_m / freedom_m.clamp(min=1), torch.nan)

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from handler.model_card import Feature, ModelCard
+from jobs.engines.closed_form.dependence import undetermined
 from jobs.engines.moments import Moments
 from jobs.groups.scan.digits import combine_lacks, with_lacks
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Floats, combine, pack, unpack
 from jobs.groups.scan.partial import Partial
-from jobs.sources.checks import equal_reason, untrainable
-
-EQUAL = 1e-12  # two columns are equal up to rounding if their difference has at most this share of their variance
+from jobs.sources.checks import too_few_rows, untrainable
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,13 @@ class Trainable:
     column_d: NDArray[np.intp]
 
 
-def split_trainable(partial: Partial, layout: Layout, bias: bool) -> tuple[list[Trainable], dict[str, str]]:
-    """Return the trainable groups, by model card, and the reasons of the other groups."""
+def split_trainable(
+    partial: Partial, layout: Layout, bias: bool, *, ridge: bool
+) -> tuple[list[Trainable], dict[str, str]]:
+    """Return the trainable groups, by model card, and the reasons of the other groups.
+
+    With `ridge`, weight decay determines the weights even of fewer rows.
+    """
     failures = dict(partial.failures)
     packed_mhf, unsplit = _with_validation(partial, layout)
     failures = unsplit | failures
@@ -52,7 +55,7 @@ def split_trainable(partial: Partial, layout: Layout, bias: bool) -> tuple[list[
     index_m = np.arange(partial.num_groups) if healthy is None else np.flatnonzero(healthy)
     trainable = []
     for card, chosen_m, columns in _cards(packed_mhf, layout, bias, index_m):
-        reasons = _reasons(partial, packed_mhf, card, chosen_m, columns, layout)
+        reasons = _reasons(partial, packed_mhf, card, chosen_m, columns, layout, ridge=ridge)
         names = partial.name_m.take(pa.array(chosen_m)).to_pylist() if reasons else []
         failures |= {names[at]: reason for at, reason in reasons.items()}
         good_m = np.delete(chosen_m, list(reasons))
@@ -201,6 +204,8 @@ def _reasons(
     chosen_m: NDArray[np.intp],
     columns: NDArray[np.intp],
     layout: Layout,
+    *,
+    ridge: bool,
 ) -> dict[int, str]:
     """Return the reasons of untrainable groups, by their position in `chosen_m`."""
     trained = unpack(_trained(packed_mhf[chosen_m], layout), columns)
@@ -211,17 +216,16 @@ def _reasons(
         remedy = "set 'unseen: reference', or another seed"
         reason = f"feature {name!r}: a row that validates has level {level!r}, and none that trains: {remedy}"
         reasons |= dict.fromkeys(np.flatnonzero(where_m).tolist(), reason)
-    for i, j in combinations(range(len(card.columns)), 2):
-        equal_m = _are_equal(trained, i, j)
-        reasons = dict.fromkeys(np.flatnonzero(equal_m).tolist(), equal_reason(card, i, j)) | reasons
-    return reasons
+    return reasons if ridge else _too_few(trained, card) | reasons
 
 
-def _are_equal(moments: Moments, i: int, j: int) -> NDArray[np.bool_]:
-    """Return in which datasets two columns are equal in every row, up to rounding."""
-    scatter_mdd, mean_md = moments.scatter_mdd.numpy(), moments.mean_md.numpy()
-    size_m = scatter_mdd[:, i, i] + scatter_mdd[:, j, j]
-    apart_m = size_m - 2 * scatter_mdd[:, i, j]
-    shift_m = (mean_md[:, i] - mean_md[:, j]) ** 2 * moments.num_rows_m.numpy()
-    equal_m: NDArray[np.bool_] = (apart_m <= EQUAL * size_m) & (shift_m <= EQUAL * size_m) & (size_m > 0)
-    return equal_m
+def _too_few(trained: Moments, card: ModelCard) -> dict[int, str]:
+    """Return the reasons of groups with fewer rows than weights, unless some rows depend on others."""
+    num_weights = trained.num_columns + card.bias
+    few_m = (trained.num_rows_m < num_weights).nonzero()[:, 0]
+    if not len(few_m):
+        return {}
+    rows_m = trained.num_rows_m[few_m]
+    full_m = undetermined(trained.take(few_m), card.bias).rank_m == rows_m
+    counted = zip(few_m[full_m].tolist(), rows_m[full_m].tolist(), strict=True)
+    return {at: too_few_rows(int(num_rows), num_weights) for at, num_rows in counted}

@@ -3,10 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import statsmodels.api as sm
+import torch
 
 from handler.encoding import encode
 from handler.scoring import contributions, intervals, outside_range, predict
-from handler.stack import ServedStack, Stack
+from handler.stack import ServedStack, Stack, Statistics
+from jobs.engines.closed_form.inference_statistics import statistics_of
+from jobs.engines.moments import moments_of
 from tests.samples.fleets import DEEP, NUM_ROWS, fitted
 
 MODEL = np.zeros(1, np.intp)
@@ -76,3 +79,25 @@ def test_intervals_are_nan_without_degrees_of_freedom() -> None:
     stack = whole.arrays()
     x_nd = np.ones((2, 2))
     assert np.isnan(intervals(stack, MODEL[[0, 0]], x_nd, np.ones(2), 0.9).confidence_n2).all()
+
+
+def test_intervals_of_dependent_columns_are_those_of_statsmodels_where_a_row_keeps_the_dependence() -> None:
+    random = np.random.default_rng(0)
+    depth_n = random.normal(5, 2, 40)
+    x_nd, y_n = np.column_stack([depth_n, 2 * depth_n + 1]), depth_n + random.normal(size=40)
+    moments = moments_of(torch.from_numpy(x_nd), torch.from_numpy(y_n))
+    weight_p = np.linalg.lstsq(sm.add_constant(x_nd, prepend=False), y_n)[0]
+    inferred = statistics_of(moments, torch.from_numpy(weight_p)[None], bias=True)
+    nothing_mk = torch.full((1, 2), torch.nan, dtype=torch.float64)
+    known = Statistics(nothing_mk, nothing_mk, nothing_mk, moments.mean_md, moments.num_rows_m, **vars(inferred))
+    stack = Stack(DEEP, torch.from_numpy(weight_p[None, :2]), torch.from_numpy(weight_p[2:]), known).arrays()
+    ours = intervals(stack, 0, x_nd, predict(stack, 0, x_nd), 0.9)
+    fit = sm.OLS(y_n, sm.add_constant(depth_n)).fit()
+    oracle = fit.get_prediction().summary_frame(0.1)
+    np.testing.assert_allclose(ours.confidence_n2, oracle[["mean_ci_lower", "mean_ci_upper"]], rtol=1e-8)
+    np.testing.assert_allclose(ours.prediction_n2, oracle[["obs_ci_lower", "obs_ci_upper"]], rtol=1e-8)
+    broken_nd = x_nd[:2] + np.array([[0.0, 1.0], [0.0, 0.0]])
+    found = intervals(stack, MODEL[[0, 0]], broken_nd, predict(stack, 0, broken_nd), 0.9)
+    assert (
+        np.isnan(found.confidence_n2).all(1).tolist() == np.isnan(found.prediction_n2).all(1).tolist() == [True, False]
+    )
