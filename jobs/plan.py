@@ -11,6 +11,7 @@ from handler.errors import GridlineError
 from jobs.config import JobConfig
 from jobs.engines.closed_form.certificate import Certificate
 from jobs.errors import DONE, PARTIAL_FAILURE
+from jobs.groups.name_clashes import require_distinct_groups
 from jobs.groups.plan import GroupsPlan, plan_groups
 from jobs.recipe import Recipe
 from jobs.sources.job_datasets import ResolvedJob, collecting, reason_of, require_none, resolve_job
@@ -57,6 +58,7 @@ def make_plan(config: JobConfig, base: Path, *, strict: bool = False) -> Plan:
     """
     job = resolve_job(config, base)
     read = job.read()
+    require_distinct_groups([dataset.name for dataset in read.datasets], job.scanned)
     fleets, bad = _plan_sources(job, read.bad)
     if strict or not (read.datasets or fleets):
         require_none(bad)

@@ -17,6 +17,7 @@ from jobs.champions.commit import commit_better
 from jobs.champions.promotion import advice_of, best_finite, warning_of, why_none
 from jobs.champions.verification import verify
 from jobs.config import JobConfig
+from jobs.groups.name_clashes import require_distinct_groups
 from jobs.groups.outcome import GroupsOutcome, require_distinct_names
 from jobs.groups.parts import Parts
 from jobs.groups.run import train_groups_of
@@ -61,6 +62,7 @@ def run_job(
     read = job.read()
     if strict:
         require_none(read.bad)
+    require_distinct_groups([dataset.name for dataset in read.datasets], job.scanned)
     progress.say(f"{len(config.datasets)} datasets, {job.recipe.reason}")
     for name, error in read.bad.items():
         progress.say(f"{name}: failed: {reason_of(name, error)}")

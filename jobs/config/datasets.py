@@ -76,6 +76,9 @@ class DatasetConfig(ReadingConfig):
     """The columns that are regressed on."""
     group_by: Annotated[tuple[Text, ...], BeforeValidator(items, json_schema_input_type=str | list[str])] = ()
     """The columns whose values divide the rows into datasets of their own."""
+    prefix: Text | None = None
+    """What the names of the groups begin with; a job whose sources have the same groups needs it: `sales/` makes
+    `sales/17`."""
     validation: Annotated[
         ValidationConfig | None,
         BeforeValidator(nothing_for_none, json_schema_input_type=ValidationConfig | Literal["none"] | None),
@@ -93,4 +96,6 @@ class DatasetConfig(ReadingConfig):
         for at, name in enumerate(self.group_by):
             if name in (*names, self.target, *self.group_by[:at]):
                 raise refused(f"names {name!r}, which has another use here: remove one of them", key="group_by")
+        if self.prefix is not None and not self.group_by:
+            raise refused("has no effect without 'group_by': remove it, or write it into 'name'", key="prefix")
         return self

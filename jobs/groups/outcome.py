@@ -148,11 +148,16 @@ def require_distinct_names(names: Sequence[str], sources: Sequence[GroupsOutcome
     for source in sources:
         for name in chain.from_iterable(batch.challengers.name_m.to_pylist() for batch in source.batches):
             if name in seen:
-                raise DataError(
-                    f"dataset {name!r} is both of {source.name!r} and of {seen[name]!r}: a collection has one "
-                    "of each name: give one of the sources another 'name' in a job of its own"
-                )
-            seen[name] = source.name
+                raise same_name(name, seen[name], source.name)
+            seen[name] = f"dataset {source.name!r}"
+
+
+def same_name(name: str, first: str, second: str) -> DataError:
+    """Return the error of two places that give a dataset of one name; `second` is the name of a source of groups."""
+    return DataError(
+        f"dataset {second!r}: its group {name!r} has the name of one of {first}: a collection has one dataset of each "
+        f"name: set 'prefix: {second}/' for dataset {second!r}, so that its groups are named {second}/{name}"
+    )
 
 
 def _documents(challengers: Challengers, comparisons: Comparisons | None, ahead: int) -> Iterator[dict[str, Any]]:

@@ -123,6 +123,7 @@ def resolve_source(dataset: DatasetConfig, base: Path, s3: S3Settings) -> Resolv
         target=dataset.target,
         features=tuple(Feature(f.name, f.kind, f.transform, f.missing, unseen=f.unseen) for f in dataset.features),
         group_by=dataset.group_by,
+        prefix=dataset.prefix or "",
         split=Split(rule.seed, rule.fraction, rule.folds) if rule else None,
         fragments=fragments,
         s3=s3,

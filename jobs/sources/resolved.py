@@ -33,6 +33,7 @@ class ResolvedSource:
     target: str
     features: tuple[Feature, ...]
     group_by: tuple[str, ...]
+    prefix: str
     split: Split | None
     fragments: tuple[Fragment, ...]
     s3: S3Settings

@@ -33,7 +33,7 @@ def groups_of(columns: Columns, layout: Layout) -> Groups:
     for text in texts[1:]:
         code_n = code_n * (len(text.levels) + 1) + text.code_n + 1
     used, dense_n = _dense(code_n)
-    names = _names(used, [text.levels for text in texts])
+    names = [layout.prefix + name for name in _names(used, [text.levels for text in texts])]
     return Groups(pa.array(names, pa.large_string()), dense_n)
 
 

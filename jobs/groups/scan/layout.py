@@ -35,13 +35,17 @@ class Fills:
 
 @dataclass(frozen=True)
 class Layout:
-    """How rows are read: a card with one column for every level, the columns of the group key, the split."""
+    """How rows are read: a card with one column for every level, the columns of the group key, the split.
+
+    The names of groups begin with `prefix`.
+    """
 
     dataset: str
     card: ModelCard
     group_by: tuple[str, ...]
     split: Split | None
     fills: Fills | None
+    prefix: str = ""
 
     @property
     def row_names(self) -> list[str]:
@@ -64,4 +68,4 @@ class Layout:
 def initial_layout(source: ResolvedSource) -> Layout:
     """Return the layout from the configuration, without levels and fill values."""
     card = ModelCard(source.target, source.features, bias=False, group_by=source.group_by)
-    return Layout(source.name, card, source.group_by, source.split, None)
+    return Layout(source.name, card, source.group_by, source.split, None, source.prefix)
