@@ -14,7 +14,7 @@ from handler.errors import GridlineError
 from jobs.champions.batch import Batch
 from jobs.champions.challengers import challengers_of
 from jobs.champions.commit import commit_better
-from jobs.champions.promotion import advice_of, best_finite, warning_of, why_none
+from jobs.champions.promotion import reasons_of
 from jobs.champions.verification import verify
 from jobs.config import JobConfig
 from jobs.groups.name_clashes import require_distinct_groups
@@ -128,19 +128,11 @@ def _outcomes(config: JobConfig, read: ReadDatasets, trained: Trained, recipe: R
             return DatasetOutcome(name, "failed", reason=failed[name])
         each, statistics = by_name[name], recipe.inference_statistics
         best = challengers_of(each, each.trials(detailed=False), policies[name], inference_statistics=statistics)
-        advice = advice_of(each.certificate)
         if best is None:
-            (reason,), (point,) = why_none(each, policies[name], [0], [advice]), best_finite(each, policies[name])
-            return DatasetOutcome(name, "no convergence", each, reason=reason, unpromoted_point=point)
-        point = int(best.point_m)
-        return DatasetOutcome(
-            name,
-            "not committed",
-            each,
-            Batch(best, policies[name], datasets[name]),
-            verification=verify(datasets[name], each, point, recipe) if config.training.verify else None,
-            warning=warning_of(each, 0, point, advice),
-        )
+            return DatasetOutcome(name, "no convergence", each, reason=reasons_of(each, policies[name])[name])
+        verification = verify(datasets[name], each, int(best.point_m), recipe) if config.training.verify else None
+        batch = Batch(best, policies[name], datasets[name])
+        return DatasetOutcome(name, "not committed", each, batch, verification=verification)
 
     return tuple(outcome(each.name) for each in config.datasets if each.name in datasets or each.name in failed)
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from handler.stack import Stack, Statistics
-from jobs.champions.selection import best_trials, promotable
+from jobs.champions.promotion import warnings_of
+from jobs.champions.selection import best_points
 from jobs.engines.closed_form.inference_statistics import statistics_of
 from jobs.engines.moments import Moments
 from jobs.recipe import Policy
@@ -32,8 +33,8 @@ NOT_OF_THE_BEST = ["columns", "coefficients", "epochs", "train_curve", "val_curv
 class Challengers:
     """The best trials of m ≥ 1 datasets that share a model card; only datasets with a trial to promote are here.
 
-    `trials` has a row for each, in the columns of `trial_table`; `point_m` are their grid points. The moments are those
-    of the rows that the models were fitted to, and of the rows that validate.
+    `trials` has a row for each, in the columns of `trial_table`, and `warning` (null: there is none); `point_m` are
+    their grid points. The moments are those of the rows that the models were fitted to, and of those that validate.
     """
 
     stack: Stack
@@ -85,14 +86,6 @@ def weights(stack: Stack, index_t: Tensor) -> Tensor:
     return weight_td if stack.bias_m is None else torch.cat([weight_td, stack.bias_m[index_t, None]], dim=1)
 
 
-def best_points(trained: TrainedDatasets, policy: Policy) -> Tensor:
-    """Return the grid point of the best trial of each dataset, (m,); -1 if none with a finite score may be promoted."""
-    result, rate_mg = trained.result, trained.hyperparameters.learning_rate_mg
-    allowed_mg = promotable(result, trained.settings.loss, policy.require)
-    score_mg = result.metric(policy.metric).masked_fill(~allowed_mg, torch.nan)
-    return best_trials(score_mg, result.gap_mg, rate_mg, policy.mode)
-
-
 def challengers_of(
     trained: TrainedDatasets, trials: pa.Table, policy: Policy, *, inference_statistics: bool
 ) -> Challengers | None:
@@ -107,6 +100,7 @@ def challengers_of(
     rows = trials.drop_columns([name for name in NOT_OF_THE_BEST if name in trials.column_names]).take(row_m.numpy())
     for name in ("dataset", "fingerprint"):  # each once: a dictionary would only take room
         rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(pa.string()))
+    rows = rows.append_column("warning", pa.array(warnings_of(trained, found_m, point_m), pa.string()))
     return Challengers(
         stack=_stack(trained, moments, found_m, point_m, inference_statistics),
         trials=rows,

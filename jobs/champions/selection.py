@@ -11,7 +11,8 @@ from torch import Tensor
 from jobs.engines.curves import nearest_of_equals, no_worse_than_mean
 from jobs.engines.settings import LossName
 from jobs.engines.trials import BlockResult
-from jobs.recipe import Mode, Requirement
+from jobs.recipe import Mode, Policy, Requirement
+from jobs.training.datasets import TrainedDatasets
 
 
 def promotable(result: BlockResult, loss: LossName, require: Requirement) -> Tensor:
@@ -34,3 +35,11 @@ def best_trials(score_mg: Tensor, gap_mg: Tensor, learning_rate_mg: Tensor, mode
     tied_mg = nearest_of_equals(score_mg if mode == "min" else -score_mg, gap_mg)
     rate_mg = torch.where(tied_mg, learning_rate_mg, torch.inf)
     return torch.where(tied_mg.any(1), rate_mg.argmin(1), -1)
+
+
+def best_points(trained: TrainedDatasets, policy: Policy) -> Tensor:
+    """Return the grid point of the best trial of each dataset, (m,); -1 if none with a finite score may be promoted."""
+    result, rate_mg = trained.result, trained.hyperparameters.learning_rate_mg
+    allowed_mg = promotable(result, trained.settings.loss, policy.require)
+    score_mg = result.metric(policy.metric).masked_fill(~allowed_mg, torch.nan)
+    return best_trials(score_mg, result.gap_mg, rate_mg, policy.mode)

@@ -42,14 +42,15 @@ def _print_groups(console: Console, groups: GroupsOutcome) -> None:
     )
     start = f"{groups.name}: "
     _print_reasons(console, sorted(groups.failures.items()), start)
-    total = groups.num_trained + len(groups.unconverged)
-    for count, what, todo in (
-        (len(groups.unconverged), "are not promoted", remedies(groups.unconverged.values())),
-        (groups.num_warned, "have a model all the same", groups.remedies),
+    total, warnings = groups.num_trained + len(groups.unconverged), list(groups.warnings())
+    for sentences, what in (
+        (list(groups.unconverged.values()), "are not promoted"),
+        (warnings, "have a model all the same"),
     ):
-        if count:
+        if sentences:
+            todo = remedies(sentences)
             advice = f": {max(todo, key=lambda text: todo[text])}" if todo else ""
-            console.print(f"{start}{count} of {total} did not converge, and {what}{advice}", markup=False)
+            console.print(f"{start}{len(sentences)} of {total} did not converge, and {what}{advice}", markup=False)
     _print_reasons(console, sorted(groups.unconverged.items()), start, limit=MAX_ALIKE)
     if groups.notes:
         console.print(f"{start}{len(groups.notes)} of {total} have columns without a weight of their own", markup=False)
@@ -87,23 +88,18 @@ def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
     name, best, status = document["dataset"], document["best"], document["status"]
     if document["trials"]:
         console.print(_grid(escape(name), document["trials"], best))
-    reason = f"{name}: {status}: {document['reason']}" if "reason" in document else None
+    if "reason" in document:
+        console.print(f"{name}: {status}: {document['reason']}", markup=False)
     for note in document.get("notes", ()):
         console.print(f"{name}: {note}", markup=False)
     if best is None:
-        if reason is not None:
-            console.print(reason, markup=False)
         return
     model = ", ".join(f"{column} {value:.6g}" for column, value in best["coefficients"].items())
     why = f" ({document['comparison']['reason']})" if "comparison" in document else ""
     r2 = number(best["r2"], ".6f")
     console.print(
-        f"{name}: best at learning rate {best['learning_rate']:g}: {model}; R² {r2}; "
-        f"{'not promoted' if reason else status}{why}",
-        markup=False,
+        f"{name}: best at learning rate {best['learning_rate']:g}: {model}; R² {r2}; {status}{why}", markup=False
     )
-    if reason is not None:
-        console.print(reason, markup=False)
     if "warning" in document:
         console.print(f"{name}: warning: {document['warning']}", markup=False)
     if "verification" in document:

@@ -6,7 +6,6 @@ Shapes: m groups · g grid points.
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import merge
@@ -39,7 +38,7 @@ class GroupsOutcome:
 
     `comparisons` has an element for each batch (None: nothing was committed). `trials` has the trials of each part as
     parquet; it is None if they are too many for documents. `error` is that of the first task that failed, and with it
-    the groups of a part or the whole source. `remedies` say what to do about models that have not converged.
+    the groups of a part or the whole source.
     """
 
     name: str
@@ -51,7 +50,6 @@ class GroupsOutcome:
     computed: int = 0
     error: Exception | None = None
     comparisons: tuple[Comparisons, ...] | None = None
-    remedies: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def against(self, comparisons: Iterator[Comparisons]) -> GroupsOutcome:
@@ -70,11 +68,10 @@ class GroupsOutcome:
     def num_promoted(self) -> int:
         return sum(int(each.promoted_m.sum()) for each in self.comparisons or ())
 
-    @property
-    def num_warned(self) -> int:
-        """The number of models that have not converged."""
-        statuses = (batch.challengers.column("status").cast(pa.string()) for batch in self.batches)
-        return sum(int(pc.sum(pc.not_equal(each, "converged")).as_py()) for each in statuses)
+    def warnings(self) -> Iterator[str]:
+        """Yield the warnings of models that have not converged."""
+        columns = (batch.challengers.column("warning").drop_null() for batch in self.batches)
+        yield from chain.from_iterable(column.to_pylist() for column in columns)
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield the document of each dataset, in the order of names."""
@@ -131,7 +128,6 @@ class Collected:
             unconverged={group: reason for result in results for group, reason in result.unconverged.items()},
             computed=self._computed,
             error=self._error,
-            remedies=sum((Counter(result.remedies) for result in results), Counter[str]()),
             notes={group: said for result in results for group, said in result.notes.items()},
         )
 
@@ -165,9 +161,10 @@ def _documents(challengers: Challengers, comparisons: Comparisons | None, ahead:
     order_m = pc.sort_indices(challengers.name_m)
     for start in range(0, len(order_m), ahead):
         index = order_m.slice(start, ahead)
-        for place, (name, best) in zip(index.to_pylist(), challengers.documents(index), strict=True):
+        warnings = challengers.column("warning").take(index).to_pylist()
+        for place, (name, best), warning in zip(index.to_pylist(), challengers.documents(index), warnings, strict=True):
             comparison = None if comparisons is None else comparisons[place]
-            yield dataset_document(name, status_of(comparison), best, None, comparison=comparison)
+            yield dataset_document(name, status_of(comparison), best, None, warning=warning, comparison=comparison)
 
 
 def _without_model(

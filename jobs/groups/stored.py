@@ -22,7 +22,7 @@ from jobs.trials.table import REPEATED, table_parquet
 from model_store.errors import CorruptObjectError
 from model_store.ledger.checkpoint_arrays import metadata_of
 
-FORMAT = 4
+FORMAT = 5
 HEADER = "gridline"
 
 
@@ -64,7 +64,6 @@ def part_bytes(result: PartResult) -> bytes:
         "format": FORMAT,
         "failures": result.failures,
         "unconverged": result.unconverged,
-        "remedies": dict(result.remedies),
         "notes": result.notes,
         "cards": [challengers.stack.card.to_json() for challengers in result.trained],
     }
@@ -83,7 +82,6 @@ def part_of_bytes(data: bytes, name: str) -> PartResult:
             unconverged=header["unconverged"],
             notes={name: tuple(of_group) for name, of_group in header["notes"].items()},
             trials=tensors["trials"].numpy().tobytes() if "trials" in tensors else None,
-            remedies=header["remedies"],
         )
     except (SafetensorError, pa.ArrowException, OSError, KeyError, TypeError, ValueError) as exc:
         raise CorruptObjectError(name, f"it is not a part of a source: {' '.join(str(exc).split())}") from exc

@@ -6,17 +6,15 @@ Shapes: m groups · g grid points · k raw features.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from jobs.champions.challengers import Challengers, best_points, challengers_of
-from jobs.champions.promotion import remedies, warning_of, why_none
+from jobs.champions.challengers import Challengers, challengers_of
+from jobs.champions.promotion import reasons_of
 from jobs.engines.closed_form import engine as closed_form
-from jobs.engines.closed_form.certificate import advise
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments
 from jobs.engines.trials import BlockResult
@@ -26,8 +24,6 @@ from jobs.groups.scan.trainable import Trainable, split_trainable
 from jobs.recipe import Policy, Recipe
 from jobs.training.datasets import TrainedDatasets, notes_of, resolve
 from jobs.trials.table import trials_parquet
-
-MAX_WARNINGS = 64  # of a part: a sample tells what to do
 
 Engine = Callable[[Trainable, Hyperparameters, bool], BlockResult]  # the bool: whether curves are wanted
 
@@ -48,16 +44,12 @@ class GroupsSpec:
 
 @dataclass(frozen=True)
 class PartResult:
-    """The result of a training task: models by card, reasons of groups without one, and the trials as parquet.
-
-    `remedies` are for models that have not converged: what their certificates say to do, with how many of a sample do.
-    """
+    """The result of a training task: models by card, reasons of groups without one, and the trials as parquet."""
 
     trained: tuple[Challengers, ...]
     failures: dict[str, str]
     unconverged: dict[str, str]
     trials: bytes | None
-    remedies: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -89,9 +81,8 @@ def train_groups(spec: GroupsSpec, partial: Partial, engine: Engine) -> PartResu
     return PartResult(
         trained=tuple(challengers for challengers in best if challengers is not None),
         failures=failures,
-        unconverged={name: reason for each in trained for name, reason in _unconverged(each, spec.policy)},
+        unconverged={name: reason for each in trained for name, reason in reasons_of(each, spec.policy).items()},
         trials=trials_parquet(tables) if tables else None,
-        remedies=remedies(warning for each in trained for warning in _warnings(each, spec.policy)),
         notes={
             each.name_m[place]: sentences
             for each in trained
@@ -125,32 +116,6 @@ def _train(groups: Trainable, spec: GroupsSpec, engine: Engine) -> TrainedDatase
 
 def _is_detailed(hyper: Hyperparameters, spec: GroupsSpec) -> bool:
     return hyper.learning_rate_mg.numel() <= spec.max_detailed_trials
-
-
-def _unconverged(trained: TrainedDatasets, policy: Policy) -> Iterator[tuple[str, str]]:
-    """Yield the groups without a trial to promote, each with the reason."""
-    place_m = (best_points(trained, policy) < 0).nonzero()[:, 0]
-    reasons = why_none(trained, policy, place_m.tolist(), _advice(trained, place_m))
-    yield from ((trained.name_m[m], reason) for m, reason in zip(place_m.tolist(), reasons, strict=True))
-
-
-def _warnings(trained: TrainedDatasets, policy: Policy) -> Iterator[str]:
-    """Yield what is to be said of the models that have not converged, or of the first of them, if they are many."""
-    point_m = best_points(trained, policy)
-    found_m = point_m >= 0
-    converged_m = trained.result.converged_mg.gather(1, point_m.clamp(min=0)[:, None])[:, 0]
-    place_m = (found_m & ~converged_m).nonzero()[:MAX_WARNINGS, 0]
-    for m, advice in zip(place_m.tolist(), _advice(trained, place_m), strict=True):
-        warning = warning_of(trained, m, int(point_m[m]), advice)
-        if warning is not None:
-            yield warning
-
-
-def _advice(trained: TrainedDatasets, place_m: Tensor) -> list[str | None]:
-    """Return the advice of the certificates of the groups at these places."""
-    if not len(place_m):
-        return []
-    return advise(trained.train_moments.take(place_m), trained.hyperparameters.datasets(place_m), trained.settings)
 
 
 def _fingerprints(groups: Trainable, trained: Moments, layout: Layout) -> tuple[str, ...]:

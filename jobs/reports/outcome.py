@@ -21,10 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DatasetOutcome:
-    """The outcome of a listed dataset: its trials and the best of them, or the reason why none may be promoted.
-
-    `warning` is of a best trial that has not converged; `unpromoted_point` is the best trial if none may be promoted.
-    """
+    """The outcome of a listed dataset: its trials and the best of them, or the reason why none may be promoted."""
 
     name: str
     status: DatasetStatus
@@ -33,14 +30,17 @@ class DatasetOutcome:
     comparison: Comparison | None = None
     reason: str | None = None
     verification: Mapping[str, float] | None = None
-    warning: str | None = None
-    unpromoted_point: int = -1
 
     @property
     def point(self) -> int | None:
-        """The position of the best trial in the grid, though it may not be promoted; None if no trial is finite."""
-        point = int(self.batch.challengers.point_m) if self.batch else self.unpromoted_point
-        return point if point >= 0 else None
+        """The position of the best trial in the grid, or None."""
+        return int(self.batch.challengers.point_m) if self.batch else None
+
+    @property
+    def warning(self) -> str | None:
+        """What is to be said of the best trial, or None."""
+        warning: str | None = self.batch.challengers.column("warning")[0].as_py() if self.batch else None
+        return warning
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -137,11 +137,11 @@ def test_added_rate_is_compared_by_a_metric_of_which_more_is_better(farm: Farm, 
 
 def test_equal_trials_of_two_runs_are_decided_as_in_one(farm: Farm, cluster: InlineCluster) -> None:
     """At these rates nothing is learned: trials are equal in score, and the smallest rate wins."""
-    training = {"epochs": 1, "keep": "last"}
-    farm.run(farm.config((2e-300, 3e-300), training))
-    extended = farm.run(farm.config((2e-300, 1e-300, 3e-300), training))
+    training, finite = {"epochs": 1, "keep": "last"}, {"select": {"require": "finite"}}
+    farm.run(farm.config((2e-300, 3e-300), training, job=finite))
+    extended = farm.run(farm.config((2e-300, 1e-300, 3e-300), training, job=finite))
     assert {each["best"]["learning_rate"] for each in extended.documents()} == {1e-300}
-    fresh = farm.run(farm.config((2e-300, 1e-300, 3e-300), training), "fresh")
+    fresh = farm.run(farm.config((2e-300, 1e-300, 3e-300), training, job=finite), "fresh")
     assert_same(extended, fresh)
 
 
@@ -170,8 +170,9 @@ def test_removed_rate_that_was_nowhere_best_needs_no_training(farm: Farm, cluste
 
 
 def test_removed_rate_that_was_best_needs_training(farm: Farm, cluster: InlineCluster) -> None:
-    farm.run(farm.config((1e-6, 0.2)))
-    smaller = farm.run(farm.config((1e-6,)))
+    finite = {"select": {"require": "finite"}}
+    farm.run(farm.config((1e-6, 0.2), job=finite))
+    smaller = farm.run(farm.config((1e-6,), job=finite))
     assert (smaller.computed, smaller.reused) == (12, 0)
     assert {each["best"]["learning_rate"] for each in smaller.documents()} == {1e-6}
 

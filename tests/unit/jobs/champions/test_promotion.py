@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from jobs.champions.challengers import challengers_of
-from jobs.champions.promotion import advice_of, best_finite, remedies, warning_of, why_none
+from jobs.champions.promotion import reasons_of, remedies, warnings_of
 from jobs.recipe import Policy
 from jobs.sources.dataset import Dataset, fingerprint
 from jobs.training.datasets import TrainedDatasets
@@ -33,8 +34,12 @@ def houses(scale: float = 1000.0) -> Dataset:
 
 def reason_of(dataset: TrainedDatasets, policy: Policy) -> str:
     assert challengers_of(dataset, dataset.trials(), policy, inference_statistics=True) is None
-    (reason,) = why_none(dataset, policy, [0], [advice_of(dataset.certificate)])
-    return reason
+    return reasons_of(dataset, policy)[dataset.name]
+
+
+def warning_of(dataset: TrainedDatasets, point: int = 0) -> str | None:
+    (warning,) = warnings_of(dataset, torch.tensor([0]), torch.tensor([point]))
+    return warning
 
 
 def test_dataset_that_did_not_converge_is_not_promoted_and_says_what_to_do() -> None:
@@ -43,7 +48,6 @@ def test_dataset_that_did_not_converge_is_not_promoted_and_says_what_to_do() -> 
     assert reason.startswith("no trial converged (the best has R² ")
     assert "set 'training.normalize: true'" in reason
     assert reason.endswith("or 'select.require: finite', to promote it as it is")
-    assert best_finite(found, CONVERGED) == [0]
 
 
 def test_advice_to_normalize_works() -> None:
@@ -53,9 +57,7 @@ def test_advice_to_normalize_works() -> None:
 
 def test_advice_of_more_epochs_works() -> None:
     short = trained(rates=[0.01], normalize=True, epochs=20)
-    advice = advice_of(short.certificate)
-    assert advice is not None
-    epochs = int(advice.rpartition("; ")[2].split()[0])
+    epochs = int(reason_of(short, CONVERGED).rpartition("more epochs: ")[2].split(";")[0])
     enough = trained(rates=[0.01], normalize=True, epochs=epochs)
     assert challengers_of(enough, enough.trials(), CONVERGED, inference_statistics=True) is not None
 
@@ -66,7 +68,7 @@ def test_dataset_worse_than_the_mean_is_promoted_only_where_it_is_asked_for() ->
     assert reason_of(found, FAIR).startswith("the best trial predicts worse than the mean of the target (R² -")
     asked = replace(FAIR, require="finite")
     assert challengers_of(found, found.trials(), asked, inference_statistics=True) is not None
-    warning = warning_of(found, 0, 0, advice_of(found.certificate))
+    warning = warning_of(found)
     assert warning is not None
     assert warning.startswith("it predicts worse than the mean of the target: ")
 
@@ -90,11 +92,11 @@ def test_model_without_an_intercept_that_is_worse_than_the_mean_is_told_to_have_
 def test_warning_is_of_a_trial_that_did_not_converge() -> None:
     found = trained(rates=[0.001, 0.1], epochs=2000)
     assert found.result.converged_mg.tolist() == [[False, True]]
-    assert warning_of(found, 0, 1, None) is None
-    others = warning_of(found, 0, 0, None)
+    assert warning_of(found, 1) is None
+    others = warning_of(found)
     assert others == "not converged, but others are: set 'select.require: converged' to choose among these"
     alone = trained(rates=[0.001], epochs=2000)
-    warning = warning_of(alone, 0, 0, advice_of(alone.certificate))
+    warning = warning_of(alone)
     assert warning is not None
     assert warning.startswith("not converged: no learning rate of the grid converges in 2000 epochs")
 
@@ -108,7 +110,7 @@ def test_warning_is_of_a_trial_that_did_not_converge() -> None:
 )
 def test_warning_without_a_certificate_says_what_to_do(settings: dict[str, Any], todo: str) -> None:
     found = trained(engine="minibatch", loss="huber", rates=[0.001], epochs=2, **settings)
-    warning = warning_of(found, 0, 0, advice_of(found.certificate))
+    warning = warning_of(found)
     assert warning is not None
     assert warning.endswith(todo)
 
@@ -145,5 +147,6 @@ def test_groups_that_are_promoted_though_they_did_not_converge_say_what_to_do(tm
     job = job_of(unscaled_groups(tmp_path), ["area", "rooms"], require=None)
     slow = job.model_copy(update={"grid": job.grid.model_copy(update={"learning_rate": (1e-8,)})})
     outcome = train_groups(slow, tmp_path)
-    assert (outcome.num_trained, outcome.num_warned) == (10, 10)
-    assert outcome.remedies == {"set 'training.normalize: true'": 10}
+    assert outcome.num_trained == 10
+    assert remedies(outcome.warnings()) == {"set 'training.normalize: true'": 10}
+    assert all("warning" in document for document in outcome.documents())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.champions.challengers import best_points
+from jobs.champions.selection import best_points
 from jobs.champions.verification import verify
 from jobs.engines.settings import Schedule
 from jobs.recipe import Policy
