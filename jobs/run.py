@@ -22,7 +22,7 @@ from jobs.groups.outcome import GroupsOutcome, require_distinct_names
 from jobs.groups.parts import Parts
 from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
-from jobs.recipe import Recipe, policies_of, run_limits_of
+from jobs.recipe import policies_of, run_limits_of
 from jobs.reports.outcome import DatasetOutcome, JobOutcome
 from jobs.reports.repeated_run import repetition_of
 from jobs.sources.job_datasets import ReadDatasets, ResolvedJob, reason_of, require_none, resolve_job
@@ -75,7 +75,7 @@ def run_job(
         outcome = JobOutcome(
             run_id,
             config.name,
-            datasets=_outcomes(config, read, trained, job.recipe),
+            datasets=_outcomes(config, job, read, trained),
             computed=trained.computed + sum(groups.computed for groups in of_groups),
             reused=trained.reused + sum(groups.num_trials - groups.computed for groups in of_groups),
             fleets=of_groups,
@@ -117,10 +117,11 @@ def default_run_id(config: JobConfig) -> str:
     return f"{config.name}-{digest[:12]}"
 
 
-def _outcomes(config: JobConfig, read: ReadDatasets, trained: Trained, recipe: Recipe) -> tuple[DatasetOutcome, ...]:
+def _outcomes(config: JobConfig, job: ResolvedJob, read: ReadDatasets, trained: Trained) -> tuple[DatasetOutcome, ...]:
     """Return the outcome of each listed dataset before the commit; its best trial is a checkpoint of its own."""
     by_name, policies = {each.name: each for each in trained.datasets}, policies_of(config)
     datasets = {dataset.name: dataset for dataset in read.datasets}
+    sources, recipe = {source.name: source for source in job.listed}, job.recipe
     failed = {**{name: reason_of(name, error) for name, error in read.bad.items()}, **trained.failed}
 
     def outcome(name: str) -> DatasetOutcome:
@@ -131,7 +132,7 @@ def _outcomes(config: JobConfig, read: ReadDatasets, trained: Trained, recipe: R
         if best is None:
             return DatasetOutcome(name, "no convergence", each, reason=reasons_of(each, policies[name])[name])
         verification = verify(datasets[name], each, int(best.point_m), recipe) if config.training.verify else None
-        batch = Batch(best, policies[name], datasets[name])
+        batch = Batch(best, policies[name], datasets[name], sources[name])
         return DatasetOutcome(name, "not committed", each, batch, verification=verification)
 
     return tuple(outcome(each.name) for each in config.datasets if each.name in datasets or each.name in failed)

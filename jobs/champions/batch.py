@@ -1,11 +1,10 @@
 """Challengers that are offered together: compare them with the champions, column by column, and store them.
 
-Shapes: m datasets · t trials (of some datasets) · p weights (the d columns, and the bias last if there is one).
+Shapes: m datasets · t trials (of some datasets).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,25 +14,23 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from handler.stack import Stack
-from jobs.champions.challengers import Challengers, weights
+from jobs.champions.challengers import Challengers
 from jobs.champions.comparison import (
     AGAIN,
     FIRST,
     ITSELF,
+    NEITHER,
     OF_THE_LOSS,
-    RECORDED,
     SAME,
     Comparisons,
     Floats,
-    mean_loss,
     recorded_loss,
 )
-from jobs.engines.hyperparameters import reads
-from jobs.engines.losses import LOSSES, Loss, loss_text
-from jobs.engines.moments import mse
+from jobs.champions.rescoring import IncomparableError, Scoring
+from jobs.engines.losses import loss_text
 from jobs.recipe import Policy
 from jobs.sources.dataset import Dataset
+from jobs.sources.resolved import ResolvedSource
 from model_store.ledger.champion_columns import CHECKPOINT_EXT
 from model_store.ledger.champion_table import CHAMPION_SCHEMA
 from model_store.ledger.checkpoints import read_stack, write_checkpoint, write_statistics
@@ -43,11 +40,12 @@ from model_store.objects.blobs import BlobRef, read_blob, ref_of
 
 @dataclass(frozen=True)
 class Batch:
-    """Challengers that share a checkpoint; a listed dataset is alone, and `dataset` has its rows."""
+    """Challengers that share a checkpoint; a listed dataset is alone: `dataset` has its rows, `source` its files."""
 
     challengers: Challengers
     policy: Policy
     dataset: Dataset | None = None
+    source: ResolvedSource | None = None
 
     def decide(self, ledger: Ledger, champions: pa.Table, place_m: pa.Array) -> Comparisons:
         """Return the comparisons with the champions at `place_m` (null: there is none)."""
@@ -61,15 +59,15 @@ class Batch:
         if self.policy.metric in OF_THE_LOSS:
             recorded = [recorded_loss(champion) for champion in champions.select(["loss", "engine"]).to_pylist()]
             same_metric_m &= _equal(pa.array(recorded, pa.string()), self._losses())
-        champion_m[~same_metric_m] = np.nan
         same_rows_m = _equal(champions["fingerprint"], self.challengers.column("fingerprint"))
+        champion_m[~(same_metric_m & same_rows_m)] = np.nan
         itself_m = same_rows_m & self._same_models(champions, champion_m)
         champion_m[itself_m] = score_m[itself_m]
         first_m = place_m.is_null().to_numpy(zero_copy_only=False)
         cases = [first_m, itself_m, same_rows_m & same_metric_m]
-        basis_m = np.select(cases, [FIRST, ITSELF, SAME], RECORDED).astype(np.int8)
-        self._score_again(ledger, champions, champion_m, basis_m)
-        return Comparisons(self.policy, score_m, champion_m, basis_m)
+        basis_m = np.select(cases, [FIRST, ITSELF, SAME], NEITHER).astype(np.int8)
+        why_not = self._score_again(ledger, champions, champion_m, basis_m)
+        return Comparisons(self.policy, score_m, champion_m, basis_m, why_not)
 
     def _same_models(self, champions: pa.Table, champion_m: Floats) -> NDArray[np.bool_]:
         """Return which champions are the challengers' models: by the bytes of a listed one, by how groups were made."""
@@ -81,39 +79,23 @@ class Batch:
         same_m &= champion_m == self.challengers.score_m.numpy()
         return same_m
 
-    def _score_again(self, ledger: Ledger, champions: pa.Table, champion_m: Floats, basis_m: NDArray[np.int8]) -> None:
-        """Score the champions with other rows or another metric on the challengers' rows, if their features match."""
-        if self.policy.metric in OF_THE_LOSS and self.dataset is None:
-            return
-        again_m = basis_m == RECORDED
+    def _score_again(
+        self, ledger: Ledger, champions: pa.Table, champion_m: Floats, basis_m: NDArray[np.int8]
+    ) -> dict[int, str]:
+        """Score champions of other rows, or by another metric, on the challengers' rows; return why some can't be."""
+        again_m, why_not = basis_m == NEITHER, dict[int, str]()
+        scoring = Scoring(self.challengers, self.policy.metric, self.dataset, self.source)
         for blob in sorted(champions["checkpoint"].filter(pa.array(again_m)).unique().to_pylist()):
             place_t = np.flatnonzero(again_m & _equal(champions["checkpoint"], blob))
             size = champions["checkpoint_size"][int(place_t[0])].as_py()
             stack = read_stack(read_blob(ledger.objects, BlobRef(blob, size, CHECKPOINT_EXT)), name=blob)
-            if stack.card == self.challengers.stack.card:
-                row_t = torch.tensor(champions["row"].take(pa.array(place_t)).to_pylist())
-                champion_m[place_t] = self._scores(stack, row_t, torch.from_numpy(place_t))
-                basis_m[place_t] = AGAIN
-
-    def _scores(self, stack: Stack, row_t: torch.Tensor, place_t: torch.Tensor) -> Floats:
-        """Return the scores of models on the rows of the challengers at `place_t`."""
-        weight_tp, metric = weights(stack, row_t), self.policy.metric
-        if self.dataset is not None and metric in OF_THE_LOSS:
-            loss = self._loss()
-            return np.array([mean_loss(self.dataset, weight_tp[0], loss, validate=metric == "val_loss")])
-        challengers = self.challengers
-        moments = (challengers.score_moments if metric == "val_mse" else challengers.train_moments).take(place_t)
-        error_t = mse(moments, weight_tp[:, None], stack.card.bias)[:, 0]
-        if metric == "r2":
-            error_t = 1 - error_t * moments.num_rows_m / moments.y_scatter_m
-        scores: Floats = error_t.numpy()
-        return scores
-
-    def _loss(self) -> Loss:
-        """Return the loss of a single challenger."""
-        (row,) = self.challengers.trials.to_pylist()
-        kind: Callable[..., Loss] = LOSSES[row["loss"]]
-        return kind(**{f"{name}_g": torch.tensor([row[name]], dtype=torch.float64) for name in reads(kind)})
+            row_t = torch.tensor(champions["row"].take(pa.array(place_t)).to_pylist())
+            try:
+                basis_m[place_t], champion_m[place_t] = AGAIN, scoring.scores(stack, row_t, torch.from_numpy(place_t))
+            except IncomparableError as exc:
+                basis_m[place_t], champion_m[place_t] = exc.basis, np.nan
+                why_not |= dict.fromkeys(place_t.tolist(), str(exc))
+        return why_not
 
     def _losses(self) -> pa.Array:
         """Return the loss of each, as the champion table has it."""

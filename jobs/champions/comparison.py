@@ -1,35 +1,30 @@
-"""Compare challengers with champions: by one metric, on the same rows if the job has them.
+"""Compare challengers with champions: by one metric, on the same rows. A score of other rows decides nothing.
 
 `train_loss` and `val_loss` are another metric for each loss, and for each delta or quantile of it: a Huber loss can't
 be compared with a mean absolute error. The champion's row records the loss.
 
-Shapes: m datasets · n rows · d encoded columns · p weights (the d columns, and the bias last if there is one).
+Shapes: m datasets.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from jobs.engines.losses import Loss
 from jobs.recipe import Policy
-from jobs.sources.dataset import Dataset
-from jobs.sources.validation_split import TRAINS
 
-Basis = Literal["first", "same rows", "scored again", "as recorded"]
+Basis = Literal["first", "same rows", "scored again", "another question", "not comparable"]
 OF_THE_LOSS = ("train_loss", "val_loss")
 Floats = NDArray[np.float64]
-FIRST, SAME, AGAIN, RECORDED, ITSELF = range(5)
-BASES: tuple[Basis, ...] = ("first", "same rows", "scored again", "as recorded", "same rows")
+FIRST, SAME, AGAIN, OTHER, NEITHER, ITSELF = range(6)
+BASES: tuple[Basis, ...] = ("first", "same rows", "scored again", "another question", "not comparable", "same rows")
 ENCODER = json.JSONEncoder(sort_keys=True)
 
 
@@ -46,12 +41,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """The comparison of each challenger: its score, the champion's (NaN: none), and the rows of both."""
+    """The comparison of each challenger: its score, the champion's (NaN: none), and the rows of both.
+
+    `why_not` has the reason of each place at which there is a champion without a score to compare with.
+    """
 
     policy: Policy
     challenger_m: Floats
     champion_m: Floats
     basis_m: NDArray[np.int8]
+    why_not: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.challenger_m)
@@ -82,8 +81,7 @@ class Comparisons:
         if self.basis_m[place] == ITSELF:
             return "it is the champion already"
         if np.isnan(self.champion_m[place]):
-            first = self.basis_m[place] == FIRST
-            return "there was no champion" if first else "the champion has no score by this metric"
+            return self.why_not.get(place, "there was no champion")
         if self.policy.promote == "always":
             return "promote: always"
         gain = self.gain_m[place]
@@ -112,22 +110,3 @@ def recorded_loss(champion: Mapping[str, Any]) -> str | None:
     """Return the loss of a champion; None if its row is older than the column, and its engine trains by several."""
     loss: str | None = champion["loss"]
     return "mse" if loss is None and champion["engine"] == "closed_form" else loss
-
-
-def mean_loss(dataset: Dataset, weight_p: Tensor, loss: Loss, *, validate: bool) -> float:
-    """Return the mean of a loss over the rows of a dataset that train, or that validate."""
-    x_nd, y_n = _rows(dataset, validate=validate)
-    d = x_nd.shape[1]
-    residual_n = x_nd @ weight_p[:d] - y_n
-    if dataset.card.bias:
-        residual_n += weight_p[d]
-    return loss.total(residual_n[:, None]).item() / len(y_n)
-
-
-def _rows(dataset: Dataset, *, validate: bool) -> tuple[Tensor, Tensor]:
-    """Return the rows that validate, or those that train: with folds, or without validation, all of them."""
-    x_nd, y_n = torch.tensor(dataset.x_nd, dtype=torch.float64), torch.tensor(dataset.y_n, dtype=torch.float64)
-    if dataset.fold_n is None or (dataset.fold_n != TRAINS).all():
-        return x_nd, y_n
-    wanted_n = torch.from_numpy((dataset.fold_n != TRAINS) == validate)
-    return x_nd[wanted_n], y_n[wanted_n]

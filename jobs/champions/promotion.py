@@ -2,7 +2,7 @@
 
 Each sentence ends with what to do: the advice of the certificate, where descent has one.
 
-Shapes: m datasets.
+Shapes: m datasets · g grid points.
 """
 
 from __future__ import annotations

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
+from handler.model_card import Feature
 from jobs.champions.batch import Batch
 from jobs.champions.challengers import challengers_of
 from jobs.champions.commit import commit_better
 from jobs.champions.comparison import Comparison, recorded_loss
 from jobs.engines.losses import loss_text
 from jobs.recipe import Policy
-from jobs.sources.dataset import Dataset
+from jobs.sources.dataset import Dataset, fingerprint
 from jobs.training.datasets import TrainedDatasets
 from model_store import open_ledger
 from model_store.ledger.ledger import Ledger
@@ -152,14 +153,76 @@ def test_offer_by_r2_scores_the_champion_again_by_r2(ledger: Ledger) -> None:
     assert comparisons["a"].champion_score == pytest.approx(expected)
 
 
-def test_offer_over_other_features_compares_what_is_recorded(ledger: Ledger) -> None:
-    first = challenger(dataset())
-    offered(ledger, first)
+def test_offer_for_another_target_replaces_the_champion_and_says_so(ledger: Ledger) -> None:
+    offered(ledger, challenger(dataset()))
     data = dataset()
     renamed = replace(data, card=replace(data.card, target="z"), fingerprint="0" * 64)
-    _, comparisons = offered(ledger, challenger(renamed, epochs=1))
-    assert comparisons["a"].basis == "as recorded"
-    assert comparisons["a"].champion_score == score(first)
+    version, comparisons = offered(ledger, challenger(renamed, epochs=1))
+    assert version is not None
+    assert (comparisons["a"].basis, comparisons["a"].champion_score) == ("another question", None)
+    assert comparisons["a"].reason == "the champion predicts 'y': another question"
+
+
+def test_offer_for_a_transformed_target_replaces_the_champion(ledger: Ledger) -> None:
+    offered(ledger, challenger(dataset()))
+    data = dataset()
+    logged = replace(data, card=replace(data.card, target_transform="log"), fingerprint="0" * 64)
+    _, comparisons = offered(ledger, challenger(logged, epochs=1))
+    assert comparisons["a"].basis == "another question"
+    offered(ledger, challenger(data, replace(TRAIN, promote="always")))
+    _, comparisons = offered(ledger, challenger(logged, epochs=1))
+    assert comparisons["a"].reason == "the champion predicts 'y': another question"
+
+
+def wider(seed: int = 1, folds: list[int] | None = None) -> Dataset:
+    """Return the usual features of other rows, and one more, in front."""
+    data = dataset(seed=seed, num_rows=50, folds=folds)
+    extra_n = np.random.default_rng(7).normal(size=data.num_rows)
+    card = replace(data.card, features=(Feature("w"), *data.card.features))
+    x_nd = np.column_stack([extra_n, data.x_nd])
+    more = {"fill_k": np.full(3, np.nan), "feature_min_k": x_nd.min(0), "feature_max_k": x_nd.max(0)}
+    return replace(data, card=card, x_nd=x_nd, fingerprint=fingerprint(card, x_nd, data.y_n), **more)
+
+
+def test_offer_with_one_more_feature_scores_the_champion_on_the_same_rows(ledger: Ledger) -> None:
+    offered(ledger, challenger(dataset(), epochs=5000))
+    data = wider()
+    champion = ledger.champion("c", "a")
+    predicted_n = data.x_nd[:, 1:] @ champion.weight_d + champion.coefficients["intercept"]
+    version, comparisons = offered(ledger, challenger(data, epochs=5000))
+    assert comparisons["a"].basis == "scored again"
+    assert comparisons["a"].champion_score == pytest.approx(np.mean((predicted_n - data.y_n) ** 2))
+    assert version is not None
+
+
+def test_offer_with_one_more_feature_without_rows_is_scored_from_moments(ledger: Ledger) -> None:
+    """Groups and streamed datasets have no rows here."""
+    offered(ledger, challenger(dataset(), epochs=5000))
+    data = wider()
+    _, of_rows = offered(ledger, challenger(data, epochs=1))
+    _, of_moments = offered(ledger, replace(challenger(data, epochs=1), dataset=None))
+    assert of_moments == of_rows
+    assert not of_moments["a"].promoted
+
+
+def test_offer_with_one_more_feature_scores_the_champion_by_the_loss(ledger: Ledger) -> None:
+    policy = Policy("val_loss", "min")
+    offered(ledger, robust(dataset(folds=[0, -1, -1]), "mae", policy))
+    other = wider(folds=[-1, 0, -1])
+    champion = ledger.champion("c", "a")
+    predicted_n = other.x_nd[:, 1:] @ champion.weight_d + champion.coefficients["intercept"]
+    expected = np.abs(predicted_n - other.y_n)[np.asarray(other.fold_n) == 0].mean()
+    _, comparisons = offered(ledger, robust(other, "mae", policy))
+    assert comparisons["a"].basis == "scored again"
+    assert comparisons["a"].champion_score == pytest.approx(expected)
+
+
+def test_offer_of_rows_without_what_the_champion_needs_is_promoted_and_says_so(ledger: Ledger) -> None:
+    offered(ledger, challenger(wider(), epochs=5000))
+    version, comparisons = offered(ledger, challenger(dataset(), epochs=1))
+    assert version is not None
+    assert (comparisons["a"].basis, comparisons["a"].champion_score) == ("not comparable", None)
+    assert comparisons["a"].reason == "the champion needs 'w', which these rows lack: no score to compare with"
 
 
 def test_offer_always_promotes_when_told_to(ledger: Ledger) -> None:
@@ -227,7 +290,14 @@ def test_offer_of_another_loss_without_its_rows_is_not_compared(ledger: Ledger) 
     offered(ledger, robust(dataset(), "mae"))
     _, comparisons = offered(ledger, replace(robust(dataset(), "huber", epochs=1), dataset=None))
     assert comparisons["a"].champion_score is None
-    assert comparisons["a"].reason == "the champion has no score by this metric"
+    assert comparisons["a"].basis == "not comparable"
+    assert "the rows of scanned sources are not kept" in comparisons["a"].reason
+
+
+def test_offer_by_the_loss_of_mse_without_its_rows_is_scored_from_moments(ledger: Ledger) -> None:
+    offered(ledger, challenger(dataset(), epochs=5000))
+    _, comparisons = offered(ledger, replace(challenger(dataset(seed=1), LOSS, epochs=1), dataset=None))
+    assert comparisons["a"].basis == "scored again"
 
 
 def test_recorded_loss_of_a_row_from_before_the_column_is_that_of_its_engine() -> None:
