@@ -22,7 +22,7 @@ from jobs.trials.table import REPEATED, table_parquet
 from model_store.errors import CorruptObjectError
 from model_store.ledger.checkpoint_arrays import metadata_of
 
-FORMAT = 5
+FORMAT = 6
 HEADER = "gridline"
 
 
