@@ -24,7 +24,9 @@ from jobs.sources.dataset import Dataset
 from jobs.sources.resolved import ResolvedSource
 from jobs.sources.validation_split import TRAINS
 
-NOT_KEPT = "the champion's score by this loss is of other rows, and the rows of scanned sources are not kept"
+NOT_KEPT = (
+    "the champion has no score by this loss on these rows, and those of scanned sources are not kept to compute one"
+)
 
 
 class IncomparableError(ValueError):

@@ -291,7 +291,7 @@ def test_offer_of_another_loss_without_its_rows_is_not_compared(ledger: Ledger) 
     _, comparisons = offered(ledger, replace(robust(dataset(), "huber", epochs=1), dataset=None))
     assert comparisons["a"].champion_score is None
     assert comparisons["a"].basis == "not comparable"
-    assert "the rows of scanned sources are not kept" in comparisons["a"].reason
+    assert "those of scanned sources are not kept" in comparisons["a"].reason
 
 
 def test_offer_by_the_loss_of_mse_without_its_rows_is_scored_from_moments(ledger: Ledger) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.champions.commit import commit_better
+from jobs.champions.rescoring import NOT_KEPT
 from jobs.config.job import SelectConfig
 from jobs.groups import outcome as fleet_outcome
 from jobs.groups import scanning
@@ -200,6 +201,6 @@ def test_fleet_of_another_loss_is_not_compared_by_it(tmp_path: Path, table: pa.T
         reasons.append({comparison[0].reason for comparison in comparisons})
     assert reasons == [
         {"there was no champion"},
-        {"the champion has no score by this metric"},
+        {NOT_KEPT},
         {"it is the champion already"},
     ]
