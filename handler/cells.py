@@ -48,6 +48,15 @@ def number_of(
     return float(cell)
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text is a number, not missing and no truth."""
+    try:
+        number = number_of(text)
+    except ValueError:
+        return False
+    return not math.isnan(number) and text.strip() not in TRUTHS
+
+
 def level_of(text: str) -> str:
     """Return the level that a cell of a text column names: blanks around it are ignored."""
     return text.strip()

@@ -78,7 +78,7 @@ Ascii = Annotated[str, BeforeValidator(_ascii)]
 class ReadingConfig(Section):
     """How the files of a dataset are read, by the names of pandas' options."""
 
-    format: Literal["auto", "csv", "tsv", "parquet"] = "auto"
+    format: Literal["auto", "csv", "tsv", "parquet", "xlsx"] = "auto"
     """The format of the files; `auto` goes by their names."""
     delimiter: Delimiter | None = None
     """The character between the cells of a csv file; found from the header where it is left out."""

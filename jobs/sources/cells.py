@@ -1,97 +1,177 @@
-"""Read a delimited file cell by cell: slow, but it gives the line and the text of a cell that the fast reader refused.
-
-Rows end at line ends outside quotes; blank lines are skipped. A number is a text that Python's `float` accepts, without
-underscores; truths count as 1 and 0: see `handler.cells`.
-"""
+"""Say which cell of a delimited file is wrong, why, and what to do; the cells around it decide the remedy."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
-from collections import deque
+import json
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
 
-from handler.cells import number_of
+from handler.cells import TRUTHS, number_of
+from handler.datetimes import days_of
 from jobs.errors import DataError
 from jobs.sources.columns import Wanted
-from jobs.sources.filesystems import open_filesystem, reading
-from model_store.objects.s3_settings import S3Settings
+from jobs.sources.read_options import ReadOptions
+from jobs.sources.records import Record
 
-csv.field_size_limit(1 << 30)  # a long cell of another column is no reason to stop looking
-
-
-def first_bad_cell(location: str, delimiter: str, wanted: Sequence[Wanted], s3: S3Settings) -> DataError | None:
-    """Return the error of the first row that has another number of cells, or text in a column of numbers."""
-    with _rows(location, delimiter, s3) as rows:
-        _, header = next(rows)
-        numbers = [(column.name, header.index(column.name)) for column in wanted if column.kind == "number"]
-        cells = None
-        for line, cells in rows:
-            where = f"{location}:{line}"
-            if len(cells) != len(header):
-                reason = f"the row has {len(cells)} cells, and the header {len(header)}"
-                return DataError(f"{where}: {reason}: correct it, or quote cells that hold the delimiter")
-            for name, at in numbers:
-                if not _is_number(cells[at]):
-                    return DataError(f"{where}: column {name!r}: {shown(cells[at])} {_why_not(cells[at])}")
-    if cells is None:
-        return DataError(f"{location}: the file has a header and no rows: add rows")
-    return None
+SAMPLE = 1000
+SEPARATORS = (
+    {"decimal": ","},
+    {"thousands": ","},
+    {"thousands": "."},
+    {"thousands": "'"},
+    {"thousands": " "},
+    {"decimal": ",", "thousands": "."},
+    {"decimal": ",", "thousands": " "},
+)
+SIGNS = "$€£¥%"
+MOST_SKIPPED = 20
 
 
-def cell_at(location: str, delimiter: str, row: int, column: str, s3: S3Settings) -> tuple[int, str]:
-    """Return the line (from 1) of a row (from 0, without the header), and the text of its cell in `column`."""
-    with _rows(location, delimiter, s3) as rows:
-        _, header = next(rows)
-        for line, cells in itertools.islice(rows, row, None):
-            return line, cells[header.index(column)]
-    raise DataError(f"{location}: row {row} is gone: the file changed while it was read; start again")
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive records, one of which has a bad cell; `first_line` is where the rows of the file begin.
+
+    `at` are the positions of the wanted columns; `ended` says that no record follows.
+    """
+
+    location: str
+    first_line: int
+    wanted: Sequence[Wanted]
+    at: Sequence[int]
+    records: Sequence[Record]
+    ended: bool
 
 
-def unclosed_quote(location: str, delimiter: str, s3: S3Settings) -> DataError:
-    """Return the error with the line of the quote that is not closed."""
-    with _rows(location, delimiter, s3) as rows:
-        line, _ = deque(rows, maxlen=1)[0]
-    return DataError(f"{location}:{line}: a quote is opened and never closed: close it, or double it")
-
-
-@contextmanager
-def _rows(location: str, delimiter: str, s3: S3Settings) -> Iterator[Iterator[tuple[int, list[str]]]]:
-    """Yield the rows of a file: the line (from 1) at which each begins, and its cells."""
-    filesystem, path = open_filesystem(location, s3)
-    with reading(location, s3), filesystem.open_input_stream(path) as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-        yield _numbered(location, csv.reader(text, delimiter=delimiter))
-
-
-def _numbered(location: str, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    line = 1
+def fits(cell: str, column: Wanted, options: ReadOptions) -> bool:
+    """Return whether a cell is what is wanted of its column, or missing."""
+    marks = options.marks(column.name, column.kind)
     try:
-        for cells in reader:
-            if cells:
-                yield line, cells
-            line = reader.line_num + 1  # type: ignore[attr-defined]
-    except csv.Error as exc:
-        raise DataError(f"{location}:{line}: the row can't be read: {exc}. Correct it") from exc
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        number_of(cell)
+        if column.kind == "number":
+            number_of(cell, marks, decimal=options.decimal, thousands=options.thousands)
+        elif column.kind == "datetime":
+            days_of(cell, marks)
+        else:
+            cell.encode()
     except ValueError:
         return False
     return True
 
 
-def _why_not(cell: str) -> str:
-    if _is_number(cell.replace(",", "").replace(" ", "").replace("'", "")) and cell.strip():
-        return "is not a number: write it without separators, with a point before the decimals"
-    return "is not a number: correct it, or set 'kind: categorical' for a feature of categories"
+def first_bad_cell(batch: Batch, options: ReadOptions) -> DataError:
+    """Return the error of the first cell that does not fit its column."""
+    for row, (line, cells) in enumerate(batch.records):
+        for column, at in zip(batch.wanted, batch.at, strict=True):
+            if not fits(cells[at], column, options):
+                why = _why(cells[at], column, row, batch, options)
+                cell = cells[at].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                return DataError(f"{batch.location}:{line}: column {column.name!r}: {shown(cell)} {why}")
+    return _truth_among_numbers(batch, options)
 
 
 def shown(value: object) -> str:
     """Return a value for a message: on one line, and at most 60 characters long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _truth_among_numbers(batch: Batch, options: ReadOptions) -> DataError:
+    for column, at in zip(batch.wanted, batch.at, strict=True):
+        of_column = [(line, cells[at].strip()) for line, cells in batch.records] if column.kind == "number" else []
+        truths = [(line, cell) for line, cell in of_column if cell in TRUTHS]
+        if truths and any(_is_other_number(cell, column, options) for _, cell in of_column):
+            line, cell = truths[0]
+            remedy = f"set 'na_values: [{json.dumps(cell)}]' if it stands for a missing value, or correct it"
+            return DataError(f"{batch.location}:{line}: column {column.name!r}: {cell!r} is among numbers: {remedy}")
+    return DataError(f"{batch.location}: the file can't be read: check its options")
+
+
+def _is_other_number(cell: str, column: Wanted, options: ReadOptions) -> bool:
+    marks = options.marks(column.name, column.kind)
+    number = number_of(cell, marks, decimal=options.decimal, thousands=options.thousands)
+    return not math.isnan(number) and number not in (0.0, 1.0)
+
+
+def _why(cell: str, column: Wanted, row: int, batch: Batch, options: ReadOptions) -> str:
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return "has a byte that is not UTF-8: set 'encoding', such as 'encoding: cp1252'"
+    if column.kind == "datetime":
+        return f"is neither a date nor a time: write it as 2024-01-31 or 2024-01-31T12:30:00{_or_missing(cell)}"
+    return f"is not a number: {_remedy(cell, column, row, batch, options)}"
+
+
+def _remedy(cell: str, column: Wanted, row: int, batch: Batch, options: ReadOptions) -> str:
+    """Return what to do about a cell that is not a number; what works for the cells around it comes first."""
+    if separators := _separators(cell, column, row, batch, options):
+        return f"set {separators}"
+    position = batch.at[list(batch.wanted).index(column)]
+    around = [cells[position] for _, cells in islice(batch.records, max(row - SAMPLE, 0), row + SAMPLE)]
+    if not _is_mostly_numbers(around, column, options):
+        dates = "set 'kind: datetime' for dates" if _are_dates([cell, *around]) else "correct it"
+        return f"{dates}, or set 'kind: categorical' for a feature of categories"
+    if row == 0 and _is_first(batch) and _is_without_numbers(batch.records[0], batch, options):
+        return f"set 'skiprows: {_with_line(options, batch.records[0][0])}' if it is a row of units{_or_missing(cell)}"
+    if batch.ended and row == len(batch.records) - 1:
+        return f"set 'skipfooter: {options.skipfooter + 1}' if the last row is of totals{_or_missing(cell)}"
+    if any(sign in cell for sign in SIGNS):
+        return f"write it without {next(sign for sign in SIGNS if sign in cell)!r}"
+    return f"correct it{_or_missing(cell)}"
+
+
+def _or_missing(cell: str) -> str:
+    mark = json.dumps(cell.strip(), ensure_ascii=False)
+    return f", or set 'na_values: [{mark}]' if it stands for a missing value" if len(mark) <= 40 else ""
+
+
+def _separators(cell: str, column: Wanted, row: int, batch: Batch, options: ReadOptions) -> str:
+    """Return the separators with which this cell and most others are numbers; empty if there are none."""
+    numbers = [(at, each) for at, each in zip(batch.at, batch.wanted, strict=True) if each.kind == "number"]
+    sample = [cells for _, cells in islice(batch.records, max(row - SAMPLE, 0), row + SAMPLE)]
+
+    def misfits(tried: ReadOptions) -> int:
+        return sum(not fits(cells[at], each, tried) for cells in sample for at, each in numbers)
+
+    best: list[dict[str, str]] = []
+    least = misfits(options)
+    for separators in SEPARATORS:
+        tried = replace(options, **separators)  # type: ignore[arg-type]
+        if tried.decimal != tried.thousands and fits(cell, column, tried) and (count := misfits(tried)) <= least:
+            best = [separators] if count < least else [*best, separators]
+            least = count
+    simple = [each for each in best if not any(other.items() < each.items() for other in best)]
+    shown_of = [" and ".join(f"'{key}: {json.dumps(mark)}'" for key, mark in each.items()) for each in simple]
+    return " or ".join(shown_of[:2])
+
+
+def _is_mostly_numbers(around: Sequence[str], column: Wanted, options: ReadOptions) -> bool:
+    marks = options.marks(column.name, column.kind)
+    cells = [cell for cell in around if cell.strip() not in marks]
+    return 2 * sum(fits(cell, column, options) for cell in cells) >= len(cells)
+
+
+def _are_dates(cells: Sequence[str]) -> bool:
+    return all(fits(cell, Wanted("", "datetime"), ReadOptions()) for cell in cells) and math.isfinite(days_of(cells[0]))
+
+
+def _is_first(batch: Batch) -> bool:
+    return batch.records[0][0] - batch.first_line < MOST_SKIPPED
+
+
+def _is_without_numbers(record: Record, batch: Batch, options: ReadOptions) -> bool:
+    numbers = [(at, each) for at, each in zip(batch.at, batch.wanted, strict=True) if each.kind == "number"]
+    marks = [options.marks(each.name, each.kind) for _, each in numbers]
+    cells = [record[1][at] for at, _ in numbers]
+    return all(
+        cell.strip() in mark or not fits(cell, each, options)
+        for cell, mark, (_, each) in zip(cells, marks, numbers, strict=True)
+    )
+
+
+def _with_line(options: ReadOptions, line: int) -> list[int]:
+    """Return the lines to skip, from 0, with one more."""
+    skiprows = options.skiprows
+    before: Iterator[int] | Sequence[int] = range(skiprows) if isinstance(skiprows, int) else skiprows
+    return [*before, line - 1]

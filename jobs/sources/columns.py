@@ -5,7 +5,6 @@ Shapes: n rows.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -14,10 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from jobs.errors import DataError, MissingColumnError
 from model_store.objects.s3_settings import S3Settings
-
-MAX_NAMES = 20
 
 Array = NDArray[Any]
 
@@ -41,7 +37,7 @@ class Format(Protocol):
     def read(
         self, fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None
     ) -> Iterator[Columns]:
-        """Yield the rows of some fragments of one file, in chunks of bounded memory; whole if `batch_rows` is None.
+        """Yield the rows of some fragments of one file in chunks, of bounded memory unless `batch_rows` is None.
 
         Raises DataError, with file, row, column and value, for a cell of another kind.
         """
@@ -121,15 +117,3 @@ class Columns:
             return Columns(self.fragment, self.first_row + start, stop - start, numbers, texts, raws)
         raws = {name: cells.take(pa.array(rows)) for name, cells in self.raws.items()}
         return Columns(self.fragment, self.first_row, len(rows), numbers, texts, raws)
-
-
-def check_names(location: str, found: Sequence[str], wanted: Sequence[Wanted]) -> None:
-    """Raise MissingColumnError if a wanted column is missing, and DataError if two columns have its name."""
-    for column in wanted:
-        if column.name not in found:
-            close = difflib.get_close_matches(column.name, found, n=1)
-            remedy = f"did you mean {close[0]!r}?" if close else "name one of them, or add it"
-            shown = ", ".join(map(repr, found[:MAX_NAMES])) + (", …" if len(found) > MAX_NAMES else "")
-            raise MissingColumnError(f"{location}: column {column.name!r} is missing; found {shown}: {remedy}")
-        if found.count(column.name) > 1:
-            raise DataError(f"{location}: column {column.name!r} is there twice: rename one")

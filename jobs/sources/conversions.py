@@ -8,11 +8,13 @@ Shapes: n rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import types
 
@@ -52,8 +54,12 @@ def to_columns(
             raws[column.name] = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
         elif column.kind == "text":
             texts[column.name] = text_of(cells, marks)
+        elif column.kind == "datetime":
+            numbers[column.name] = days_of_column(cells, marks)
         else:
-            numbers[column.name] = convert(cells) if column.kind == "number" else days_of_column(cells, marks)
+            number_n = numbers_of_text(cells, marks, options) if is_text(cells.type) else convert(cells)
+            named = options.numeric_marks(column.name)
+            numbers[column.name] = np.where(np.isin(number_n, named), np.nan, number_n) if named else number_n
     return Columns(fragment, first_row, table.num_rows, numbers, texts, raws)
 
 
@@ -74,6 +80,11 @@ def numbers_of_text(column: Any, marks: Marks, options: ReadOptions) -> Floats:
 
     Truths count as 1 and 0 in a column that has only truths, 1 and 0: "no" among prices is no price.
     """
+    if options.decimal == ".":
+        text = pc.utf8_trim_whitespace(column)
+        with suppress(pa.ArrowInvalid):  # most columns are numbers and marks; the rest is converted by level
+            number = pc.if_else(pc.is_in(text, value_set=pa.array(list(marks))), None, text).cast(pa.float64())
+            return np.asarray(number.to_numpy(zero_copy_only=False), dtype=np.float64)
     code_n, texts = levels_of(column)
     convert = partial(number_of, marks=marks, decimal=options.decimal, thousands=options.thousands)
     value = _values(texts, convert)
@@ -119,6 +130,8 @@ def _texts(levels: Any) -> Sequence[str | None]:
     """Return levels as text. A whole number that is stored as a float has no point, a midnight without zone no time."""
     if types.is_floating(levels.type):
         return [_text_of_float(value) for value in levels.to_numpy(zero_copy_only=False)]
+    if types.is_decimal(levels.type):
+        return [text and _without_zeros(text) for text in levels.cast(pa.string()).to_pylist()]
     if types.is_date(levels.type):
         levels = levels.cast(pa.date32())
     if types.is_timestamp(levels.type):
@@ -131,7 +144,14 @@ def _texts(levels: Any) -> Sequence[str | None]:
 def _text_of_float(value: Any) -> str | None:
     if np.isnan(value):
         return None
+    if np.isinf(value):
+        raise ValueError(f"{value} is no category")
     return str(int(value)) if value.is_integer() else str(value)
+
+
+def _without_zeros(text: str) -> str:
+    """Return a decimal number without zeros at its end."""
+    return text.rstrip("0").removesuffix(".") if "." in text and "E" not in text else text
 
 
 def _text_of_time(text: str | None) -> str | None:
@@ -139,10 +159,10 @@ def _text_of_time(text: str | None) -> str | None:
     if text is None:
         return None
     time, zone = text.removesuffix("Z").replace(" ", "T"), "Z" if text.endswith("Z") else ""
-    time = time.rstrip("0").removesuffix(".") if "." in time else time
+    time = _without_zeros(time)
     return time + zone if zone else time.removesuffix("T00:00:00")
 
 
 def _values(texts: Sequence[str | None], convert: Callable[[str], float]) -> Floats:
-    """Return the value of each level, and NaN at the end (at -1)."""
+    """Return the value of each level, and NaN at the end (at -1). Raises ValueError for the first that has none."""
     return np.array([*(np.nan if text is None else convert(text) for text in texts), np.nan])

@@ -13,10 +13,10 @@ from handler.model_card import Feature
 from jobs.config import DatasetConfig, JobConfig, TrainingConfig
 from jobs.errors import ConfigError, DataError, SourceError, error_of_all, one_line
 from jobs.recipe import Recipe, make_recipe
-from jobs.sources.columns import check_names
 from jobs.sources.dataset import Dataset, read_dataset, wanted_columns
 from jobs.sources.delimited import Delimited
 from jobs.sources.fragments import find_fragments
+from jobs.sources.names import check_names
 from jobs.sources.read_options import read_options
 from jobs.sources.resolved import ResolvedSource, dataset_in_errors
 from jobs.sources.validation_split import Split

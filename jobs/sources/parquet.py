@@ -14,12 +14,15 @@ from pyarrow import types
 
 from jobs.errors import DataError
 from jobs.sources.cells import shown
-from jobs.sources.columns import Array, Columns, Fragment, Wanted, check_names
-from jobs.sources.conversions import to_columns
+from jobs.sources.columns import Array, Columns, Fragment, Wanted
+from jobs.sources.conversions import is_text, to_columns
 from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
+from jobs.sources.names import check_names
+from jobs.sources.read_options import DEFAULTS, ReadOptions
 from model_store.objects.s3_settings import S3Settings
 
 BUFFER_BYTES = 1 << 20
+NUMBERS = (types.is_integer, types.is_boolean, types.is_null, types.is_floating, types.is_decimal)
 # Over a network, the columns of a row group are fetched at once, in few requests, if they are no larger than this.
 AT_ONCE_BYTES = 1 << 28
 
@@ -27,6 +30,8 @@ AT_ONCE_BYTES = 1 << 28
 @dataclass(frozen=True)
 class Parquet:
     """Parquet files: a fragment is a row group, and only the wanted columns are read."""
+
+    options: ReadOptions = DEFAULTS
 
     rereads_for_cell = False
 
@@ -61,8 +66,16 @@ class Parquet:
             for fragment in fragments:
                 first_row = fragment.first_row
                 for batch in _batches(file, fragment, [column.name for column in wanted], batch_rows):
-                    yield to_columns(fragment, first_row, batch, wanted, numbers_of)
+                    yield self._columns(fragment, first_row, batch, wanted)
                     first_row += batch.num_rows
+
+    def _columns(self, fragment: Fragment, first_row: int, batch: Any, wanted: Sequence[Wanted]) -> Columns:
+        """Return the rows of a batch. Raises DataError for a text that is no date, and for a category inf."""
+        try:
+            return to_columns(fragment, first_row, batch, wanted, numbers_of, self.options)
+        except ValueError as exc:
+            rows = f"rows {first_row + 1} to {first_row + batch.num_rows}"
+            raise DataError(f"{fragment.location}: {rows}: {exc}: correct it") from exc
 
     def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
         place = f"{columns.fragment.location}: row {columns.first_row + row + 1}"
@@ -94,14 +107,17 @@ def _opened(location: str, s3: S3Settings, largest_bytes: int = 0) -> Iterator[A
 def check_type(location: str, column: Wanted, found: Any) -> None:
     """Raise DataError for a column of a type that can't be read as what is wanted."""
     value_type = found.value_type if types.is_dictionary(found) else found
-    shared = types.is_integer(value_type) or types.is_boolean(value_type) or types.is_null(value_type)
+    days, text = types.is_date(value_type) or types.is_timestamp(value_type), is_text(value_type)
+    number = any(is_of(value_type) for is_of in NUMBERS)
     if column.kind == "number":
-        known = types.is_floating(value_type) or types.is_decimal(value_type)
-        what, remedy = "numbers", "store it as numbers, or set 'kind: categorical' if it holds categories"
+        known, what = number, "numbers"
+        remedy = "set 'kind: datetime'" if days else "store it as numbers"
+        remedy += ", or 'kind: categorical'" if days or text else ""
+    elif column.kind == "datetime":
+        known, what, remedy = days or text or types.is_null(value_type), "dates", "store it as dates or times"
     else:
-        known = types.is_string(value_type) or types.is_large_string(value_type) or types.is_string_view(value_type)
-        what, remedy = "text", "store it as text or whole numbers"
-    if not (shared or known):
+        known, what, remedy = number or days or text, "text", "store it as text"
+    if not known:
         raise DataError(f"{location}: column {column.name!r} is of type {found}, which is not {what}: {remedy}")
 
 

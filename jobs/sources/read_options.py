@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from handler.cells import MISSING
+from handler.cells import MISSING, is_number, number_of
 
 if TYPE_CHECKING:
     from jobs.config.reading_options import ReadingConfig
@@ -39,6 +39,16 @@ class ReadOptions:
         """Return the texts that are missing in a column of this kind; in a text column only those that are named."""
         named = frozenset((*self.na_values, *dict(self.na_values_of).get(column, ())))
         return named | {""} if kind == "text" else named | MISSING
+
+    @property
+    def drops_lines(self) -> bool:
+        """Whether lines within or after the rows are dropped."""
+        return self.comment is not None or not isinstance(self.skiprows, int) or self.skipfooter > 0
+
+    def numeric_marks(self, column: str) -> list[float]:
+        """Return the marks that are numbers: a number that equals one is missing, however it is written."""
+        named = (*self.na_values, *dict(self.na_values_of).get(column, ()))
+        return [number_of(mark) for mark in named if is_number(mark)]
 
 
 DEFAULTS = ReadOptions()

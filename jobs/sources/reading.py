@@ -1,16 +1,16 @@
 """Read the columns of fragments of any format: a fragment at once, or in chunks of bounded size, read ahead.
 
-Memory: with `batch_rows`, a chunk of so many rows or `delimited.BLOCK_BYTES` of text, and those that `prefetched` reads
+Memory: with `batch_rows`, a chunk of so many rows or `blocks.BLOCK_BYTES` of text, and those that `prefetched` reads
 ahead; the size of a file or of a row group has no effect.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from jobs.errors import MissingColumnError
 from jobs.sources.columns import Columns, Fragment, Wanted
@@ -19,6 +19,7 @@ from model_store.objects.s3_settings import S3Settings
 Item = TypeVar("Item")
 
 CHUNKS_AHEAD = 2
+END = object()
 
 
 def read_columns(
@@ -43,38 +44,15 @@ def read_columns(
 def prefetched(items: Iterable[Item], ahead: int = CHUNKS_AHEAD) -> Iterator[Item]:
     """Yield the items; a thread computes up to `ahead` more of them meanwhile.
 
-    Errors of the items are raised here. The thread ends when the iterator is exhausted or closed.
+    Errors of the items are raised here. The thread ends when the iterator is exhausted or closed; if it is neither, the
+    end of the process waits for the items that were begun.
     """
-    ready: queue.Queue[Item | _End] = queue.Queue(maxsize=ahead)
-    stopped = threading.Event()
-    thread = threading.Thread(target=_fill, args=(items, ready, stopped), name="gridline-prefetch", daemon=True)
-    thread.start()
+    source = iter(items)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="gridline-prefetch")
     try:
-        while not isinstance(item := ready.get(), _End):
-            yield item
-        if item.error is not None:
-            raise item.error
+        ready = deque(pool.submit(next, source, END) for _ in range(ahead + 1))
+        while (item := ready.popleft().result()) is not END:
+            yield cast(Item, item)
+            ready.append(pool.submit(next, source, END))
     finally:
-        stopped.set()
-        while not ready.empty():  # the thread may wait for room
-            ready.get_nowait()
-        thread.join()
-
-
-class _End:
-    """The end of the items, with the error that ended them early."""
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
-
-
-def _fill(items: Iterable[Item], ready: queue.Queue[Item | _End], stopped: threading.Event) -> None:
-    error: BaseException | None = None
-    try:
-        for item in items:
-            ready.put(item)
-            if stopped.is_set():
-                return
-    except BaseException as exc:  # noqa: BLE001  (whatever it is, it belongs to the caller's thread)
-        error = exc
-    ready.put(_End(error))
+        pool.shutdown(cancel_futures=True)

@@ -30,9 +30,11 @@ def test_formats_that_a_configuration_may_name_are_those_of_the_table() -> None:
     [
         ("a/t.CSV", "auto", None, Delimited(",")),
         ("s3://b/t.tab", "auto", None, Delimited("\t")),
-        ("t.csv", "auto", ";", Delimited(";")),
-        ("t.pq", "auto", ";", Parquet()),
+        ("t.csv", "auto", ";", Delimited(",", ReadOptions(delimiter=";"))),
+        ("t.pq", "auto", ";", Parquet(ReadOptions(delimiter=";"))),
         ("t.csv", "parquet", None, Parquet()),
+        ("s3://b/t.tsv.gz", "auto", None, Delimited("\t")),
+        ("t.CSV.XZ", "auto", None, Delimited(",")),
         ("part-0", "tsv", None, Delimited("\t")),
     ],
 )

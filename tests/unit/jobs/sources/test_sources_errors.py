@@ -42,7 +42,7 @@ def refusal(folder: Path, source: Any, **keys: Any) -> str:
 GOOD = b"area,rooms,price\n50,2,100\n60,3,130\n80,3,150\n120,5,260\n"
 
 CSV = {
-    "word": (b"80,3,150", b"80,three,150", "t.csv:4: column 'rooms': 'three' is not a number: correct it, or set 'kin"),
+    "word": (b"80,3,150", b"80,three,150", "t.csv:4: column 'rooms': 'three' is not a number: correct it, or set 'na_"),
     "first of several": (b"60,3,130\n80", b"60,3,x\ny", "t.csv:3: column 'price': 'x' is not a number"),
     "empty cell": (b"80,3,150", b"80,,150", "t.csv:4: column 'rooms': '' is missing: fill it, or set 'missing: mean'"),
     "blank cell": (b"80,3,150", b"80,  ,150", "t.csv:4: column 'rooms': '  ' is missing"),
@@ -51,7 +51,11 @@ CSV = {
     "missing target": (b"80,3,150", b"80,3,", "t.csv:4: column 'price': '' is missing: fill it, or remove the row"),
     "infinite": (b"80,3,150", b"80,3,-inf", "t.csv:4: column 'price': '-inf' is infinite: write a finite number"),
     "too great": (b"80,3,150", b"80,3,1e999", "t.csv:4: column 'price': '1e999' is infinite"),
-    "thousands": (b"80,3,150", b'80,3,"1,500"', "t.csv:4: column 'price': '1,500' is not a number: write it without s"),
+    "thousands": (
+        b"80,3,150",
+        b'80,3,"1,500"',
+        "t.csv:4: column 'price': '1,500' is not a number: set 'decimal: ",
+    ),
     "underscore": (b"80,3,150", b"80,3,1_500", "t.csv:4: column 'price': '1_500' is not a number"),
     "hexadecimal": (b"80,3,150", b"80,3,0x10", "t.csv:4: column 'price': '0x10' is not a number"),
     "foreign digits": (b"80,3,150", "80,3,١".encode(), "t.csv:4: column 'price': '١' is not a number"),
@@ -79,20 +83,34 @@ CSV = {
         b"x,",
         "t.csv:1: column 'rooms' is missing; found 'area', 'x', 'price'",
     ),
-    "no header": (b"area,rooms,price\n", b"", "t.csv:1: column 'area' is missing; found '50', '2', '100'"),
-    "header twice": (b"rooms,", b"area,", "t.csv:1: the header names column 'area' twice: rename one"),
-    "semicolons": (GOOD, GOOD.replace(b",", b";"), "t.csv:1: the header is one column with a semicolon in it: 'area;r"),
-    "tabs": (GOOD, GOOD.replace(b",", b"\t"), "set 'delimiter: \"\\t\"'"),
+    "no header": (
+        b"area,rooms,price\n",
+        b"",
+        "t.csv:1: the first line is numbers, '50', '2', '100': the file",
+    ),
+    "header twice": (b"rooms,", b"area,", "t.csv:1: column 'area' is there twice: rename one, or give"),
     "empty file": (GOOD, b"", "t.csv: the file is empty: write a header and rows"),
     "blank file": (GOOD, b"\n\n", "t.csv: the file is empty"),
     "header alone": (GOOD, b"area,rooms,price\n", "t.csv: the table is empty: it has columns and no rows: add rows"),
-    "header alone, unended": (GOOD, b"area,rooms,price", "t.csv: the file has a header and no rows: add rows"),
-    "latin-1": (GOOD, GOOD + b"caf\xe9,1,1\n", "t.csv: byte 57 (0xe9) is not UTF-8: save the file as UTF-8"),
-    "latin-1 header": (b"area", b"\xe9rea", "t.csv: byte 0 (0xe9) is not UTF-8"),
-    "UTF-16": (GOOD, GOOD.decode().encode("utf-16"), "t.csv: byte"),
-    "rubbish": (GOOD, bytes(range(1, 256)) * 9, "is not UTF-8"),
+    "header alone, unended": (GOOD, b"area,rooms,price", "t.csv: the table is empty: it has columns and no rows"),
+    "latin-1": (
+        GOOD,
+        GOOD + b"caf\xe9,1,1\n",
+        "t.csv:6: column 'area': 'caf\\\\xe9' has a byte that is not UTF-8",
+    ),
+    "latin-1 header": (
+        b"area",
+        b"\xe9rea",
+        "t.csv:1: the header has a byte that is not UTF-8: set 'enc",
+    ),
+    "UTF-16 without a mark": (
+        GOOD,
+        GOOD.decode().encode("utf-16-le"),
+        "binary, not text: set 'encoding: utf-16-le'",
+    ),
+    "rubbish": (GOOD, bytes(range(1, 256)) * 9, "t.csv:1: column 'area' is missing"),
     "NUL": (b"80,3,150", b"80,\0,150", "t.csv: byte 38 is NUL: the file is binary, not text: check 'format'"),
-    "zip": (GOOD, b"PK\x03\x04rest", "t.csv: the file is a zip or Excel file, not text: set 'format'"),
+    "zip": (GOOD, b"PK\x03\x04rest", "t.csv: the file is a zip or Excel file, not text: set 'format: xlsx'"),
     "too few rows": (
         GOOD,
         b"area,rooms,price\n50,2,100\n60,3,130\n",
@@ -128,9 +146,9 @@ def test_sources_bad_cell_far_into_a_file_is_found(tmp_path: Path) -> None:
 
 
 def test_sources_byte_that_is_not_utf8_far_into_a_file_is_found(tmp_path: Path) -> None:
-    text = GOOD + b"80,3,150\n" * 1_000_000 + "ü,".encode() + b"\xff"
+    text = GOOD + b"80,3,150\n" * 1_000_000 + "1,2,ü".encode() + b"\xff"
     (tmp_path / "t.csv").write_bytes(text)
-    assert f"byte {len(text) - 1} (0xff) is not UTF-8" in refusal(tmp_path, "t.csv")
+    assert "t.csv:1000006: column 'price': 'ü\\\\xff' has a byte that is not UTF-8" in refusal(tmp_path, "t.csv")
 
 
 def parquet(folder: Path, **columns: Any) -> str:
@@ -187,7 +205,8 @@ def test_sources_damaged_pages_of_parquet_are_named(tmp_path: Path) -> None:
             "t.parquet: row 2: column 'rooms': None is missing: fill it, with a category of its own",
         ),
         (["a", "", "b", "a"], "t.parquet: row 2: column 'rooms': None is missing"),
-        ([0.5, 1.5, 2.5, 3.5], "t.parquet: column 'rooms' is of type double, which is not text: store it as text"),
+        ([0.5, float("inf"), 2.5, 3.5], "t.parquet: rows 1 to 4: inf is no category: correct it"),
+        ([b"a", b"b", b"c", b"a"], "t.parquet: column 'rooms' is of type binary, which is not text: store it as text"),
     ],
 )
 def test_sources_bad_categories_are_named(levels: list[Any], expected: str, tmp_path: Path) -> None:

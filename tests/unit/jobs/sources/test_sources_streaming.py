@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import DataError
-from jobs.sources import delimited as delimited_files
+from jobs.sources import blocks as block_files
 from jobs.sources import parquet as parquet_files
 from jobs.sources.columns import Columns, Wanted
 from jobs.sources.fragments import find_fragments
@@ -60,7 +60,7 @@ def test_streaming_gives_the_rows_of_the_whole(
     source: str, batch_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, 10_000 if batch_rows > 1 else 60)
-    monkeypatch.setattr(delimited_files, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(block_files, "BLOCK_BYTES", 10_000)
     parts = blocks(tmp_path, source, batch_rows)
     assert joined(parts) == joined(blocks(tmp_path, source, None))
     assert max(part.num_rows for part in parts) <= batch_rows
@@ -78,7 +78,7 @@ def test_streaming_says_where_in_the_file_a_block_begins(source: str, tmp_path: 
 
 
 def test_streaming_goes_on_when_truths_turn_up_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited_files, "BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(block_files, "BLOCK_BYTES", 2_000)
     rows = [f"{row},a,{row % 2}" for row in range(3_000)]
     rows[2_500] = "2500,a, true "
     (tmp_path / "t.csv").write_text("\n".join(["x,site,y", *rows]))
@@ -89,7 +89,7 @@ def test_streaming_goes_on_when_truths_turn_up_late(tmp_path: Path, monkeypatch:
 
 
 def test_streaming_names_the_line_of_a_bad_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited_files, "BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(block_files, "BLOCK_BYTES", 2_000)
     rows = [f"{row},a,1" for row in range(3_000)]
     rows[2_500] = "2500,a,one"
     (tmp_path / "t.csv").write_text("\n".join(["x,site,y", *rows]))
@@ -107,7 +107,7 @@ def test_streaming_reads_no_column_that_is_not_wanted(tmp_path: Path) -> None:
 def test_streaming_holds_a_few_blocks_whatever_the_size_of_the_file(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delimited_files, "BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(block_files, "BLOCK_BYTES", 100_000)
     monkeypatch.setattr(parquet_files, "BUFFER_BYTES", 10_000)
     num_rows = 600_000
     table = pa.table({"x": np.arange(num_rows) / 7, "site": ["a"] * num_rows, "y": np.arange(num_rows)})
