@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jobs.cluster.tasks import ONE_RANK, RankGroupSize, RunLimits
 from jobs.engines.hyperparameters import Hyperparameters
-from jobs.engines.settings import EarlyStopping, Schedule, TrainingSettings
+from jobs.engines.settings import MAX_EPOCHS, EarlyStopping, Schedule, TrainingSettings
 from jobs.engines.trials import EngineName
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 Mode = Literal["min", "max"]
+DEFAULT_EPOCHS = 1000  # where each trial can't have its own
 Requirement = Literal["converged", "finite", "no worse than the mean"]
 
 
@@ -58,7 +59,7 @@ def make_recipe(config: JobConfig) -> Recipe:
     return Recipe(
         engine=engine,
         reason=reason,
-        settings=settings_of(config.training),
+        settings=settings_of(config),
         hyperparameters=hyperparameters,
         automatic_rates=config.grid.learning_rate == "auto",
         inference_statistics=config.training.inference_statistics,
@@ -86,14 +87,21 @@ def choose_engine(training: TrainingConfig) -> tuple[EngineName, str]:
     return "closed_form", "closed_form: full-batch sgd on mse at constant rates is answered by one pass over the data"
 
 
-def settings_of(training: TrainingConfig) -> TrainingSettings:
+def settings_of(config: JobConfig) -> TrainingSettings:
     """Return the settings of the engines."""
+    training, automatic_rates = config.training, config.grid.learning_rate == "auto"
     stopping = training.early_stopping
+    asked = automatic_rates or "epochs" in training.model_fields_set
+    automatic_epochs = training.epochs == "auto" and asked and training.has_closed_form and not training.verify
     rules: dict[Any, Any] = training.schedule.model_dump(exclude_none=True)
     values = {
         each.name: getattr(training, each.name) for each in fields(TrainingSettings) if hasattr(training, each.name)
     }
+    epochs = MAX_EPOCHS if automatic_epochs else DEFAULT_EPOCHS
     values |= {
+        "epochs": epochs if training.epochs == "auto" else training.epochs,
+        "automatic_epochs": automatic_epochs,
+        "normalize": automatic_rates if training.normalize == "auto" else training.normalize,
         "num_evaluations": training.eval_epochs,
         "batch_size": None if training.batch_size == "full" else training.batch_size,
         "schedule": next((Schedule(**rule, kind=kind) for kind, rule in rules.items()), Schedule()),

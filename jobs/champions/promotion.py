@@ -97,4 +97,6 @@ def _other_advice(settings: TrainingSettings, r2: float) -> str:
         return "the model has no intercept: set 'training.bias: true'"
     if not settings.normalize:
         return "set 'training.normalize: true'"
+    if settings.automatic_epochs:
+        return "set other learning rates, or remove features that nearly depend on others"
     return f"set more 'training.epochs' than {settings.epochs}, or other learning rates"

@@ -147,9 +147,10 @@ def print_plan(console: Console, plan: Plan) -> None:
     for certificate in plan.certificates:
         table = Table(title=f"{certificate.dataset} ({certificate.num_rows} rows)", title_justify="left")
         table.add_column("learning rate", justify="right")
-        table.add_column(f"over {certificate.epochs} epochs")
+        epochs = f"{certificate.epochs} epochs" if certificate.epochs else "the epochs that each needs"
+        table.add_column(f"over {epochs}")
         for verdict in certificate.verdicts:
-            table.add_row(f"{verdict.learning_rate:.6g}", verdict.text(certificate.epochs))
+            table.add_row(f"{verdict.learning_rate:.6g}", verdict.text())
         console.print(
             f"{certificate.dataset}: λmin {certificate.eigenvalue_min:.6g}, λmax {certificate.eigenvalue_max:.6g}, "
             f"condition number {certificate.condition_number:.4g}, stability limit {certificate.stability_limit:.6g}, "

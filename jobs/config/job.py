@@ -77,7 +77,7 @@ class JobConfig(Section):
         """What the best trial needs to be promoted."""
         if self.select.require is not None:
             return self.select.require
-        chosen_here = self.grid.learning_rate == "auto" and "epochs" not in self.training.model_fields_set
+        chosen_here = self.grid.learning_rate == "auto" and self.training.epochs == "auto"
         return "converged" if chosen_here else "no worse than the mean"
 
     @property

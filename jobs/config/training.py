@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from jobs.config.values import (
     REAL,
@@ -21,7 +21,7 @@ from jobs.config.values import (
     refused,
 )
 from jobs.engines.optimizers import OPTIMIZERS
-from jobs.engines.settings import LossName, OptimizerName, owners_lacking
+from jobs.engines.settings import MAX_EPOCHS, LossName, OptimizerName, owners_lacking
 
 
 class StepConfig(Section):
@@ -79,6 +79,16 @@ def _batch_size(value: Any) -> Any:
     return value
 
 
+def _auto_or_number(value: Any) -> str:
+    return "!auto" if value == "auto" else "!number"
+
+
+def _normalize(value: Any) -> Any:
+    if value not in ("auto", "features") and not isinstance(value, bool):
+        raise refused("is none of auto, true, false and features: write one of them")
+    return value
+
+
 def _use_gpu(value: Any) -> Any:
     if value != "auto" and not isinstance(value, bool):
         raise refused("is none of auto, true and false: write one of them")
@@ -88,8 +98,12 @@ def _use_gpu(value: Any) -> Any:
 class TrainingConfig(Section):
     """How every grid point is trained, and with what. A hyperparameter that the grid lists is not set here."""
 
-    epochs: Annotated[int, Field(ge=1, le=10**9), WHOLE] = 1000
-    """Passes over the data."""
+    epochs: Annotated[
+        Annotated[int, Field(ge=1, le=MAX_EPOCHS), WHOLE, Tag("!number")] | Annotated[Literal["auto"], Tag("!auto")],
+        Discriminator(_auto_or_number),
+    ] = "auto"
+    """Passes over the data. With `auto` each trial of the closed form ends where more would change nothing; left out,
+    that is where `learning_rate: auto` is said, else 1000."""
     batch_size: Annotated[
         int | Literal["full"], BeforeValidator(_batch_size, json_schema_input_type=Count | Literal["full"])
     ] = "full"
@@ -114,8 +128,9 @@ class TrainingConfig(Section):
     """The residual from which the huber loss is linear, in units of the target."""
     quantile: Fraction = 0.5
     """The quantile that the quantile loss aims at."""
-    normalize: Flag = False
-    """Scale the features while training. It is folded back: the model always takes raw units."""
+    normalize: Annotated[bool | Literal["auto", "features"], BeforeValidator(_normalize)] = "auto"
+    """Scale features and target while training, or the features alone; `auto`: both with `learning_rate: auto`.
+    It is folded back: the model always takes raw units, and losses are in units of the target."""
     bias: Flag = True
     """False fits through the origin."""
     seed: Seed = 0
@@ -180,7 +195,22 @@ class TrainingConfig(Section):
                 "set 'engine: auto', or remove it",
                 key=obstacle[0],
             )
+        self._check_automatic_epochs()
         return self
+
+    def _check_automatic_epochs(self) -> None:
+        if self.epochs != "auto" or "epochs" not in self.model_fields_set:
+            return
+        if not self.has_closed_form:
+            why = self.closed_form_obstacle() or ("engine", "engine minibatch")
+            raise refused(f"needs the closed form, which {why[1]} does not have: write a number", key="epochs")
+        if self.verify:
+            raise refused("may be a billion, which the plain loop of 'verify' can't do: write a number", key="epochs")
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether the closed form trains."""
+        return self.engine != "minibatch" and self.closed_form_obstacle() is None
 
     def require_meaning(self, name: str, *, key: str) -> None:
         """Refuse a hyperparameter or a setting that neither the optimizer nor the loss reads, given at `key`."""
@@ -203,7 +233,7 @@ class TrainingConfig(Section):
 
     def settings_of_datasets_in_memory(self) -> list[str]:
         """Return the keys of what is asked for here, and only done with a dataset that one task has in memory."""
-        minibatch = self.engine == "minibatch" or self.closed_form_obstacle() is not None
+        minibatch = not self.has_closed_form
         asked = {
             "verify": self.verify,
             "num_workers": self.num_workers > 1,

@@ -25,6 +25,7 @@ else:  # what pydantic checks, and what the JSON Schema shows
     OptimizerName, LossName = Literal[tuple(OPTIMIZERS)], Literal[tuple(LOSSES)]
 
 T = TypeVar("T")
+MAX_EPOCHS = 10**9
 REGISTRIES: Mapping[str, Mapping[str, type[Any]]] = {"optimizer": OPTIMIZERS, "loss": LOSSES}
 
 
@@ -67,10 +68,12 @@ class Schedule:
 class TrainingSettings:
     """What every trial of a block shares. `batch_size` is None for the full batch.
 
+    With `automatic_epochs` a trial in closed form ends where it stands still, after `epochs` at the latest.
     `normalize` scales features and target while training, or the features alone.
     """
 
     epochs: int
+    automatic_epochs: bool = False
     num_evaluations: int = 64
     batch_size: int | None = None
     optimizer: OptimizerName = "sgd"

@@ -20,7 +20,7 @@ from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import BlockResult
 
 STATUSES = ["converged", "not_converged", "diverged"]
-METRICS = ("train_mse", "val_mse", "r2")
+METRICS = ("train_mse", "val_mse", "r2", "gap")
 LOSSES = ("train_loss", "val_loss")  # in the table where the loss is not the mean squared error itself
 CURVES = ["epochs", "train_curve", "val_curve"]
 REPEATED = ["dataset", "fingerprint", "optimizer", "loss", "engine", "status", *(each.name for each in HYPERPARAMETERS)]

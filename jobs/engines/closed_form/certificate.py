@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from jobs.engines.closed_form.convergence import epochs_of, gap_after
+from jobs.engines.closed_form.convergence import epochs_needed, gap_after, last_epochs
 from jobs.engines.closed_form.descent import Descent, prepare
 from jobs.engines.closed_form.divergence import divergence_epoch
 from jobs.engines.closed_form.least_squares import trusted_digits
@@ -36,27 +36,28 @@ Outlook = Literal["converges", "diverges", "not converged", "unknown"]
 class Verdict:
     """The forecast for a grid point.
 
-    `gap` is the root mean square distance of the last epoch's predictions from the limit, by the target's deviation.
-    `diverges_at` is the epoch whose loss is infinite in float32. `epochs_needed` is a number of epochs that closes the
-    gap; None if it is 1e9 or more.
+    `gap` is the root mean square distance of the predictions after the last epoch, `epochs`, from the limit, by the
+    target's deviation. `diverges_at` is the epoch whose loss is infinite in float32. `epochs_needed` is the number of
+    epochs that closes the gap; None if it is more than 1e9.
     """
 
     learning_rate: float
     outlook: Outlook
+    epochs: int | None = None
     gap: float | None = None
     diverges_at: int | None = None
     epochs_needed: int | None = None
 
-    def text(self, epochs: int) -> str:
+    def text(self) -> str:
         """Return the verdict in words."""
         if self.outlook == "diverges":
             return f"diverges at epoch {self.diverges_at}"
         if self.outlook == "unknown":
             return "not known before training: only full-batch sgd on mse has a closed form"
         if self.outlook == "converges":
-            return f"converges (gap {self.gap:.1e} after {epochs} epochs)"
+            return f"converges (gap {self.gap:.1e} after {self.epochs} epochs)"
         needed = f"; {self.epochs_needed} epochs would do" if self.epochs_needed else ""
-        return f"not converged (gap {self.gap:.1e} after {epochs} epochs{needed})"
+        return f"not converged (gap {self.gap:.1e} after {self.epochs} epochs{needed})"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Certificate:
 
     `condition_number_normalized` is the condition number with the features scaled to mean 0 and variance 1. `digits` is
     the number of digits that can be trusted in every weight of least squares; None if the data determine no weight.
+    `epochs` is None where each grid point has its own.
     """
 
     dataset: str
@@ -75,7 +77,7 @@ class Certificate:
     condition_number_normalized: float
     stability_limit: float
     best_rate: float
-    epochs: int
+    epochs: int | None
     verdicts: tuple[Verdict, ...]
     digits: float | None = None
     advice: str | None = None
@@ -97,9 +99,9 @@ def certify(
     normalized = _normalized(descent, settings).condition_m[0].item()
     verdicts, advice = _unknown(hyperparameters), None
     if settings.is_gradient_descent(moments.num_rows_m[0].item()):
-        diverges_at_mg, gap_mg = _after_last_epoch(descent, settings)
-        verdicts = _verdicts(descent, diverges_at_mg[0], gap_mg[0])
-        (advice,) = _advice(descent, diverges_at_mg, gap_mg, settings)
+        end = _end(descent, settings)
+        verdicts = _verdicts(descent, end)
+        (advice,) = _advice(descent, end, settings)
     return Certificate(
         dataset=dataset,
         num_rows=int(moments.num_rows_m[0].item()),
@@ -109,7 +111,7 @@ def certify(
         condition_number_normalized=normalized,
         stability_limit=2 / largest,
         best_rate=2 / (largest + descent.spectrum.smallest_positive_m[0].item()),
-        epochs=settings.epochs,
+        epochs=None if settings.automatic_epochs else settings.epochs,
         verdicts=verdicts,
         digits=_fewest_digits(moments, settings.bias),
         advice=advice,
@@ -119,7 +121,7 @@ def certify(
 def advise(moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> list[str | None]:
     """Return the advice of the certificates of m datasets, without the rest of them."""
     descent = prepare(moments, hyperparameters, settings)
-    advice = _advice(descent, *_after_last_epoch(descent, settings), settings)
+    advice = _advice(descent, _end(descent, settings), settings)
     known_m = map(settings.is_gradient_descent, moments.num_rows_m.tolist())
     return [text if known else None for text, known in zip(advice, known_m, strict=True)]
 
@@ -143,24 +145,34 @@ def automatic_rates(moments: Moments, settings: TrainingSettings, number: int = 
     return rate_mg.scatter(1, nearest_m1, best_m1).sort(1).values
 
 
-def _after_last_epoch(descent: Descent, settings: TrainingSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the epoch at which each trial diverges (0: it does not), and its gap after the last epoch; both (m, g)."""
-    epochs_mg = torch.full(descent.hyperparameters.learning_rate_mg.shape, settings.epochs)
-    return divergence_epoch(descent, settings.epochs), gap_after(descent, epochs_mg)
+@dataclass(frozen=True)
+class _End:
+    """The last epoch of each trial, the epoch at which it diverges (0: it does not), and its gap after the last."""
+
+    last_mg: torch.Tensor
+    diverges_at_mg: torch.Tensor
+    gap_mg: torch.Tensor
+
+    @property
+    def converges_mg(self) -> torch.Tensor:
+        return converged_by_gap(self.gap_mg) & (self.diverges_at_mg == 0)
 
 
-def _verdicts(descent: Descent, diverges_at_g: torch.Tensor, gap_g: torch.Tensor) -> tuple[Verdict, ...]:
-    needed_g = epochs_of(descent)[0]
-    converged_g = converged_by_gap(gap_g)
+def _end(descent: Descent, settings: TrainingSettings) -> _End:
+    last_mg = last_epochs(descent, settings)
+    return _End(last_mg, divergence_epoch(descent, last_mg), gap_after(descent, last_mg))
+
+
+def _verdicts(descent: Descent, end: _End) -> tuple[Verdict, ...]:
+    columns = (descent.hyperparameters.learning_rate_mg, end.last_mg, end.diverges_at_mg, end.gap_mg)
+    rows = zip(*(column[0].tolist() for column in (*columns, epochs_needed(descent))), strict=True)
     verdicts = []
-    for g, rate in enumerate(descent.hyperparameters.learning_rate_mg[0].tolist()):
-        if diverges_at_g[g] > 0:
-            verdicts.append(Verdict(rate, "diverges", diverges_at=int(diverges_at_g[g])))
-        elif converged_g[g]:
-            verdicts.append(Verdict(rate, "converges", gap=gap_g[g].item()))
+    for rate, last, diverges_at, gap, needed in rows:
+        if diverges_at > 0:
+            verdicts.append(Verdict(rate, "diverges", last, diverges_at=diverges_at))
         else:
-            needed = int(needed_g[g]) if needed_g[g] > 0 else None
-            verdicts.append(Verdict(rate, "not converged", gap=gap_g[g].item(), epochs_needed=needed))
+            outlook: Outlook = "converges" if converged_by_gap(torch.tensor(gap)) else "not converged"
+            verdicts.append(Verdict(rate, outlook, last, gap=gap, epochs_needed=needed or None))
     return tuple(verdicts)
 
 
@@ -182,24 +194,27 @@ def _fewest_digits(moments: Moments, bias: bool) -> float | None:
     return round(min(known), 1) if known else None
 
 
-def _advice(
-    descent: Descent, diverges_at_mg: torch.Tensor, gap_mg: torch.Tensor, settings: TrainingSettings
-) -> list[str | None]:
+def _advice(descent: Descent, end: _End, settings: TrainingSettings) -> list[str | None]:
     """Return one sentence for each dataset of which no grid point converges: why, and what to do; None for others."""
-    diverges_mg = diverges_at_mg > 0
     rows = zip(
-        (converged_by_gap(gap_mg) & ~diverges_mg).any(1).tolist(),
-        diverges_mg.all(1).tolist(),
+        end.converges_mg.any(1).tolist(),
+        (end.diverges_at_mg > 0).all(1).tolist(),
         (2 / descent.spectrum.largest_m).tolist(),
         descent.spectrum.spread_m.tolist(),
         _normalized(descent, settings).spread_m.tolist(),
+        descent.is_resolved_m.tolist(),
         strict=True,
     )
     return [None if converges else _sentence(settings, *values) for converges, *values in rows]
 
 
 def _sentence(
-    settings: TrainingSettings, all_diverge: bool, stability_limit: float, spread: float, normalized: float
+    settings: TrainingSettings,
+    all_diverge: bool,
+    stability_limit: float,
+    spread: float,
+    normalized: float,
+    is_resolved: bool,
 ) -> str:
     limit = f"{stability_limit:.4g}"
     why = (
@@ -208,8 +223,9 @@ def _sentence(
     )
     if not settings.normalize and normalized < spread / 2:
         return f"{why}: set 'training.normalize: true', with which that is {normalized:.2g} times"
-    if normalized > HOPELESS:
-        return f"{why}, as the features are nearly dependent: remove one of them"
+    if normalized > HOPELESS or not is_resolved:
+        remedy = "remove one of them, or set 'training.weight_decay', such as 1e-6"
+        return f"{why}, as the features are nearly dependent: {remedy}"
     if all_diverge:
         return f"{why}: set 'grid.learning_rate: auto', or rates below {limit}"
-    return f"{why}: set 'grid.learning_rate: auto', or more epochs"
+    return f"{why}: set 'grid.learning_rate: auto', or {'larger rates' if settings.automatic_epochs else 'more epochs'}"

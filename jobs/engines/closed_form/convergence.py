@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from jobs.engines.closed_form.descent import Descent, prepare
-from jobs.engines.curves import LOOP_TOLERANCE, NOISE_TOLERANCE, converged_by_gap, converged_by_plateau
+from jobs.engines.curves import GAP_TOLERANCE, LOOP_TOLERANCE, NOISE_TOLERANCE, converged_by_gap, converged_by_plateau
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments, mse
-from jobs.engines.settings import TrainingSettings
+from jobs.engines.settings import MAX_EPOCHS, TrainingSettings
 
-MAX_EPOCHS = 10**9
-STILL = 1e-13  # the share of its way that a weight has yet to go, below which more epochs change no digit that counts
+STILL = 1e-16  # the share of its way that a weight has yet to go, below which more epochs change no digit
 
 
 @dataclass(frozen=True)
@@ -80,35 +79,61 @@ def gap_after(descent: Descent, epochs_mg: Tensor) -> Tensor:
     return descent.gap(descent.displacement(epochs_mg[:, :, None])[:, :, 0])
 
 
-def epochs_to_converge(
-    moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings, *, still: bool = False
-) -> Tensor:
-    """Return after how many epochs each trial of full-batch descent has converged, int64 (m, g); 0: not in a billion.
-
-    With `still`, after how many it stands still: no weight has more than 1e-13 of its way to go along any eigenvector,
-    so that more epochs would change no digit that counts.
-    """
-    return epochs_of(prepare(moments, hyperparameters, settings), still=still)
+def epochs_to_converge(moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Tensor:
+    """Return after how many epochs each trial of full-batch descent has converged, (m, g) int64; 0: not in 1e9."""
+    return epochs_needed(prepare(moments, hyperparameters, settings))
 
 
-def epochs_of(descent: Descent, *, still: bool = False) -> Tensor:
+def epochs_needed(descent: Descent) -> Tensor:
     """Return the same of a descent, by bisection."""
-    there = _stands_still if still else _is_near
     upper_mg = torch.full(descent.hyperparameters.learning_rate_mg.shape, MAX_EPOCHS)
     lower_mg = torch.zeros_like(upper_mg)
-    within_mg = there(descent, upper_mg)
+    within_mg = converged_by_gap(gap_after(descent, upper_mg))
     while bool(((upper_mg - lower_mg) > 1).any()):
         middle_mg = (lower_mg + upper_mg) // 2
-        closed_mg = there(descent, middle_mg)
+        closed_mg = converged_by_gap(gap_after(descent, middle_mg))
         upper_mg = torch.where(closed_mg, middle_mg, upper_mg)
         lower_mg = torch.where(closed_mg, lower_mg, middle_mg)
     return torch.where(within_mg, upper_mg, 0)
 
 
-def _is_near(descent: Descent, epochs_mg: Tensor) -> Tensor:
-    return converged_by_gap(gap_after(descent, epochs_mg))
+def epochs_until_still(descent: Descent) -> Tensor:
+    """Return after how many epochs each trial stands still, int64 (m, g); a billion at most.
+
+    Then no weight has more than 1e-16 of its way to go along any eigenvector, and the gap is closed: more epochs change
+    no digit. The way that remains shrinks by the same factor with every epoch.
+    """
+    limit_mgp, eigenvalue_m1p = descent.limit_mgp, descent.spectrum.eigenvalue_mp[:, None, :]
+    p = limit_mgp.shape[2]
+    square_mgp = descent.raw_squares(0.5 * eigenvalue_m1p * limit_mgp.square()).clamp(min=1e-300)
+    near_mgp = GAP_TOLERANCE / 2 * (descent.variance_m[:, None, None] / (p * square_mgp)).sqrt()
+    log_share_mgp = near_mgp.clamp(min=1e-300, max=STILL).log()
+    log_factor_mgp, momentum_g1 = _log_factor(descent), descent.hyperparameters.momentum_g[:, None]
+    # With momentum the way may also be multiplied by the number of epochs.
+    number_mgp = torch.where(momentum_g1 > 0, (log_share_mgp / log_factor_mgp).clamp(1, MAX_EPOCHS), 1.0)
+    needed_mgp = (log_share_mgp - number_mgp.log()) / log_factor_mgp
+    needed_mgp = torch.where(log_factor_mgp < 0, needed_mgp, torch.inf)
+    needed_mgp = torch.where((limit_mgp == 0) | (descent.curvature_mgp <= 0), 0.0, needed_mgp)
+    return needed_mgp.amax(2).ceil().clamp(1, MAX_EPOCHS).long()
 
 
-def _stands_still(descent: Descent, epochs_mg: Tensor) -> Tensor:
-    away_mgp = descent.displacement(epochs_mg[:, :, None])[:, :, 0] - descent.limit_mgp
-    return (away_mgp.abs() <= STILL * descent.limit_mgp.abs()).all(2) & _is_near(descent, epochs_mg)
+def _log_factor(descent: Descent) -> Tensor:
+    """Return the logarithm of the factor by which an epoch shrinks the way that remains along each eigenvector."""
+    hyper = descent.hyperparameters
+    rate_mgp = hyper.learning_rate_mg[:, :, None] * descent.curvature_mgp
+    if not bool((hyper.momentum_g > 0).any()):
+        below_mgp = torch.log1p(-rate_mgp.clamp(max=1.0))
+        return torch.where(rate_mgp < 1, below_mgp, (rate_mgp - 1).abs().log())
+    momentum_g1, ahead_g1 = hyper.momentum_g[:, None], torch.where(hyper.nesterov_g, hyper.momentum_g, 0.0)[:, None]
+    trace_mgp = 1 + momentum_g1 - rate_mgp * (1 + ahead_g1)
+    determinant_mgp = momentum_g1 - ahead_g1 * rate_mgp
+    root_mgp = (trace_mgp.square() / 4 - determinant_mgp).clamp(min=0.0).sqrt()
+    real_mgp = trace_mgp.abs() / 2 + root_mgp
+    return torch.where(root_mgp > 0, real_mgp, determinant_mgp.clamp(min=0.0).sqrt()).log()
+
+
+def last_epochs(descent: Descent, settings: TrainingSettings) -> Tensor:
+    """Return after how many epochs each trial ends, int64 (m, g)."""
+    if settings.automatic_epochs:
+        return epochs_until_still(descent)
+    return torch.full(descent.hyperparameters.learning_rate_mg.shape, settings.epochs)

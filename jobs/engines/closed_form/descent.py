@@ -20,6 +20,7 @@ from jobs.engines.closed_form.least_squares import (
 )
 from jobs.engines.closed_form.response import response
 from jobs.engines.closed_form.spectrum import Spectrum, gradient, spectrum
+from jobs.engines.curves import converged_by_gap
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments
 from jobs.engines.scaling import Scaling, scaling_of
@@ -60,16 +61,19 @@ class Descent:
         """Return the displacement from the start along each eigenvector, (m, g, e, p)."""
         m, g, _ = steps_mge.shape
         hyper = self.hyperparameters
-        decay_g1 = hyper.weight_decay_g[:, None]
-        curvature_mgp = self.spectrum.eigenvalue_mp[:, None, :] + decay_g1
         phi_tep = response(
-            curvature_mgp.reshape(m * g, -1),
+            self.curvature_mgp.reshape(m * g, -1),
             hyper.learning_rate_mg.reshape(-1),
             hyper.momentum_g.expand(m, g).reshape(-1),
             hyper.nesterov_g.expand(m, g).reshape(-1),
             steps_mge.reshape(m * g, -1),
         )
         return phi_tep.neg_().reshape(m, g, *phi_tep.shape[1:]).mul_(self.decayed_gradient[:, :, None, :])
+
+    @property
+    def curvature_mgp(self) -> Tensor:
+        """The eigenvalues with weight decay, (m, g, p)."""
+        return self.spectrum.eigenvalue_mp[:, None, :] + self.hyperparameters.weight_decay_g[:, None]
 
     @property
     def decayed_gradient(self) -> Tensor:
@@ -94,15 +98,24 @@ class Descent:
     @property
     def limit_mgp(self) -> Tensor:
         """The displacement at the limit of each trial, in the eigenbasis, (m, g, p)."""
-        curvature_mgp = self.spectrum.eigenvalue_mp[:, None, :] + self.hyperparameters.weight_decay_g[:, None]
+        curvature_mgp = self.curvature_mgp
         return torch.where(curvature_mgp > 0, -self.decayed_gradient / curvature_mgp.clamp(min=1e-300), 0.0)
+
+    @property
+    def is_resolved_m(self) -> Tensor:
+        """Whether float64 resolves all directions that matter to predictions, (m,) bool."""
+        return converged_by_gap((self.unresolved_m / self.variance_m.clamp(min=1e-300)).sqrt())
+
+    @property
+    def variance_m(self) -> Tensor:
+        """The variance of the target."""
+        return self.moments.y_scatter_m / self.moments.num_rows_m
 
     def gap(self, displacement_mgp: Tensor) -> Tensor:
         """Return the root mean square distance of predictions from the limit, by the target's deviation, (m, g)."""
         away_mgp = displacement_mgp - self.limit_mgp
         square_mg = self.raw_squares(0.5 * (self.spectrum.eigenvalue_mp[:, None, :] * away_mgp.square()).sum(-1))
-        variance_m1 = (self.moments.y_scatter_m / self.moments.num_rows_m)[:, None]
-        return ((square_mg + self.unresolved_m[:, None]) / variance_m1.clamp(min=1e-300)).sqrt()
+        return ((square_mg + self.unresolved_m[:, None]) / self.variance_m[:, None].clamp(min=1e-300)).sqrt()
 
 
 def prepare(moments: Moments, hyperparameters: Hyperparameters, settings: TrainingSettings) -> Descent:

@@ -21,31 +21,29 @@ def earlier(a_mg: Tensor, b_mg: Tensor) -> Tensor:
     return first.masked_fill(first == never, 0)
 
 
-def divergence_epoch(descent: Descent, epochs: int) -> Tensor:
+def divergence_epoch(descent: Descent, last_mg: Tensor) -> Tensor:
     """Return the first epoch whose loss, summed in float32 before its step, is infinite, (m, g) int64; 0 if none is.
 
-    The sum of squares in a diverging direction only grows, so bisection finds the first epoch.
+    `last_mg` are the last epochs. The sum of squares in a diverging direction only grows, so bisection finds the first.
     """
-    shape = descent.hyperparameters.learning_rate_mg.shape
-    epoch_mg = torch.zeros(shape, dtype=torch.int64)
-    diverged_mg = _overflows(descent, torch.full(shape, epochs, dtype=torch.int64))
+    epoch_mg = torch.zeros_like(last_mg)
+    diverged_mg = _overflows(descent, last_mg)
     if bool(diverged_mg.any()):
         index_m, index_g = diverged_mg.any(1).nonzero()[:, 0], diverged_mg.any(0).nonzero()[:, 0]
-        first_mg = _bisect(descent.take(index_m, index_g), epochs)
-        epoch_mg[index_m[:, None], index_g] = torch.where(diverged_mg[index_m[:, None], index_g], first_mg, 0)
+        at = index_m[:, None], index_g
+        first_mg = _bisect(descent.take(index_m, index_g), last_mg[at])
+        epoch_mg[at] = torch.where(diverged_mg[at], first_mg, 0)
     return epoch_mg
 
 
-def _bisect(descent: Descent, epochs: int) -> Tensor:
-    shape = descent.hyperparameters.learning_rate_mg.shape
-    upper_mg = torch.full(shape, epochs, dtype=torch.int64)
-    lower_mg = torch.full(shape, -1, dtype=torch.int64)
+def _bisect(descent: Descent, last_mg: Tensor) -> Tensor:
+    upper_mg, lower_mg = last_mg, torch.full_like(last_mg, -1)
     while bool(((upper_mg - lower_mg) > 1).any()):
         middle_mg = (lower_mg + upper_mg + 1) // 2
         over_mg = _overflows(descent, middle_mg)
         upper_mg = torch.where(over_mg, middle_mg, upper_mg)
         lower_mg = torch.where(over_mg, lower_mg, middle_mg)
-    return (upper_mg + 1).clamp(max=epochs)
+    return torch.minimum(upper_mg + 1, last_mg)
 
 
 def _overflows(descent: Descent, steps_mg: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from jobs.engines.closed_form.convergence import last_epochs
 from jobs.engines.closed_form.descent import prepare
 from jobs.engines.closed_form.divergence import divergence_epoch, earlier
 from jobs.engines.closed_form.quadratic import loss_along, reached
@@ -146,15 +147,18 @@ def _train_datasets(
     """Train all datasets at once; without `want_curves`, the training curve has only the epochs that are needed."""
     trained = moments.without(held_out[0]) if len(held_out) == 1 else moments
     descent = prepare(trained, hyperparameters, settings)
-    displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
-    about_mp = reached(descent, settings.epochs)
+    # A trial that has ended stays where it is: its curves are level from there on.
+    last_mg = last_epochs(descent, settings)
+    steps_mge = torch.minimum(epochs_e, last_mg[:, :, None])
+    displacement_mgep = descent.displacement(steps_mge)
+    about_mp = reached(descent, last_mg)
     train_loss = loss_along(descent, trained, about_mp)
-    diverged_at_mg = divergence_epoch(descent, settings.epochs)
+    diverged_at_mg = divergence_epoch(descent, last_mg)
     val_curve_mge = torch.full(displacement_mgep.shape[:3], torch.nan, dtype=torch.float64)
     if len(held_out) == 1:
         val_curve_mge = loss_along(descent, held_out[0], about_mp).at(displacement_mgep)
     elif held_out:
-        val_curve_mge, fold_diverged_mg = _cross_validate(moments, held_out, hyperparameters, settings, epochs_e)
+        val_curve_mge, fold_diverged_mg = _cross_validate(moments, held_out, hyperparameters, settings, steps_mge)
         diverged_at_mg = earlier(diverged_at_mg, fold_diverged_mg)
     needed = want_curves or not held_out
     train_curve_mge = train_loss.at(displacement_mgep if needed else displacement_mgep[:, :, -1:])
@@ -170,7 +174,7 @@ def _train_datasets(
     r2_mg = 1 - train_mse_mg / variance_m1
     return _Trials(
         weight_mgp=weight_mgp.masked_fill(dead_mg[..., None], torch.nan),
-        epoch_mg=epochs_e[index_mg],
+        epoch_mg=steps_mge.gather(2, at)[..., 0],
         converged_mg=converged_by_gap(gap_mg) & no_worse_than_mean(r2_mg, settings.loss) & ~dead_mg,
         gap_mg=gap_mg.masked_fill(dead_mg, torch.nan),
         diverged_at_mg=diverged_at_mg,
@@ -187,18 +191,18 @@ def _cross_validate(
     folds: Sequence[Moments],
     hyperparameters: Hyperparameters,
     settings: TrainingSettings,
-    epochs_e: Tensor,
+    steps_mge: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Return the pooled validation curve (m, g, e) and the first divergence of any fold (m, g)."""
     squares_mge: Tensor | None = None
     diverged_at_mg = torch.zeros_like(hyperparameters.learning_rate_mg, dtype=torch.int64)
     for fold, others in zip(folds, leaving_out(folds), strict=True):
         descent = prepare(others, hyperparameters, settings)
-        displacement_mgep = descent.displacement(epochs_e.expand(*hyperparameters.learning_rate_mg.shape, -1))
-        curve_mge = loss_along(descent, fold, reached(descent, settings.epochs)).at(displacement_mgep)
+        displacement_mgep = descent.displacement(steps_mge)
+        curve_mge = loss_along(descent, fold, reached(descent, steps_mge[:, :, -1])).at(displacement_mgep)
         error_mge = curve_mge.mul_(fold.num_rows_m[:, None, None])
         squares_mge = error_mge if squares_mge is None else squares_mge + error_mge
-        diverged_at_mg = earlier(diverged_at_mg, divergence_epoch(descent, settings.epochs))
+        diverged_at_mg = earlier(diverged_at_mg, divergence_epoch(descent, steps_mge[:, :, -1]))
     assert squares_mge is not None  # noqa: S101 - the caller has folds
     return squares_mge / moments.num_rows_m[:, None, None], diverged_at_mg
 

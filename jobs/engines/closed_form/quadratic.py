@@ -37,13 +37,13 @@ class Quadratic:
         return risen_mt.add_(self.loss_m[:, None]).clamp_(min=0.0).reshape(m, g, e)
 
 
-def reached(descent: Descent, epochs: int) -> Tensor:
-    """Return the displacement of the fastest trial after this number of epochs, (m, p).
+def reached(descent: Descent, last_mg: Tensor) -> Tensor:
+    """Return the displacement of the fastest trial after its last epoch, (m, p).
 
     In a direction that the data hardly determine, it is far from the limit; without any information, it is 0.
     """
     hyper = descent.hyperparameters
-    reach_m1 = epochs * (hyper.learning_rate_mg / (1 - hyper.momentum_g)).amax(1, keepdim=True)
+    reach_m1 = (last_mg * (hyper.learning_rate_mg / (1 - hyper.momentum_g))).amax(1, keepdim=True)
     eigenvalue_mp = descent.spectrum.eigenvalue_mp
     return torch.where(eigenvalue_mp > 0, -descent.gradient_mp * torch.minimum(1 / eigenvalue_mp, reach_m1), 0.0)
 

@@ -70,6 +70,30 @@ def test_recipe_of_the_full_batch_has_no_batch_size() -> None:
     assert make_recipe(config({})).settings.batch_size is None
 
 
+@pytest.mark.parametrize(
+    ("learning_rate", "training", "expected"),
+    [
+        ("auto", {}, (10**9, True, True)),
+        ("auto", {"epochs": "auto", "normalize": "auto"}, (10**9, True, True)),
+        ("auto", {"epochs": 500}, (500, False, True)),
+        ("auto", {"normalize": False}, (10**9, True, False)),
+        ("auto", {"normalize": "features"}, (10**9, True, "features")),
+        ("auto", {"verify": True}, (1000, False, True)),
+        ("auto", {"optimizer": "adam"}, (1000, False, True)),
+        ("auto", {"batch_size": 8}, (1000, False, True)),
+        ("auto", {"engine": "minibatch"}, (1000, False, True)),
+        ([0.1], {}, (1000, False, False)),
+        ([0.1], {"epochs": "auto"}, (10**9, True, False)),
+        ([0.1], {"normalize": True}, (1000, False, True)),
+    ],
+)
+def test_recipe_finds_epochs_and_units_where_it_finds_the_rates(
+    learning_rate: Any, training: dict[str, Any], expected: tuple[int, bool, Any]
+) -> None:
+    settings = make_recipe(config(training, learning_rate=learning_rate)).settings
+    assert (settings.epochs, settings.automatic_epochs, settings.normalize) == expected
+
+
 def test_recipe_has_a_grid_point_for_each_combination() -> None:
     points = make_recipe(config({}, learning_rate=[0.1, 0.2], momentum=[0.0, 0.9])).hyperparameters
     pairs = zip(points.learning_rate_mg[0].tolist(), points.momentum_g.tolist(), strict=True)

@@ -33,6 +33,7 @@ def table() -> pa.Table:
             "train_mse": [0.5, None, 0.25],
             "val_mse": pa.nulls(3, pa.float64()),
             "r2": [0.9, None, None],
+            "gap": [1e-9, None, None],
             "columns": [["intercept", "x", "z"], ["intercept", "x", "z"], ["intercept", "x"]],
             "coefficients": [[-1.0, 1.0, 2.0], None, [4.0, 3.0]],
             "epochs": [[1, 7]] * 3,
@@ -61,6 +62,7 @@ def test_documents_say_what_the_rows_say(rows: int, monkeypatch: pytest.MonkeyPa
             "train_mse": 0.5,
             "val_mse": None,
             "r2": 0.9,
+            "gap": 1e-9,
             "coefficients": {"intercept": -1.0, "x": 1.0, "z": 2.0},
         },
     )

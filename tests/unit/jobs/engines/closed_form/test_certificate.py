@@ -87,7 +87,7 @@ def test_certificate_of_a_rate_too_small_for_a_billion_epochs_needs_no_number() 
 
 def test_certificate_words_name_gap_epoch_and_remedy() -> None:
     certificate = certified([0.0005, 0.01, 0.13])
-    slow, good, wild = (verdict.text(6000) for verdict in certificate.verdicts)
+    slow, good, wild = (verdict.text() for verdict in certificate.verdicts)
     assert re.fullmatch(r"not converged \(gap \d\.\de-\d\d after 6000 epochs; \d+ epochs would do\)", slow)
     assert re.fullmatch(r"converges \(gap \d\.\de-\d\d after 6000 epochs\)", good)
     assert re.fullmatch(r"diverges at epoch \d+", wild)
@@ -167,7 +167,7 @@ def test_certificate_without_a_closed_form_knows_the_limit_and_no_verdict(values
     certificate = certified([0.01], **values)
     assert certificate.stability_limit == pytest.approx(0.12732, abs=5e-6)
     assert [verdict.outlook for verdict in certificate.verdicts] == ["unknown"]
-    assert "not known before training" in certificate.verdicts[0].text(6000)
+    assert "not known before training" in certificate.verdicts[0].text()
     assert certificate.advice is None
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from jobs.engines.closed_form.certificate import automatic_rates
-from jobs.engines.closed_form.convergence import epochs_to_converge
+from jobs.engines.closed_form.convergence import epochs_to_converge, epochs_until_still
+from jobs.engines.closed_form.descent import prepare
 from jobs.engines.closed_form.engine import train
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.minibatch import block_training
@@ -122,25 +123,98 @@ def test_epochs_to_converge_are_the_fewest_for_each_dataset_and_rate() -> None:
                 assert result.status(0, 0) == expected
 
 
-def test_epochs_to_stand_still_change_no_digit_that_counts() -> None:
-    moments, points = two_datasets()
-    still_mg = epochs_to_converge(moments, points, TrainingSettings(1), still=True)
-    converged_mg = epochs_to_converge(moments, points, TrainingSettings(1))
-    assert bool(((still_mg == 0) == (converged_mg == 0)).all())
-    assert bool((still_mg >= converged_mg).all())
-    assert bool((still_mg <= 8 * converged_mg).all())
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.5, 0.6])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"weight_decay": 0.2},
+        {"momentum": 0.3},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "nesterov": True},
+        {"momentum": 0.5, "nesterov": True, "weight_decay": 0.01},
+    ],
+)
+def test_epochs_until_still_leave_nothing_of_the_way_and_are_not_many_more(
+    columns: dict[str, Any], share: float
+) -> None:
+    settings = TrainingSettings(1, normalize=True)
+    moments = moments_of(*rows(1))
+    limit = 2 / prepare(moments, grid([0.1], **columns), settings).curvature_mgp.max().item()
+    descent = prepare(moments, grid([share * limit], **columns), settings)
+    needed = epochs_until_still(descent)
+
+    def share_left(epochs: torch.Tensor) -> float:
+        away_mgp = descent.displacement(epochs[:, :, None])[:, :, 0] - descent.limit_mgp
+        return (away_mgp / descent.limit_mgp).abs().max().item()
+
+    assert share_left(needed) <= 1e-13  # that of rounding
+    assert needed.item() <= 4 or share_left(needed // 2 - 2) > 1e-13
 
 
-@pytest.mark.parametrize(("name", "expected"), [("wampler4", 7), ("wampler5", 5), ("longley", 8)])
-def test_epochs_to_stand_still_are_enough_for_certified_digits(name: str, expected: int) -> None:
+def test_epochs_until_still_are_a_billion_where_descent_does_not_arrive() -> None:
+    moments = moments_of(*rows(1))
+    limit = 2 / prepare(moments, grid([0.1]), TrainingSettings(1)).spectrum.largest_m.item()
+    found = epochs_until_still(prepare(moments, grid([1e-12, limit, 1.5 * limit]), TrainingSettings(1)))
+    assert found.tolist() == [[10**9] * 3]
+
+
+def test_epochs_until_still_need_not_move_what_the_data_do_not_determine() -> None:
+    x_nd, y_n = rows(1)
+    twice_nd = torch.cat([x_nd, x_nd[:, :1]], dim=1)
+    once, twice = (
+        epochs_until_still(prepare(moments_of(x, y_n), grid([0.05]), TrainingSettings(1))) for x in (x_nd, twice_nd)
+    )
+    assert twice.item() <= once.item() < 10**5
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e9])
+def test_epochs_until_still_close_the_gap_of_a_target_in_any_unit(unit: float) -> None:
+    x_nd, y_n = rows(1)
+    moments, points = moments_of(x_nd, unit * (y_n + 1e4)), grid([0.05])
+    result = train(moments, [], points, TrainingSettings(10**9, automatic_epochs=True))
+    assert result.status(0, 0) == "converged"
+    assert result.epoch_mg.item() < 10**5
+
+
+@pytest.mark.parametrize(("name", "expected"), [("wampler4", 7), ("wampler5", 5), ("longley", 12), ("norris", 12)])
+def test_automatic_epochs_and_rates_give_certified_digits(name: str, expected: int) -> None:
     fit = certified(name)
-    moments = moments_of(fit.x_nd, fit.y_n)
-    rates = automatic_rates(moments, TrainingSettings(1, normalize="features"))[0].tolist()
-    needed_g = epochs_to_converge(moments, grid(rates), TrainingSettings(1, normalize="features"), still=True)[0]
-    fastest = int(torch.where(needed_g > 0, needed_g, 10**18).argmin())
-    settings = TrainingSettings(int(needed_g[fastest]), normalize="features")
-    result = train(moments, [], grid([rates[fastest]]), settings)
-    assert digits_of(result.weight_mgp[0, 0], fit.coefficient_p) >= expected
+    moments, settings = moments_of(fit.x_nd, fit.y_n), TrainingSettings(10**9, automatic_epochs=True, normalize=True)
+    result = train(moments, [], grid(automatic_rates(moments, settings)[0].tolist()), settings)
+    assert digits_of(result.weight_mgp[0, int(result.gap_mg[0].argmin())], fit.coefficient_p) >= expected
+
+
+@pytest.mark.parametrize("num_folds", [0, 1, 3])
+def test_automatic_epochs_are_those_of_each_trial(num_folds: int) -> None:
+    x_nd, y_n = rows(1)
+    fold_n = torch.arange(len(y_n)) % 3
+    fold_n = torch.where(fold_n < num_folds, fold_n, -1)
+    data = Rows(x_nd, y_n, fold_n, num_folds) if num_folds else Rows(x_nd, y_n)
+    settings = TrainingSettings(10**9, automatic_epochs=True, keep="last")
+    points = grid([0.01, 0.1])
+    result = train(data.all_rows, data.held_out, points, settings)
+    last_g = epochs_until_still(prepare(data.train_moments, points, settings))[0]
+    assert result.epoch_mg[0].tolist() == last_g.tolist()
+    assert last_g[0] > last_g[1]
+    for g in range(2):
+        number = int(last_g[g])
+        alone = train(data.all_rows, data.held_out, points.take(torch.tensor([g])), TrainingSettings(number))
+        torch.testing.assert_close(result.weight_mgp[:, g], alone.weight_mgp[:, 0], rtol=1e-9, atol=1e-9)
+        for name in ("train_curve_mge", "val_curve_mge"):
+            level_e = getattr(result, name)[0, g, result.epochs_e >= number]
+            close = {"rtol": 1e-9, "atol": 1e-12, "equal_nan": True}
+            torch.testing.assert_close(level_e, getattr(alone, name)[0, 0, -1].expand(len(level_e)), **close)
+
+
+def test_automatic_epochs_are_the_same_without_curves() -> None:
+    moments, points = two_datasets()
+    settings = TrainingSettings(10**9, automatic_epochs=True)
+    full, last = (train(moments, [], points, settings, want_curves=wanted) for wanted in (True, False))
+    assert torch.equal(full.epoch_mg, last.epoch_mg)
+    assert torch.equal(full.diverged_at_mg, last.diverged_at_mg)
+    torch.testing.assert_close(full.weight_mgp, last.weight_mgp, equal_nan=True)
+    torch.testing.assert_close(full.train_curve_mge[:, :, -1], last.train_curve_mge[:, :, -1], equal_nan=True)
 
 
 def test_epochs_to_converge_of_the_article() -> None:

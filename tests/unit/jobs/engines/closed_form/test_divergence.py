@@ -22,7 +22,8 @@ def correlated() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def epochs_of(rates: list[float], settings: TrainingSettings) -> list[int]:
-    epoch_mg = divergence_epoch(prepare(moments_of(*correlated()), grid(rates), settings), settings.epochs)
+    last_mg = torch.full((1, len(rates)), settings.epochs)
+    epoch_mg = divergence_epoch(prepare(moments_of(*correlated()), grid(rates), settings), last_mg)
     return [int(epoch) for epoch in epoch_mg[0]]
 
 

@@ -40,7 +40,7 @@ def test_loss_along_a_descent_is_that_of_its_weights(normalize: bool, bias: bool
     displacement_mgep = descent.displacement(epochs_e.expand(*hyper.learning_rate_mg.shape, -1))
     weight_gep = descent.raw(descent.weights(displacement_mgep))[0]
     for moments, part in ((trained, slice(0, 45)), (held_out, slice(45, 60))):
-        loss_ge = loss_along(descent, moments, reached(descent, EPOCHS)).at(displacement_mgep)[0]
+        loss_ge = loss_along(descent, moments, reached(descent, torch.tensor([[EPOCHS]]))).at(displacement_mgep)[0]
         predicted_gen = weight_gep[..., :4] @ x_nd[part].T + (weight_gep[..., 4:] if bias else 0.0)
         expected_ge = (predicted_gen - y_n[part]).square().mean(-1)
         # The cross-products know a loss to the last digits of the target's variance, the weights those of the target.
@@ -64,5 +64,5 @@ def test_loss_over_no_rows_is_a_number() -> None:
     x_nd, y_n = rows(1.0, 0.0)
     descent = prepare(moments_of(x_nd, y_n), grid([0.1]), TrainingSettings(epochs=10))
     displacement_mgep = descent.displacement(torch.tensor([[[1, 10]]]))
-    loss_mge = loss_along(descent, empty_moments(1, 4), reached(descent, 10)).at(displacement_mgep)
+    loss_mge = loss_along(descent, empty_moments(1, 4), reached(descent, torch.tensor([[10]]))).at(displacement_mgep)
     assert bool((loss_mge.isfinite() & (loss_mge >= 0)).all())
