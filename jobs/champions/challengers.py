@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from handler.stack import Stack, Statistics
+from jobs.champions.choice import why_chosen
 from jobs.champions.promotion import warnings_of
-from jobs.champions.selection import best_points
+from jobs.champions.selection import best_points, score_of
 from jobs.engines.closed_form.inference_statistics import statistics_of
 from jobs.engines.moments import Moments
 from jobs.recipe import Policy
@@ -33,8 +34,9 @@ NOT_OF_THE_BEST = ["columns", "coefficients", "epochs", "train_curve", "val_curv
 class Challengers:
     """The best trials of m ≥ 1 datasets that share a model card; only datasets with a trial to promote are here.
 
-    `trials` has a row for each, in the columns of `trial_table`, and `warning` (null: there is none); `point_m` are
-    their grid points. The moments are those of the rows that the models were fitted to, and of those that validate.
+    `trials` has a row for each, in the columns of `trial_table`, and `choice` (why it was chosen) and `warning` (null:
+    there is none); `point_m` are their grid points. The moments are those of the rows that the models were fitted to,
+    and of those that validate.
     """
 
     stack: Stack
@@ -101,6 +103,9 @@ def challengers_of(
     for name in ("dataset", "fingerprint"):  # each once: a dictionary would only take room
         rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(pa.string()))
     rows = rows.append_column("warning", pa.array(warnings_of(trained, found_m, point_m), pa.string()))
+    rate_mg, gap_mg = trained.hyperparameters.learning_rate_mg[found_m], trained.result.gap_mg[found_m]
+    choice = why_chosen(score_of(trained, policy)[found_m], gap_mg, rate_mg, point_m, policy)
+    rows = rows.append_column("choice", pa.array(choice, pa.string()))
     return Challengers(
         stack=_stack(trained, moments, found_m, point_m, inference_statistics),
         trials=rows,

@@ -41,6 +41,7 @@ def dataset_document(
     trials: Sequence[Mapping[str, Any]] | None,
     *,
     reason: str | None = None,
+    choice: str | None = None,
     warning: str | None = None,
     comparison: Comparison | None = None,
     verification: Mapping[str, float] | None = None,
@@ -50,6 +51,8 @@ def dataset_document(
     document: dict[str, Any] = {"dataset": name, "status": status, "best": best, "trials": trials}
     if reason is not None:
         document["reason"] = reason
+    if choice is not None:
+        document["choice"] = choice
     if warning is not None:
         document["warning"] = warning
     if comparison is not None:

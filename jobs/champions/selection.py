@@ -10,20 +10,19 @@ from torch import Tensor
 
 from jobs.engines.curves import nearest_of_equals, no_worse_than_mean
 from jobs.engines.settings import LossName
-from jobs.engines.trials import BlockResult
 from jobs.recipe import Mode, Policy, Requirement
 from jobs.training.datasets import TrainedDatasets
 
 
-def promotable(result: BlockResult, loss: LossName, require: Requirement) -> Tensor:
+def promotable(converged_mg: Tensor, r2_mg: Tensor, loss: LossName, require: Requirement) -> Tensor:
     """Return which trials may be promoted, bool (m, g): those that meet the requirement.
 
     Only `finite` allows a model that predicts worse than the mean of the target.
     """
     if require == "finite":
-        return torch.ones_like(result.converged_mg)
-    fair_mg = no_worse_than_mean(result.r2_mg, loss)
-    return fair_mg & result.converged_mg if require == "converged" else fair_mg
+        return torch.ones_like(converged_mg)
+    fair_mg = no_worse_than_mean(r2_mg, loss)
+    return fair_mg & converged_mg if require == "converged" else fair_mg
 
 
 def best_trials(score_mg: Tensor, gap_mg: Tensor, learning_rate_mg: Tensor, mode: Mode) -> Tensor:
@@ -37,9 +36,14 @@ def best_trials(score_mg: Tensor, gap_mg: Tensor, learning_rate_mg: Tensor, mode
     return torch.where(tied_mg.any(1), rate_mg.argmin(1), -1)
 
 
+def score_of(trained: TrainedDatasets, policy: Policy) -> Tensor:
+    """Return the score of each trial that may be promoted, (m, g); NaN for the others."""
+    result = trained.result
+    allowed_mg = promotable(result.converged_mg, result.r2_mg, trained.settings.loss, policy.require)
+    return result.metric(policy.metric).masked_fill(~allowed_mg, torch.nan)
+
+
 def best_points(trained: TrainedDatasets, policy: Policy) -> Tensor:
     """Return the grid point of the best trial of each dataset, (m,); -1 if none with a finite score may be promoted."""
-    result, rate_mg = trained.result, trained.hyperparameters.learning_rate_mg
-    allowed_mg = promotable(result, trained.settings.loss, policy.require)
-    score_mg = result.metric(policy.metric).masked_fill(~allowed_mg, torch.nan)
-    return best_trials(score_mg, result.gap_mg, rate_mg, policy.mode)
+    rate_mg = trained.hyperparameters.learning_rate_mg
+    return best_trials(score_of(trained, policy), trained.result.gap_mg, rate_mg, policy.mode)

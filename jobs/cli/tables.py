@@ -21,6 +21,16 @@ from jobs.reports.outcome import JobOutcome
 MAX_REASONS = 20
 MAX_ALIKE = 3  # reasons that one line has summed up
 MAX_TABLES = 100
+ERRORS = {
+    "epochs_to_converge": "epochs to converge",
+    "train_loss": "loss",
+    "val_loss": "validation loss",
+    "train_mse": "MSE",
+    "val_mse": "validation MSE",
+    "r2": "R²",
+}
+NEUTRAL = {each.name: each.neutral for each in HYPERPARAMETERS}
+FORMS = {"r2": ".6f", "epochs_to_converge": ""}
 
 
 def print_outcome(console: Console, outcome: JobOutcome) -> None:
@@ -87,7 +97,7 @@ def _print_datasets(console: Console, outcome: JobOutcome) -> None:
 def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
     name, best, status = document["dataset"], document["best"], document["status"]
     if document["trials"]:
-        console.print(_grid(escape(name), document["trials"], best))
+        console.print(trials_table(escape(name), document["trials"], best))
     if "reason" in document:
         console.print(f"{name}: {status}: {document['reason']}", markup=False)
     for note in document.get("notes", ()):
@@ -97,9 +107,10 @@ def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
     model = ", ".join(f"{column} {value:.6g}" for column, value in best["coefficients"].items())
     why = f" ({document['comparison']['reason']})" if "comparison" in document else ""
     r2 = number(best["r2"], ".6f")
-    console.print(
-        f"{name}: best at learning rate {best['learning_rate']:g}: {model}; R² {r2}; {status}{why}", markup=False
-    )
+    place = ", ".join(f"{words(key)} {shown(best, key)}" for key in varying(document["trials"]))
+    console.print(f"{name}: best at {place}: {model}; R² {r2}; {status}{why}", markup=False)
+    if "choice" in document:
+        console.print(f"{name}: chosen: {document['choice']}", markup=False)
     if "warning" in document:
         console.print(f"{name}: warning: {document['warning']}", markup=False)
     if "verification" in document:
@@ -112,27 +123,41 @@ def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
         )
 
 
-def _grid(name: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> Table:
-    others = [each.name for each in HYPERPARAMETERS if any(each.name in trial for trial in trials)]
-    errors = {"MSE": "train_mse"}
-    if any(trial["val_mse"] is not None for trial in trials):
-        errors["validation MSE"] = "val_mse"
+def trials_table(name: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> Table:
+    """Return the grid of a dataset: a column for each hyperparameter that varies, and for each error that is known."""
+    keys = varying(trials)
+    errors = {key: heading for key, heading in ERRORS.items() if any(trial.get(key) is not None for trial in trials)}
     table = Table(title=name, title_justify="left")
-    for heading in ("learning rate", *others, "status", "epoch", *errors, "R²", ""):
+    for heading in (*map(words, keys), "status", "epoch", *errors.values(), ""):
         table.add_column(heading, justify="left" if heading == "status" else "right")
     for trial in trials:
         diverged = trial["status"] == "diverged"
         status = f"diverged at epoch {trial['diverged_at']}" if diverged else trial["status"].replace("_", " ")
         table.add_row(
-            f"{trial['learning_rate']:.6g}",
-            *(str(trial.get(key, "")) for key in others),
+            *(shown(trial, key) for key in keys),
             status,
             number(trial["epoch"], ""),
-            *(number(trial[key], ".6g") for key in errors.values()),
-            number(trial["r2"], ".6f"),
+            *(number(trial.get(key), FORMS.get(key, ".6g")) for key in errors),
             "best" if trial == best else "",
         )
     return table
+
+
+def varying(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the learning rate, and the other hyperparameters that differ between trials."""
+    others = (each.name for each in HYPERPARAMETERS if len({trial.get(each.name) for trial in trials}) > 1)
+    return ["learning_rate", *others]
+
+
+def words(key: str) -> str:
+    """Return the name of a hyperparameter in words."""
+    return key.replace("_", " ")
+
+
+def shown(values: Mapping[str, Any], key: str) -> str:
+    """Return a hyperparameter as text; one that a document leaves out is at the value that changes nothing."""
+    value = values.get(key, NEUTRAL.get(key))
+    return str(value).lower() if isinstance(value, bool) else number(value, ".6g")
 
 
 def print_plan(console: Console, plan: Plan) -> None:

@@ -6,7 +6,7 @@ Shapes: m groups · t trials (of several results; or only the best) · g grid po
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +18,12 @@ from torch import Tensor
 
 from handler.model_card import ModelCard
 from jobs.champions.challengers import Challengers
+from jobs.champions.choice import why_chosen
+from jobs.champions.selection import best_trials, promotable
 from jobs.groups.scan.packed import Codes
 from jobs.groups.stored import columns_of, from_columns
 from jobs.groups.training import PartResult
-from jobs.recipe import Mode
+from jobs.recipe import Policy
 from jobs.trials.table import trials_parquet
 
 UNWANTED = -1
@@ -41,7 +43,7 @@ def is_usable(piece: Piece, wanted: Set[bytes]) -> bool:
     return best <= wanted and not wanted.isdisjoint(piece.keys)
 
 
-def merge_pieces(pieces: Sequence[Piece], keys: tuple[bytes, ...], mode: Mode) -> PartResult:
+def merge_pieces(pieces: Sequence[Piece], keys: tuple[bytes, ...], policy: Policy) -> PartResult:
     """Return a part at the grid points of `keys`, from usable pieces that together have all of them."""
     first = pieces[0].result
     if first.trials is None or [piece.keys for piece in pieces] == [keys]:
@@ -54,7 +56,9 @@ def merge_pieces(pieces: Sequence[Piece], keys: tuple[bytes, ...], mode: Mode) -
     for piece, point_g in zip(pieces, points, strict=True):
         for challengers in piece.result.trained:
             by_card.setdefault(challengers.stack.card, []).append((challengers, point_g))
-    trained = [_best(of_card, name_m, mode) for of_card in by_card.values()]
+    trials = _join_trials(tables, points, name_m, len(keys))
+    scores = _Scores.of(trials, len(keys), policy)
+    trained = [_best(of_card, name_m, scores) for of_card in by_card.values()]
     return replace(
         first,
         trained=tuple(sorted(trained, key=lambda challengers: name_m.index(challengers.name_m[0]).as_py())),
@@ -63,36 +67,64 @@ def merge_pieces(pieces: Sequence[Piece], keys: tuple[bytes, ...], mode: Mode) -
             for name, reason in pieces[-1].result.unconverged.items()
             if all(name in piece.result.unconverged for piece in pieces)
         },
-        trials=trials_parquet([_join_trials(tables, points, name_m, len(keys))]),
+        trials=trials_parquet([trials]),
     )
 
 
-def _best(pieces: Sequence[tuple[Challengers, Codes]], name_m: pa.Array, mode: Mode) -> Challengers:
+@dataclass(frozen=True)
+class _Scores:
+    """The scores, gaps and rates of all trials of a part; the score of a trial that may not be promoted is NaN."""
+
+    score_mg: Tensor
+    gap_mg: Tensor
+    rate_mg: Tensor
+    policy: Policy
+
+    @classmethod
+    def of(cls, trials: pa.Table, num_points: int, policy: Policy) -> _Scores:
+        """Return those of a table that has `num_points` trials of each dataset."""
+
+        def column(name: str) -> Tensor:
+            return torch.from_numpy(trials[name].to_numpy().astype(np.float64)).reshape(-1, num_points)
+
+        loss = trials["loss"][0].as_py()
+        metric = policy.metric.replace("_loss", "_mse") if loss == "mse" else policy.metric
+        statuses = trials["status"].cast(pa.string())
+        converged_mg = torch.from_numpy(pc.equal(statuses, "converged").to_numpy()).reshape(-1, num_points)
+        allowed_mg = promotable(converged_mg, column("r2"), loss, policy.require)
+        score_mg = column(metric).masked_fill(~allowed_mg, torch.nan)
+        return cls(score_mg, column("gap"), column("learning_rate"), policy)
+
+    def best_of(self, rank_t: Codes, point_t: Codes) -> Codes:
+        """Return which of some trials is the best of its dataset, by `best_trials`; in the order of datasets."""
+        candidate_mg = torch.full_like(self.score_mg, torch.nan)
+        candidate_mg[rank_t, point_t] = self.score_mg[rank_t, point_t]
+        best_m = best_trials(candidate_mg, self.gap_mg, self.rate_mg, self.policy.mode).numpy()
+        found = np.flatnonzero(best_m[rank_t] == point_t)
+        first = np.unique(rank_t[found], return_index=True)[1]
+        best: Codes = found[first]
+        return best
+
+    def why(self, rank_m: Codes, point_m: Tensor) -> list[str]:
+        """Return why the trials were chosen."""
+        return why_chosen(self.score_mg[rank_m], self.gap_mg[rank_m], self.rate_mg[rank_m], point_m, self.policy)
+
+
+def _best(pieces: Sequence[tuple[Challengers, Codes]], name_m: pa.Array, scores: _Scores) -> Challengers:
     """Return the best model of each group of a card, by the rule of `best_trials`."""
     results = [challengers for challengers, _ in pieces]
     columns = [columns_of(challengers) for challengers in results]
-    joined = _joined(columns)
+    joined = {name: torch.cat([each[name] for each in columns]) for name in columns[0]}
     point_t = np.concatenate([point_g[challengers.point_m.numpy()] for challengers, point_g in pieces])
     joined["point_m"] = torch.from_numpy(point_t)
     trials = pa.concat_tables([challengers.trials for challengers in results]).unify_dictionaries()
-    rank_t, score_t = _ranks(trials["dataset"], name_m), joined["score_m"].numpy()
-    order_t = np.lexsort((point_t, trials["learning_rate"].to_numpy(), score_t if mode == "min" else -score_t, rank_t))
-    best_m = order_t[np.unique(rank_t[order_t], return_index=True)[1]]
+    rank_t = _ranks(trials["dataset"], name_m)
+    best_m = scores.best_of(rank_t, point_t)
     index = torch.from_numpy(best_m)
-    return from_columns(results[0].stack.card, trials.take(best_m), {n: t[index] for n, t in joined.items()})
-
-
-def _joined(columns: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the columns of all results; where one lacks a column, its numbers are not known, or 0 beside moments."""
-    known = {name: tensor for each in columns for name, tensor in each.items()}
-    return {
-        name: torch.cat([each.get(name, _absent(name, like, len(each["weight"]))) for each in columns])
-        for name, like in known.items()
-    }
-
-
-def _absent(name: str, like: Tensor, number: int) -> Tensor:
-    return like.new_full((number, *like.shape[1:]), torch.nan if name.startswith("statistics.") else 0.0)
+    best = {name: tensor[index] for name, tensor in joined.items()}
+    choice = pa.array(scores.why(rank_t[best_m], best["point_m"]), pa.string())
+    rows = trials.take(best_m).drop_columns(["choice"]).append_column("choice", choice)
+    return from_columns(results[0].stack.card, rows, best)
 
 
 def _join_trials(tables: Sequence[pa.Table], points: Sequence[Codes], name_m: pa.Array, num_points: int) -> pa.Table:

@@ -161,10 +161,14 @@ def _documents(challengers: Challengers, comparisons: Comparisons | None, ahead:
     order_m = pc.sort_indices(challengers.name_m)
     for start in range(0, len(order_m), ahead):
         index = order_m.slice(start, ahead)
-        warnings = challengers.column("warning").take(index).to_pylist()
-        for place, (name, best), warning in zip(index.to_pylist(), challengers.documents(index), warnings, strict=True):
+        said = (challengers.column(name).take(index).to_pylist() for name in ("choice", "warning"))
+        for place, (name, best), choice, warning in zip(
+            index.to_pylist(), challengers.documents(index), *said, strict=True
+        ):
             comparison = None if comparisons is None else comparisons[place]
-            yield dataset_document(name, status_of(comparison), best, None, warning=warning, comparison=comparison)
+            yield dataset_document(
+                name, status_of(comparison), best, None, choice=choice, warning=warning, comparison=comparison
+            )
 
 
 def _without_model(

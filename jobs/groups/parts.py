@@ -92,7 +92,7 @@ class Parts:
     def merge(self, part: Part, trained: PartResult | None) -> PartResult:
         """Return a part at every grid point, from its stored results and the one that was trained now, if any."""
         now = [Piece(self.missing_keys(part), trained)] if trained is not None else []
-        return merge_pieces([*part.stored, *now], self.keys, self.policy.mode)
+        return merge_pieces([*part.stored, *now], self.keys, self.policy)
 
     @property
     def _prefix(self) -> str:

@@ -37,15 +37,14 @@ class DatasetOutcome:
         return int(self.batch.challengers.point_m) if self.batch else None
 
     @property
-    def warning(self) -> str | None:
-        """What is to be said of the best trial, or None."""
-        warning: str | None = self.batch.challengers.column("warning")[0].as_py() if self.batch else None
-        return warning
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said of the data, in sentences."""
         return self.trained.certificate.notes if self.trained and self.trained.certificate else ()
+
+    def _of_best(self, column: str) -> str | None:
+        """Return what is said of the best trial: its `choice`, or its `warning`."""
+        text: str | None = self.batch.challengers.column(column)[0].as_py() if self.batch else None
+        return text
 
     def against(self, comparisons: Iterator[Comparisons]) -> DatasetOutcome:
         """Return the outcome after the commit; the next of `comparisons` is that of its batch, if it has one."""
@@ -64,7 +63,8 @@ class DatasetOutcome:
             None if self.point is None else trials[self.point],
             trials,
             reason=self.reason,
-            warning=self.warning,
+            choice=self._of_best("choice"),
+            warning=self._of_best("warning"),
             comparison=self.comparison,
             verification=self.verification,
             notes=self.notes,

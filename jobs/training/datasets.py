@@ -19,6 +19,7 @@ from torch import Tensor
 from handler.model_card import ModelCard
 from jobs.engines.closed_form import engine as closed_form
 from jobs.engines.closed_form.certificate import Certificate, automatic_rates, certify
+from jobs.engines.closed_form.convergence import epochs_to_converge
 from jobs.engines.closed_form.dependence import dependences
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.minibatch import block_training
@@ -33,6 +34,8 @@ from jobs.sources.checks import one_level
 from jobs.sources.dataset import Dataset
 from jobs.sources.validation_split import TRAINS
 from jobs.trials.table import trial_table
+
+MAX_FORECAST_TRIALS = 2000  # of groups: for more, the epochs to converge would take a share of the time of training
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,17 @@ class TrainedDatasets:
             self.hyperparameters,
             self.result,
             detailed=detailed,
+            epochs_to_converge_mg=self._epochs_to_converge() if detailed else None,
         )
+
+    def _epochs_to_converge(self) -> Tensor | None:
+        """Return after how many epochs each trial has converged, (m, g); None if it is not known, or takes long."""
+        if self.certificate is not None:
+            return torch.tensor([[verdict.epochs_needed or 0 for verdict in self.certificate.verdicts]])
+        descends = all(map(self.settings.is_gradient_descent, self.train_moments.num_rows_m.tolist()))
+        if not descends or self.hyperparameters.learning_rate_mg.numel() > MAX_FORECAST_TRIALS:
+            return None
+        return epochs_to_converge(self.train_moments, self.hyperparameters, self.settings)
 
 
 def trained_dataset(

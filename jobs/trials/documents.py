@@ -16,7 +16,7 @@ from jobs.trials.table import CURVES, LOSSES
 
 OTHERS = tuple(each.name for each in HYPERPARAMETERS)
 HYPER = ("learning_rate", *OTHERS)
-FIELDS = ("epoch", "status", "diverged_at", "engine", "train_mse", "val_mse", "r2", "gap")
+FIELDS = ("epoch", "status", "diverged_at", "engine", "train_mse", "val_mse", "r2", "gap", "epochs_to_converge")
 ROWS_AT_ONCE = 1024
 
 

@@ -35,10 +35,11 @@ def trial_table(
     result: BlockResult,
     *,
     detailed: bool = True,
+    epochs_to_converge_mg: Tensor | None = None,
 ) -> pa.Table:
     """Return a row for each trial, those of a dataset together; numbers that are undefined are null.
 
-    Coefficients and curves (float32) are there with `detailed`.
+    Coefficients and curves (float32) are there with `detailed`. `epochs_to_converge_mg` is 0 where it is undefined.
     """
     m, g = result.epoch_mg.shape
     place_t = np.repeat(np.arange(m, dtype=np.int32), g)
@@ -60,6 +61,8 @@ def trial_table(
     for name in METRICS if settings.loss == "mse" else METRICS + LOSSES:
         value_t = _flat(result.metric(name))
         columns[name] = pa.array(value_t, mask=~np.isfinite(value_t))
+    needed_t = _flat(torch.zeros_like(result.epoch_mg) if epochs_to_converge_mg is None else epochs_to_converge_mg)
+    columns["epochs_to_converge"] = pa.array(needed_t, mask=diverged_t | (needed_t == 0))
     if detailed:
         columns |= coefficient_columns(card, result.weight_mgp.flatten(0, 1), diverged_t)
         columns["epochs"] = _lists(result.epochs_e.expand(m * g, -1))

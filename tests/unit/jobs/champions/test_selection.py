@@ -88,7 +88,7 @@ def trials(r2: list[float], converged: list[bool]) -> BlockResult:
 )
 def test_promotable_trials_meet_the_requirement(require: Requirement, loss: str, expected: list[bool]) -> None:
     result = trials([-7.0, 0.5, 0.9, -7.0], [False, False, True, True])
-    assert promotable(result, loss, require).tolist() == [expected]
+    assert promotable(result.converged_mg, result.r2_mg, loss, require).tolist() == [expected]
 
 
 def judged(challenger: float, champion: float | None, basis: int = SAME, **values: Any) -> Comparison:

@@ -90,18 +90,8 @@ def test_trial_document_of_what_diverged_has_nulls() -> None:
 )
 def test_trial_document_lists_the_hyperparameters_of_its_loss(values: dict[str, Any], extra: set[str]) -> None:
     document = trials_of(trained(epochs=5, **values))[0]
-    usual = {
-        "learning_rate",
-        "epoch",
-        "status",
-        "diverged_at",
-        "engine",
-        "train_mse",
-        "val_mse",
-        "r2",
-        "gap",
-        "coefficients",
-    }
+    usual = {"learning_rate", "epoch", "status", "diverged_at", "engine", "train_mse", "val_mse", "r2", "gap"}
+    usual |= {"epochs_to_converge", "coefficients"}
     assert document.keys() == usual | extra
 
 

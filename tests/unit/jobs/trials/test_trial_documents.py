@@ -34,6 +34,7 @@ def table() -> pa.Table:
             "val_mse": pa.nulls(3, pa.float64()),
             "r2": [0.9, None, None],
             "gap": [1e-9, None, None],
+            "epochs_to_converge": pa.array([5, None, 12], pa.int64()),
             "columns": [["intercept", "x", "z"], ["intercept", "x", "z"], ["intercept", "x"]],
             "coefficients": [[-1.0, 1.0, 2.0], None, [4.0, 3.0]],
             "epochs": [[1, 7]] * 3,
@@ -63,6 +64,7 @@ def test_documents_say_what_the_rows_say(rows: int, monkeypatch: pytest.MonkeyPa
             "val_mse": None,
             "r2": 0.9,
             "gap": 1e-9,
+            "epochs_to_converge": 5,
             "coefficients": {"intercept": -1.0, "x": 1.0, "z": 2.0},
         },
     )
