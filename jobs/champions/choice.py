@@ -33,12 +33,15 @@ def why_chosen(score_mg: Tensor, gap_mg: Tensor, rate_mg: Tensor, point_m: Tenso
     nearest_mg = nearest_of_equals(cost_mg, gap_mg)
     low_m = torch.where(similar_mg, rate_mg, torch.inf).amin(1)
     high_m = torch.where(similar_mg, rate_mg, -torch.inf).amax(1)
-    columns = (known_mg.sum(1), similar_mg.sum(1), tied_mg.sum(1), nearest_mg.sum(1), low_m, high_m)
+    has_gap_m = gap_mg.gather(1, point_m[:, None])[:, 0].isfinite()
+    columns = (known_mg.sum(1), similar_mg.sum(1), tied_mg.sum(1), nearest_mg.sum(1), has_gap_m, low_m, high_m)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [_sentence(policy, *row) for row in rows]
 
 
-def _sentence(policy: Policy, known: int, similar: int, tied: int, nearest: int, low: float, high: float) -> str:
+def _sentence(
+    policy: Policy, known: int, similar: int, tied: int, nearest: int, has_gap: bool, low: float, high: float
+) -> str:
     word, best = WORDS[policy.metric], "lowest" if policy.mode == "min" else "highest"
     converged = " that converged" if policy.require == "converged" else ""
     if known == 1:
@@ -49,7 +52,8 @@ def _sentence(policy: Policy, known: int, similar: int, tied: int, nearest: int,
     if tied <= 1:
         rule = f"the {best} by the digits after them"
     elif nearest == 1:
-        rule = "the nearest to the limit"
+        rule = "the nearest to the limit" if has_gap else f"the {best} by the digits after them"
     else:
         rule = "the first" if low == high else "the smallest rate"
+        rule += "" if nearest == similar else f" of the {nearest} {'nearest to the limit' if has_gap else best}"
     return f"{similar} of {known} trials{converged} have the same {word} to 6 digits, at {rates}: {rule} was chosen"

@@ -26,18 +26,23 @@ def list_models(
     if json:
         emit_json_stream({"collection": collection, "version": shown.number}, "datasets", champion_documents(shown))
         return
-    from rich.markup import escape
-    from rich.table import Table
+    from jobs.cli.table_layout import table_of
 
-    table = Table(title=f"{collection} version {shown.number}", title_justify="left")
-    for heading in ("dataset", "status", "learning rate", "R²", "score", "metric", "trained at"):
-        table.add_column(heading)
-    for row in champion_documents(shown):
-        rate = number((row["hyperparameters"] or {}).get("learning_rate"), ".6g")
-        r2, score = number(row["r2"], ".6f"), number(row["score"], ".6g")
-        status = (row["status"] or "unknown").replace("_", " ")
-        table.add_row(escape(row["dataset"]), status, rate, r2, score, row["metric"], row["trained_at"])
-    console().print(table)
+    rows = [
+        (
+            row["dataset"],
+            (row["status"] or "unknown").replace("_", " "),
+            number((row["hyperparameters"] or {}).get("learning_rate"), ".6g"),
+            number(row["r2"], ".6f"),
+            number(row["score"], ".6g"),
+            row["metric"] or "",
+            row["trained_at"] or "",
+        )
+        for row in champion_documents(shown)
+    ]
+    headings = ("dataset", "status", "learning rate", "R²", "score", "metric", "trained at")
+    terminal = console()
+    terminal.print(table_of(f"{collection} version {shown.number}", headings, rows, width=terminal.width))
 
 
 @models.command("show")

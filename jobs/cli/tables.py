@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jobs.champions.promotion import remedies
 from jobs.cli.output import number
+from jobs.cli.table_layout import NARROW, table_of
 from jobs.engines.hyperparameters import HYPERPARAMETERS
 from jobs.groups.outcome import GroupsOutcome
 from jobs.groups.plan import GroupsPlan
@@ -97,7 +97,7 @@ def _print_datasets(console: Console, outcome: JobOutcome) -> None:
 def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
     name, best, status = document["dataset"], document["best"], document["status"]
     if document["trials"]:
-        console.print(trials_table(escape(name), document["trials"], best))
+        console.print(trials_table(name, document["trials"], best, width=console.width))
     if "reason" in document:
         console.print(f"{name}: {status}: {document['reason']}", markup=False)
     for note in document.get("notes", ()):
@@ -123,24 +123,27 @@ def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
         )
 
 
-def trials_table(name: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> Table:
-    """Return the grid of a dataset: a column for each hyperparameter that varies, and for each error that is known."""
+def trials_table(
+    name: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None, *, width: int
+) -> Table:
+    """Return the grid of a dataset: a column for each hyperparameter that varies, and for each error that is known.
+
+    On a narrow terminal it has no frame, and of several errors the one that was trained; numbers stay whole.
+    """
     keys = varying(trials)
     errors = {key: heading for key, heading in ERRORS.items() if any(trial.get(key) is not None for trial in trials)}
-    table = Table(title=name, title_justify="left")
-    for heading in (*map(words, keys), "status", "epoch", *errors.values(), ""):
-        table.add_column(heading, justify="left" if heading == "status" else "right")
-    for trial in trials:
-        diverged = trial["status"] == "diverged"
-        status = f"diverged at epoch {trial['diverged_at']}" if diverged else trial["status"].replace("_", " ")
-        table.add_row(
-            *(shown(trial, key) for key in keys),
-            status,
-            number(trial["epoch"], ""),
-            *(number(trial.get(key), FORMS.get(key, ".6g")) for key in errors),
-            "best" if trial == best else "",
-        )
-    return table
+    if width < NARROW and "train_loss" in errors:
+        errors = {key: heading for key, heading in errors.items() if not key.endswith("_mse")}
+    rows = [(*_cells(trial, keys, errors), "best" if trial == best else "") for trial in trials]
+    return table_of(name, (*map(words, keys), "status", "epoch", *errors.values(), ""), rows, width=width)
+
+
+def _cells(trial: Mapping[str, Any], keys: Sequence[str], errors: Mapping[str, str]) -> Iterator[str]:
+    yield from (shown(trial, key) for key in keys)
+    diverged = trial["status"] == "diverged"
+    yield f"diverged at epoch {trial['diverged_at']}" if diverged else trial["status"].replace("_", " ")
+    yield number(trial["epoch"], "")
+    yield from (number(trial.get(key), FORMS.get(key, ".6g")) for key in errors)
 
 
 def varying(trials: Sequence[Mapping[str, Any]]) -> list[str]:

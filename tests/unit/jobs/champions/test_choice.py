@@ -42,6 +42,18 @@ def why(scores: list[float], gaps: list[float] | None = None, rates: list[float]
             "the nearest to the limit was chosen",
         ),
         (
+            [1.0 + 1e-8, 1.0, 1.0],
+            [1e-5, 1e-16, 1e-16],
+            "3 of 3 trials have the same MSE to 6 digits, at learning rates from 0.01 to 0.12: "
+            "the smallest rate of the 2 nearest to the limit was chosen",
+        ),
+        (
+            [1.0 + 1e-8, 1.0, 1.0],
+            None,
+            "3 of 3 trials have the same MSE to 6 digits, at learning rates from 0.01 to 0.12: "
+            "the smallest rate of the 2 lowest was chosen",
+        ),
+        (
             [2.0, 1.0 + 1e-8, 1.0],
             None,
             "2 of 3 trials have the same MSE to 6 digits, at learning rates from 0.02 to 0.12: "
