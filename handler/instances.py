@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .cells import level_of, number_of
 from .datetimes import days_of
 from .errors import PayloadError
 from .model_card import Feature, ModelCard
-from .wording import listed, shown
+from .wording import listed, nearest, shown
 
 DATASET = "dataset"
 DATE = "give a date as text, such as '2026-01-31' or '2026-01-31T13:00'"
@@ -89,9 +90,7 @@ class Table:
         allowed = {*card.feature_names, DATASET} if skip_dataset else {*card.feature_names}
         unknown = [name for name in self.names if name not in allowed]
         if unknown:
-            raise PayloadError(
-                f"feature {shown(unknown[0])} is not known: the features are {listed(card.feature_names)}"
-            )
+            raise PayloadError(_unknown(unknown[0], card.feature_names))
         named = dict(zip(self.names, self.columns, strict=True))
         absent: Values = [None] * self.num_rows
         return [named.get(name, absent) for name in card.feature_names]
@@ -142,10 +141,14 @@ def _columns_of_objects(
         )
         if unknown:
             position, name = unknown
-            raise PayloadError(
-                f"instance {position}: feature {shown(name)} is not known: the features are {listed(names)}"
-            )
+            raise PayloadError(f"instance {position}: {_unknown(name, names)}")
     return columns
+
+
+def _unknown(name: str, names: Sequence[str]) -> str:
+    near = nearest(name, names)
+    meant = "" if near is None else f": did you mean {near!r}?"
+    return f"feature {shown(name)} is not known: the features are {listed(names)}{meant}"
 
 
 def _numbers(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
@@ -162,18 +165,16 @@ def _numbers(feature: Feature, column: Values, positions: Sequence[int]) -> NDAr
 
 def _number(feature: Feature, value: object, position: int) -> float:
     plain = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if plain is None:
-        if feature.fills:
-            return math.nan
-        raise _misfit(feature, position, "is missing: give a number")
-    if not isinstance(plain, (int, float, str)):
+    if plain is not None and not isinstance(plain, (int, float, str)):
         raise _misfit(feature, position, f"has value {shown(value)}: give a number")
     try:
-        if isinstance(plain, str) and "_" in plain:  # Python reads 1_000 as a number; JSON and CSV do not
-            raise ValueError
-        return float(plain)
+        number = math.nan if plain is None else number_of(plain) if isinstance(plain, str) else float(plain)
     except (ValueError, OverflowError) as exc:
         raise _misfit(feature, position, f"has value {shown(value)}: give a number that float64 can hold") from exc
+    if math.isnan(number) and not feature.fills:
+        missing = "is missing" if plain is None else f"has value {shown(value)}, which is missing"
+        raise _misfit(feature, position, f"{missing}: give a number")
+    return number
 
 
 def _dates(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
@@ -200,18 +201,14 @@ def _words(feature: Feature, column: Values, positions: Sequence[int]) -> NDArra
     Raises PayloadError for other values.
     """
     words = np.empty(len(column), dtype=object)
-    words[:] = (
-        column
-        if set(map(type, column)) == {str}
-        else [_word(feature, value, position) for value, position in zip(column, positions, strict=True)]
-    )
+    words[:] = [_word(feature, value, position) for value, position in zip(column, positions, strict=True)]
     return words
 
 
 def _word(feature: Feature, value: object, position: int) -> str | None:
     plain = value[0] if isinstance(value, list) and len(value) == 1 else value
     if isinstance(plain, str):
-        return plain
+        return plain if plain in feature.level_position else level_of(plain)
     if isinstance(plain, int) and not isinstance(plain, bool):
         return str(plain)
     if plain is None and feature.missing == "level":

@@ -193,15 +193,16 @@ def _table_of_csv(text: str) -> Table:
         raise PayloadError(f"instance {ragged}: the line has {len(lines[ragged])} cells, and the first one has {width}")
     if header is not None and len(set(header)) != len(header):
         raise PayloadError(f"the header repeats a name: {listed(header)}")
-    columns = tuple(tuple(None if cell == "" else cell for cell in column) for column in zip(*lines, strict=True))
+    columns = tuple(tuple(cell if cell.strip() else None for cell in column) for column in zip(*lines, strict=True))
     return Table(None if header is None else tuple(header), columns or ((),) * width, len(lines))
 
 
 def _is_number(cell: str) -> bool:
+    """Return whether a cell is a number, NaN or true or false, which name no column."""
     try:
         float(cell)
     except ValueError:
-        return False
+        return cell.strip().lower() in ("true", "false")
     return True
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 SHOWN = 60
 NAMES_SHOWN = 12
@@ -35,3 +36,11 @@ def listed(names: Sequence[str]) -> str:
     more = len(names) - NAMES_SHOWN
     first = ", ".join(shortened(repr(name), NAME_SHOWN) for name in names[:NAMES_SHOWN])
     return f"[{first}]" + (f" and {more} more" if more > 0 else "")
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that was probably meant: equal but for case and blanks, else alike; None if none is."""
+    plain = {"".join(each.split()).casefold(): each for each in names}
+    own = "".join(name.split()).casefold()
+    close = [own] if own in plain else difflib.get_close_matches(own, plain, n=1)
+    return plain[close[0]] if close else None

@@ -179,7 +179,7 @@ REFUSED = [
     ({"dataset": "north", "instances": [[3, 1], {"area": 3}]}, "instance 1 is an object"),
     ({"dataset": "north", "instances": [[3, 1], [3]]}, "instance 1 has 1 values"),
     ({"dataset": "north", "instances": [[3, 1, 2]]}, "instance 0 has 3 values"),
-    ({"dataset": "north", "instances": [{"area": 3, "depht": 1}]}, "instance 0: feature 'depht' is not known"),
+    ({"dataset": "north", "instances": [{"area": 3, "depht": 1}]}, "['area', 'depth']: did you mean 'depth'?"),
     ({"dataset": "north", "instances": [{"depth": 1}]}, "instance 0: feature 'area' is missing"),
     ({"dataset": "north", "instances": [[3, 1], [None, 1]]}, "instance 1: feature 'area' is missing"),
     ({"dataset": "north", "instances": [["wide", 1]]}, "feature 'area' has value 'wide'"),
@@ -319,3 +319,26 @@ def test_a_card_keeps_the_columns_of_its_groups_and_equals_a_card_without() -> N
 
 def test_cards_of_the_sample_differ() -> None:
     assert len({card.to_json() for card in (DEEP, COLORED, PLAIN)}) == 3
+
+
+@pytest.mark.parametrize("mark", ["", " ", "NA", "None", "-", "#N/A", "nan"])
+def test_answer_takes_the_marks_of_a_missing_value_that_files_have(stores_fleet: Fleet, mark: str) -> None:
+    status, document = ask(stores_fleet, f"dataset,area,depth\nnorth,3,{mark}\n", "text/csv")
+    assert (status, document["predictions"]) == (200, expected("north", area=[3], depth=[np.nan]))
+    status, document = ask(stores_fleet, {"dataset": "north", "instances": [[3, mark]]})
+    assert (status, document["predictions"]) == (200, expected("north", area=[3], depth=[np.nan]))
+
+
+def test_answer_refuses_a_missing_value_that_nothing_replaces(stores_fleet: Fleet) -> None:
+    status, document = ask(stores_fleet, "dataset,area,depth\nnorth,NA,1\n", "text/csv")
+    assert status == 400
+    assert document["message"] == "instance 0: feature 'area' has value 'NA', which is missing: give a number"
+
+
+def test_answer_counts_truths_of_csv_as_numbers_and_keeps_text_of_categories(stores_fleet: Fleet) -> None:
+    _, document = ask(stores_fleet, "dataset,area,depth\nnorth,3,True\nnorth,3,no\n", "text/csv")
+    assert document["predictions"] == expected("north", area=[3, 3], depth=[1, 0])
+    _, document = ask(stores_fleet, "true,false\n", "text/csv", dataset="north")
+    assert document["predictions"] == expected("north", area=[1], depth=[0])
+    _, document = ask(stores_fleet, "dataset,area,color\neast,3, green \neast,3,001\n", "text/csv")
+    assert document["predictions"] == expected("east", area=[3, 3], color=["green", "001"])

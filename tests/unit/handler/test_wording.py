@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from handler.wording import listed, shown
+from handler.wording import listed, nearest, shown
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,10 @@ def test_listed_stays_short_whatever_the_names_are() -> None:
     assert len(text) < 500
     assert text.endswith("and 988 more")
     assert listed(["a", "b"]) == "['a', 'b']"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("b", "B"), ("Area ", "area"), ("depht", "depth"), ("soil type", "soil_type"), ("x", None)]
+)
+def test_nearest_is_the_name_that_was_meant(name: str, meant: str | None) -> None:
+    assert nearest(name, ["B", "area", "depth", "soil_type"]) == meant
