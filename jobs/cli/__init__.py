@@ -16,7 +16,7 @@ from typing import NoReturn
 import typer
 
 from handler.errors import GridlineError
-from jobs.cli import deployment, models, serving, training
+from jobs.cli import deployment, models, prediction, serving, training
 from jobs.cli.output import report_error, report_errors
 from jobs.errors import INTERRUPTED, DatasetsError
 
@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 for verb in (
     *(training.plan, training.train, training.schema, models.gc),
-    *(serving.package, serving.serve, serving.predict, deployment.deploy, deployment.undeploy),
+    *(serving.package, serving.serve, prediction.predict, deployment.deploy, deployment.undeploy),
 ):
     app.command()(verb)
 app.add_typer(models.models, name="models")

@@ -1,21 +1,18 @@
-"""The verbs that package and serve models and predict: package, serve, predict."""
+"""The verbs that package and serve models: package, serve."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, TokenFileOption, VersionOption, WorkersOption
+from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption, WorkersOption
 from jobs.cli.output import console, emit, emit_json
 
 if TYPE_CHECKING:
-    from jobs.prediction.models import Models
     from model_store.torchserve.process import ServerSettings
 
 
@@ -102,71 +99,3 @@ def _serve(collection: str, store: str | None, version: int | None, settings: Se
         sys.stdout.flush()
         code = server.wait()
         raise ServerError(f"TorchServe ended by itself with code {code}: {server.log_tail()}")
-
-
-def predict(
-    collection: CollectionArgument,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Required if the collection has several.")] = None,
-    values: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FEATURE=VALUE", help="A value in raw units; repeat it.")
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option("--input", metavar="FILE", help="Rows: csv, tsv or parquet; `dataset` may be a column."),
-    ] = None,
-    store: StoreOption = None,
-    version: VersionOption = None,
-    interval: Annotated[float | None, typer.Option("--interval", help="Intervals at this level, such as 0.95.")] = None,
-    extrapolation: Annotated[bool, typer.Option("--extrapolation", help="List values not seen in training.")] = False,
-    explanations: Annotated[bool, typer.Option("--explanations", help="Print each feature's share.")] = False,
-    url: Annotated[str | None, typer.Option("--url", help="Use the endpoint at this address.")] = None,
-    token_file: TokenFileOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Predict from the store, or with --url from an endpoint; both give the same answer."""
-    from jobs.errors import UsageError
-    from jobs.prediction.models import PredictionOptions, predict_file, predict_values
-    from jobs.progress import Progress
-
-    if (file is None) == (not values):
-        raise UsageError("give the values of one row with --set FEATURE=VALUE, or a file of rows with --input")
-    options = PredictionOptions(dataset, interval, extrapolation, explanations)
-    with _models(collection, store, version, url, token_file) as models:
-        if file is None:
-            answer = predict_values(models, options, values or [])
-        else:
-            answer = predict_file(models, options, file, Progress())
-    if json:
-        emit_json(answer)
-    else:
-        _print_predictions(answer)
-
-
-@contextmanager
-def _models(
-    collection: str, store: str | None, version: int | None, url: str | None, token_file: Path | None
-) -> Iterator[Models]:
-    """Yield the models of the endpoint at `url`, or of the store."""
-    from jobs.prediction.models import EndpointModels, StoredModels
-
-    if url is None:
-        from model_store import open_ledger
-
-        yield StoredModels(open_ledger(store).version(collection, version))
-        return
-    from model_store.torchserve.inference import Inference
-
-    with Inference(url, token_file) as endpoint:
-        yield EndpointModels(endpoint, collection, version)
-
-
-def _print_predictions(answer: dict[str, Any]) -> None:
-    """Print one prediction a line, with its interval if requested."""
-    bounds = answer["intervals"]["prediction"] if "intervals" in answer else None
-    for row, prediction in enumerate(answer["predictions"]):
-        interval = f"  [{bounds[row][0]:.6g}, {bounds[row][1]:.6g}]" if bounds else ""
-        console().print(f"{prediction:.8g}{interval}")
-    for name in ("extrapolations", "explanations"):
-        for row, value in enumerate(answer.get(name, [])):
-            if value:
-                console().print(f"{name} of row {row}: {value}")

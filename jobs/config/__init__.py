@@ -2,7 +2,8 @@
 
 In: a YAML file.
 Out: a `JobConfig`.
-Imported by: gridline/__init__.py, jobs/cli, jobs/api.py, jobs/run.py, jobs/plan.py, jobs/sources, jobs/recipe.py.
+Imported by: gridline/__init__.py, jobs/cli, jobs/prediction, jobs/api.py, jobs/run.py, jobs/plan.py, jobs/sources,
+jobs/recipe.py.
 """
 
 from jobs.config.datasets import DatasetConfig, FeatureConfig, ValidationConfig

@@ -1,22 +1,35 @@
-"""Predict from the command line, without a server by the code that serves, or from an endpoint."""
+"""The models that are asked: those of a version in the store, by the code that serves, or those of an endpoint.
+
+Shapes: n rows.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from handler.model_card import Feature
 from jobs.errors import UsageError
 
 if TYPE_CHECKING:
     from handler.fleet import Fleet
-    from jobs.progress import Progress
     from model_store.ledger.versions import Version
     from model_store.torchserve.inference import Inference
 
 Json = dict[str, Any]
+INSTANCE = re.compile(r"instance (\d+): ")
+
+
+class RefusedInstanceError(UsageError):
+    """A request that is refused for one of its instances; `instance` is the place of it, from 0."""
+
+    def __init__(self, reason: str, instance: int) -> None:
+        super().__init__(reason)
+        self.instance = instance
 
 
 @dataclass(frozen=True)
@@ -28,38 +41,66 @@ class PredictionOptions:
     extrapolation: bool = False
     explanations: bool = False
 
-    def request(self, instances: list[Any]) -> Json:
+    def request(self, instances: list[Any], dataset: object = None) -> Json:
         """Return the request for these instances, without the options that are not set."""
-        options = {name: value for name, value in vars(self).items() if value is not None and value is not False}
+        named = {**vars(self), "dataset": self.dataset if dataset is None else dataset}
+        options = {name: value for name, value in named.items() if value is not None and value is not False}
         return {"instances": instances, **options}
 
 
-class StoredModels:
-    """The models of a version in the store, asked without a server."""
+@dataclass(frozen=True)
+class Served:
+    """What can be asked: the collection, its version, its datasets, and the features and key columns of the cards."""
 
-    def __init__(self, version: Version) -> None:
-        self._version = version
-        self._fleet: Fleet | None = None
-
-    def prepare(self, datasets: Sequence[str] | None) -> None:
-        """Read the models of these datasets. Raises UsageError if none is named, and there are several."""
-        from model_store.archives.version_fleet import fleet_of_version
-
-        if datasets is None and self._version.num_datasets > 1:
-            raise UsageError(
-                f"collection '{self._version.collection}' has {self._version.num_datasets} datasets: set --dataset to "
-                f"one of 'gridline models list {self._version.collection}'"
-            )
-        self._fleet = fleet_of_version(self._version, datasets)
+    collection: str
+    version: int
+    num_datasets: int
+    only: str | None
+    keys: frozenset[tuple[str, ...]]
+    cards: Sequence[Sequence[Feature]]
 
     @property
-    def fleet(self) -> Fleet:
-        assert self._fleet is not None  # noqa: S101 - prepare() comes first
-        return self._fleet
+    def features(self) -> dict[str, Feature]:
+        """Return the features by name; of two kinds the categorical one, whose cells are sent as text."""
+        every = [feature for card in self.cards for feature in card]
+        return {feature.name: feature for feature in sorted(every, key=lambda each: each.kind, reverse=True)}
 
-    def features(self) -> dict[str, str]:
-        """Return the kind of each feature that requests may have."""
-        return _kinds((feature.name, feature.kind) for stack in self.fleet.stacks for feature in stack.card.features)
+
+class StoredModels:
+    """The models of a version in the store, asked without a server; of one dataset, if only that is asked."""
+
+    def __init__(self, version: Version, dataset: str | None = None) -> None:
+        self._version = version
+        self._dataset = dataset
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """The models, after every blob is verified. Raises UnknownDatasetError."""
+        from model_store.archives.version_fleet import fleet_of_version
+
+        return fleet_of_version(self._version, None if self._dataset is None else [self._dataset])
+
+    def require_one(self) -> None:
+        """Raise UsageError if no dataset is named, and there are several."""
+        version = self._version
+        if self._dataset is None and version.num_datasets > 1:
+            raise UsageError(
+                f"collection '{version.collection}' has {version.num_datasets} datasets: set --dataset to "
+                f"one of 'gridline models list {version.collection}'"
+            )
+
+    @cached_property
+    def served(self) -> Served:
+        """What can be asked."""
+        cards, version = [stack.card for stack in self.fleet.stacks], self._version
+        return Served(
+            version.collection,
+            version.number,
+            version.num_datasets,
+            self.fleet.first if version.num_datasets == 1 else None,
+            frozenset(card.group_by for card in cards if card.group_by),
+            [card.features for card in cards],
+        )
 
     def ask(self, request: Json) -> Json:
         """Return what an endpoint that serves this version answers. Raises UsageError for what it would refuse."""
@@ -69,7 +110,7 @@ class StoredModels:
         [answered] = answer(self.fleet, [Request(json.dumps(request).encode())])
         document: Json = json.loads(answered.body)
         if answered.status != OK:
-            raise UsageError(str(document["message"]))
+            raise refused(str(document["message"]))
         return document
 
 
@@ -81,25 +122,43 @@ class EndpointModels:
     collection: str
     version: int | None
 
-    def prepare(self, datasets: Sequence[str] | None) -> None:
-        """Do nothing: the endpoint is ready."""
+    def require_one(self) -> None:
+        """Do nothing: the endpoint says it."""
 
-    def features(self) -> dict[str, str]:
-        """Return the kind of each feature that requests may have."""
-        models = self.endpoint.describe(self.collection, self.version)["models"]
-        return _kinds((feature["name"], feature["kind"]) for model in models for feature in model["features"])
+    @cached_property
+    def served(self) -> Served:
+        """What can be asked."""
+        document = self.endpoint.describe(self.collection, self.version)
+        return Served(
+            document["collection"],
+            document["version"],
+            document["num_datasets"],
+            document["datasets"][0] if document["num_datasets"] == 1 else None,
+            frozenset(tuple(model["group_by"]) for model in document["models"] if model.get("group_by")),
+            [tuple(map(_feature, model["features"])) for model in document["models"]],
+        )
 
     def ask(self, request: Json) -> Json:
-        """Return the answer of the endpoint."""
-        return self.endpoint.predict(self.collection, request, self.version)
+        """Return the answer of the endpoint. Raises UsageError for what it refuses."""
+        from model_store.deployment.errors import PredictionRefusedError
+
+        try:
+            return self.endpoint.predict(self.collection, request, self.version)
+        except PredictionRefusedError as exc:
+            raise refused(str(exc)) from exc
 
 
 Models = StoredModels | EndpointModels
 
 
-def _kinds(features: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the kind of each feature, by name; of two kinds the first in the alphabet, which is `categorical`."""
-    return dict(sorted(set(features), reverse=True))
+def refused(message: str) -> UsageError:
+    """Return the error of a refused request."""
+    found = INSTANCE.match(message)
+    return UsageError(message) if found is None else RefusedInstanceError(message[found.end() :], int(found[1]))
+
+
+def _feature(described: Mapping[str, Any]) -> Feature:
+    return Feature(described["name"], kind=described["kind"], missing=described["missing"])
 
 
 def _instance_of(settings: Sequence[str]) -> Json:
@@ -118,25 +177,5 @@ def _instance_of(settings: Sequence[str]) -> Json:
 def predict_values(models: Models, options: PredictionOptions, settings: Sequence[str]) -> Json:
     """Return the answer for the instance that `--set` gives."""
     instance = _instance_of(settings)
-    models.prepare(None if options.dataset is None else [options.dataset])
+    models.require_one()
     return models.ask(options.request([instance]))
-
-
-def predict_file(models: Models, options: PredictionOptions, path: Path, progress: Progress) -> Json:
-    """Return the answer for the rows of a file, which are sent in requests of `ROWS_PER_REQUEST` rows.
-
-    If the options name no dataset, the column `dataset` names that of each row.
-    """
-    from jobs.prediction.rows import DATASET, ROWS_PER_REQUEST, instances_of, joined, open_rows  # they import pyarrow
-
-    file = open_rows(path)
-    with_dataset = options.dataset is None and DATASET in file.names
-    named = file.datasets() if with_dataset else None
-    models.prepare(named if options.dataset is None else [options.dataset])
-    parts = file.read(models.features(), with_dataset=with_dataset)
-    answers = []
-    with progress.counting("requests", sum(-(-part.num_rows // ROWS_PER_REQUEST) for part in parts)) as advance:
-        for instances in instances_of(parts):
-            answers.append(models.ask(options.request(instances)))
-            advance(f"{len(instances)} rows")
-    return joined(answers)

@@ -14,10 +14,11 @@ from pyarrow import feather
 from handler.model_card import Feature, ModelCard
 from jobs.config import DatasetConfig
 from jobs.errors import DataError
-from jobs.prediction.rows import instances_of, open_rows
+from jobs.prediction.input import Reading, opened
 from jobs.sources.dataset import Dataset, read_dataset
 from jobs.sources.formats import FORMATS
 from jobs.sources.job_datasets import resolve_source
+from jobs.sources.read_options import DEFAULTS
 from model_store.objects.opening import OPENERS
 from model_store.objects.s3_settings import S3Settings
 from tests.samples.fleets import commit_models, fitted
@@ -46,8 +47,9 @@ def test_extending_by_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert read(tmp_path, "good.feather").fingerprint == read(tmp_path, "good.csv").fingerprint
     with pytest.raises(DataError, match=r"bad\.feather: row 3: column 'y': nan is missing: fill it"):
         read(tmp_path, "*.feather")
-    parts = open_rows(tmp_path / "good.feather").read({"x": "numeric"}, with_dataset=False)
-    assert list(instances_of(parts)) == [[{"x": 1}, {"x": 2}, {"x": 3}]]
+    with opened(str(tmp_path / "good.feather"), Reading("auto", DEFAULTS)) as rows:
+        [batch] = rows.batches()
+        assert batch.values(Feature("x")).value_n.tolist() == [1, 2, 3]
 
 
 def test_extending_by_a_store_and_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

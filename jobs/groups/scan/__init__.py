@@ -2,5 +2,5 @@
 
 In: fragments of a source and their layout.
 Out: partial moments (or the encoded rows) of each group.
-Imported by: jobs/groups.
+Imported by: jobs/prediction, jobs/groups.
 """

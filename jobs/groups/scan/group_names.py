@@ -5,6 +5,7 @@ Shapes: n rows · m groups of the chunk.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Codes
-from jobs.sources.columns import Columns
+from jobs.sources.columns import Columns, Text
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,11 @@ def groups_of(columns: Columns, layout: Layout) -> Groups:
     """Return the group of each row, named by its key; without `group_by` all rows are one group."""
     if not layout.group_by:
         return Groups(pa.array([layout.dataset], pa.large_string()), np.zeros(columns.num_rows, dtype=np.int64))
-    texts = [columns.texts[name] for name in layout.group_by]
+    return named_by([columns.texts[name] for name in layout.group_by])
+
+
+def named_by(texts: Sequence[Text]) -> Groups:
+    """Return the group of each row by its key, whose columns are `texts`."""
     code_n = texts[0].code_n.astype(np.int64) + 1  # 0 is an empty cell
     for text in texts[1:]:
         code_n = code_n * (len(text.levels) + 1) + text.code_n + 1

@@ -1,0 +1,105 @@
+"""Score the rows that one stack answers: those that can't be encoded get a reason, and the others their predictions.
+
+Shapes: n rows · k raw features · d encoded columns · p weights of a model (d, and one more with a bias).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler import scoring
+from handler.answering import encode_and_predict
+from handler.encoding import Floats
+from handler.errors import EncodingError
+from handler.stack import ServedStack
+
+Rows = NDArray[np.intp]
+
+CELLS_AT_ONCE = 1 << 22  # of the matrices of several models, for intervals
+BEYOND = "the prediction is beyond float64: give smaller values"
+NO_INTERVAL = (
+    "dataset {!r} has no statistics for an interval: it has no more rows than weights, or was trained without; "
+    "leave --interval out"
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Predictions and bounds of n rows, NaN where there is none; a reason for each row that could not be answered."""
+
+    prediction_n: Floats
+    confidence_n2: Floats | None
+    interval_n2: Floats | None
+    reasons: dict[int, str] = field(default_factory=dict)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # an overflow is found in the result
+def score_rows(
+    stack: ServedStack, columns: Mapping[str, NDArray[np.generic]], model_n: Rows, level: float | None
+) -> Scores:
+    """Return the scores of rows by their models in a stack; with `level`, their intervals."""
+    n = len(model_n)
+    confidence_n2, interval_n2 = np.full((2, n, 2), np.nan) if level is not None else (None, None)
+    scores = Scores(np.full(n, np.nan), confidence_n2, interval_n2)
+    waiting = [np.arange(n)]
+    while waiting:
+        rows = waiting.pop()
+        part = {name: values[rows] for name, values in columns.items()} if len(rows) < n else dict(columns)
+        try:
+            x_nd, prediction_n = encode_and_predict(stack, part, _models(model_n[rows]))
+        except EncodingError as exc:
+            same_n = _alike(part, model_n[rows], exc)
+            scores.reasons.update(dict.fromkeys(rows[same_n].tolist(), str(exc)))
+            rest = rows[~same_n]
+            waiting += [half for half in np.array_split(rest, 2) if len(half)]
+            continue
+        _write(scores, stack, rows, model_n[rows], x_nd, prediction_n, level)
+    return scores
+
+
+def _models(model_n: Rows) -> scoring.Models:
+    """Return the model of each row, or the only one, for which nothing is gathered."""
+    return int(model_n[0]) if (model_n == model_n[0]).all() else model_n
+
+
+def _alike(columns: Mapping[str, NDArray[np.generic]], model_n: Rows, error: EncodingError) -> NDArray[np.bool_]:
+    """Return the rows that have the same error: that row, and those of its model with the same text or none there."""
+    same_n = np.zeros(len(model_n), dtype=bool)
+    if error.feature in columns:
+        value_n = columns[error.feature]
+        value = value_n[error.row]
+        if isinstance(value, str) or value is None:
+            same_n = np.asarray(value_n == value, dtype=bool)
+        elif np.isnan(value):
+            same_n = np.isnan(value_n)
+        same_n &= model_n == model_n[error.row]
+    same_n[error.row] = True
+    return same_n
+
+
+def _write(
+    scores: Scores,
+    stack: ServedStack,
+    rows: Rows,
+    model_n: Rows,
+    x_nd: Floats,
+    prediction_n: Floats,
+    level: float | None,
+) -> None:
+    """Write the predictions and bounds of some rows; a prediction that overflowed is a reason."""
+    finite_n = np.isfinite(prediction_n)
+    scores.reasons.update(dict.fromkeys(rows[~finite_n].tolist(), BEYOND))
+    scores.prediction_n[rows[finite_n]] = prediction_n[finite_n]
+    if level is None or scores.confidence_n2 is None or scores.interval_n2 is None:
+        return
+    step = max(1, CELLS_AT_ONCE // (x_nd.shape[1] + 1) ** 2)
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        bounds = scoring.intervals(stack, _models(model_n[part]), x_nd[part], prediction_n[part], level)
+        known_n = finite_n[part] & np.isfinite(bounds.prediction_n2).all(axis=1)
+        scores.confidence_n2[rows[part][known_n]] = bounds.confidence_n2[known_n]
+        scores.interval_n2[rows[part][known_n]] = bounds.prediction_n2[known_n]

@@ -1,0 +1,214 @@
+"""Predictions for the rows of a file are printed: rows are read as training reads them, and errors name their place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from handler.model_card import Feature, ModelCard
+from jobs.errors import DataError
+from jobs.prediction.files import predict_document, predict_rows
+from jobs.prediction.input import Reading, opened
+from jobs.prediction.models import EndpointModels, PredictionOptions, StoredModels
+from jobs.prediction.output import target_of
+from jobs.progress import Progress
+from jobs.sources.read_options import DEFAULTS
+from model_store import open_ledger
+from tests.samples.served import CODE, A, B, LocalEndpoint, coded, commit, gridline, groups, model, plain
+
+Patch = pytest.MonkeyPatch
+Captured = pytest.CaptureFixture[str]
+
+QUIET = Progress(quiet=True)
+
+
+def printed(folder: Path, monkeypatch: Patch, capsys: Captured, *arguments: str) -> list[float]:
+    """Return the predictions of `--json`, which has the same as the lines."""
+    assert gridline(folder, monkeypatch, "--input", *arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert gridline(folder, monkeypatch, "--input", *arguments, "--json") == 0
+    predictions: list[float] = json.loads(capsys.readouterr().out)["predictions"]
+    assert [float(line) for line in lines] == pytest.approx(predictions)
+    return predictions
+
+
+def refusal(folder: Path, monkeypatch: Patch, capsys: Captured, *arguments: str) -> str:
+    """Return the line of an error in the input, which is the same with `--output`."""
+    assert gridline(folder, monkeypatch, "--input", *arguments) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    return line.removeprefix("gridline: ")
+
+
+def test_text_of_categories_stays_text(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    commit(tmp_path, {"d": coded()})
+    (tmp_path / "rows.csv").write_text("a,code\n1,001\n1,1\n1, 02 \n")
+    assert printed(tmp_path, monkeypatch, capsys, "rows.csv") == [1, 6, 21]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_truths_are_one_and_zero(ending: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    commit(tmp_path, {"d": plain()})
+    if ending == "csv":
+        (tmp_path / "rows.csv").write_text("a,b\n1,True\n1,no\n1,\n")
+    else:
+        pq.write_table(pa.table({"a": [1, 1, 1], "b": [True, False, None]}), tmp_path / "rows.parquet")
+    assert printed(tmp_path, monkeypatch, capsys, f"rows.{ending}") == [6, 3, 18]
+    assert gridline(tmp_path, monkeypatch, "--set", "a=1", "--set", "b=true") == 0
+    assert capsys.readouterr().out == "6\n"
+
+
+@pytest.mark.parametrize("mark", ["", " ", "NA", "None", "-", "#DIV/0!", "<NA>"])
+def test_marks_of_missing_values_are_those_of_training(
+    mark: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    commit(tmp_path, {"d": plain()})
+    (tmp_path / "rows.csv").write_text(f"a,b\n1,{mark}\n1,2\n")
+    assert printed(tmp_path, monkeypatch, capsys, "rows.csv") == [18, 9]
+
+
+def test_truths_among_numbers_are_none(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    commit(tmp_path, {"d": plain()})
+    (tmp_path / "rows.csv").write_text("a,b\n1,7\n1,no\n")
+    assert refusal(tmp_path, monkeypatch, capsys, "rows.csv") == "rows.csv:3: column 'b': 'no' is not a number"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n\n1,oops\n", "rows.csv:4: column 'b': 'oops' is not a number"),
+        ("a,b\n1,2\nNA,2\n", "rows.csv:3: feature 'a' is missing: give a number"),
+        ("a,b\n1,2\n1e308,2\n1,inf\n", "rows.csv:4: feature 'b' has value inf, which is infinite"),
+        ("a,b,a\n1,2,3\n", "rows.csv:1: the header names column 'a' twice"),
+        ("a,B\n1,2\n", "rows.csv: column 'b', a feature, is missing; found ['a', 'B']: did you mean 'B'?"),
+        (" A ,b\n1,2\n", "column 'a', a feature, is missing"),
+    ],
+)
+def test_refusals_name_their_place(
+    text: str, message: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    commit(tmp_path, {"d": plain()})
+    (tmp_path / "rows.csv").write_text(text)
+    assert message in refusal(tmp_path, monkeypatch, capsys, "rows.csv")
+
+
+def test_refusal_far_below_names_the_line(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    commit(tmp_path, {"d": coded()})
+    (tmp_path / "rows.csv").write_text("a,code\n" + "1,001\n" * 1800 + "1,x\n" + "1,001\n" * 500)
+    line = refusal(tmp_path, monkeypatch, capsys, "rows.csv")
+    assert line.startswith("rows.csv:1802: feature 'code' has value 'x', which is a level that training did not see")
+    pq.write_table(pa.table({"a": [1] * 1801, "code": ["1"] * 1800 + ["x"]}), tmp_path / "rows.parquet")
+    assert refusal(tmp_path, monkeypatch, capsys, "rows.parquet").startswith("rows.parquet: row 1801: feature 'code'")
+
+
+def test_column_that_the_file_lacks_is_filled_where_that_is_allowed(
+    tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    commit(tmp_path, {"d": plain()})
+    (tmp_path / "rows.csv").write_text("a,B\n1,2\n")
+    line = refusal(tmp_path, monkeypatch, capsys, "rows.csv")
+    assert "--allow-missing-columns" in line
+    assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--allow-missing-columns") == 0
+    out, err = capsys.readouterr()
+    assert out == "18\n"
+    assert err == "gridline: rows.csv: column 'b' is not there: every row has what replaces a missing value\n"
+    (tmp_path / "rows.csv").write_text("b\n2\n")
+    line = refusal(tmp_path, monkeypatch, capsys, "rows.csv", "--allow-missing-columns")
+    assert "column 'a', a feature, is missing; found ['b']" in line
+
+
+@pytest.mark.parametrize("output", [(), ("--output", "out.csv")])
+def test_type_of_a_column_that_holds_no_numbers_is_refused(
+    output: tuple[str, ...], tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    commit(tmp_path, {"d": plain()})
+    pq.write_table(pa.table({"a": [[1]], "b": [1]}), tmp_path / "rows.parquet")
+    assert "column 'a' is of type list" in refusal(tmp_path, monkeypatch, capsys, "rows.parquet", *output)
+
+
+def test_datasets_are_told_by_keys_then_a_column_then_an_option(
+    tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    commit(tmp_path, groups("001", "01", "1", by=("store",)))
+    for text, expected in (
+        ("store,a\n001,1\n1,1\n", [101, 301]),
+        ("dataset,a\n001,1\n01,1\n", [101, 201]),
+        ("dataset,store,a\n001,1,1\n", [301]),
+    ):
+        (tmp_path / "rows.csv").write_text(text)
+        assert printed(tmp_path, monkeypatch, capsys, "rows.csv") == expected
+        assert printed(tmp_path, monkeypatch, capsys, "rows.csv", "--dataset", "01") == [201] * len(expected)
+    (tmp_path / "rows.csv").write_text("Store,a\n001,1\n")
+    line = refusal(tmp_path, monkeypatch, capsys, "rows.csv")
+    assert "has 3 datasets, by the columns ['store']" in line
+    assert "no column 'store' (did you mean 'Store'?)" in line
+    assert "set --dataset" in line
+
+
+def test_keys_of_two_sources_are_ambiguous(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    commit(tmp_path, groups("1", by=("store",)) | groups("north", by=("region",)))
+    (tmp_path / "rows.csv").write_text("store,region,a\n1,north,1\n")
+    assert "groups by ['region'] and by ['store']" in refusal(tmp_path, monkeypatch, capsys, "rows.csv")
+    (tmp_path / "rows.csv").write_text("store,region,a,dataset\n1,north,1,north\n")
+    assert printed(tmp_path, monkeypatch, capsys, "rows.csv") == [101]
+
+
+def test_feature_that_is_named_dataset_is_a_feature(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    card = ModelCard("y", (A, Feature("dataset", kind="categorical", levels=("u", "v"))))
+    commit(tmp_path, {"d": model(card, [1.0, 10.0], 0.0)})
+    (tmp_path / "rows.csv").write_text("a,dataset\n1,u\n1,v\n")
+    assert printed(tmp_path, monkeypatch, capsys, "rows.csv") == [1, 11]
+
+
+def test_rows_of_models_with_different_features_share_a_file(
+    tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    commit(tmp_path, {"north": plain(), "east": coded()})
+    (tmp_path / "rows.csv").write_text("dataset,a,b,code\nnorth,1,1,\neast,1,oops,02\nnorth,2,1,x\n")
+    assert printed(tmp_path, monkeypatch, capsys, "rows.csv") == [6, 21, 8]
+
+
+def test_files_of_a_folder_are_one_input(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    commit(tmp_path, {"d": plain()})
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.csv").write_text("a,b\n1,1\n")
+    (tmp_path / "in" / "2.csv").write_text("b,a\n1,2\n")
+    assert printed(tmp_path, monkeypatch, capsys, "in") == [6, 8]
+    (tmp_path / "in" / "3.csv").write_text("a,b,c\n1,1,1\n")
+    assert "in/3.csv has columns ['a', 'b', 'c'], and in/1.csv has ['a', 'b']" in refusal(
+        tmp_path, monkeypatch, capsys, "in"
+    )
+
+
+@pytest.mark.parametrize("text", ["dataset,a,b,code\nd,1,2,02\nd,oops,2,1\nd,3,,001\nd,4,4,no\nd,5,inf,1\n"])
+def test_an_endpoint_and_the_store_give_the_same_rows(text: str, tmp_path: Path, monkeypatch: Patch) -> None:
+    card = ModelCard("y", (A, B, CODE))
+    commit(tmp_path, {"d": model(card, [1.0, 2.0, 20.0, 5.0], 0.5), "e": coded()})
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text(text)
+    stored = StoredModels(open_ledger("store").version("t", None))
+    endpoint: Any = LocalEndpoint(stored.fleet)
+    outputs = []
+    for number, models in enumerate((stored, EndpointModels(endpoint, "t", None))):
+        with opened("rows.csv", Reading("auto", DEFAULTS)) as rows:
+            target = target_of(f"{number}.csv", None, rows)
+            written = predict_rows(models, PredictionOptions(interval=0.9), rows, target, progress=QUIET)
+        assert written.num_errors == 3
+        outputs.append(Path(f"{number}.csv").read_text())
+    assert outputs[0].count("\n") == outputs[1].count("\n") == 6
+    for ours, theirs in zip(*(text.splitlines() for text in outputs), strict=True):
+        assert ours.partition(",feature")[0] == theirs.partition(",feature")[0]
+
+
+def test_an_endpoint_prints_the_place_of_what_it_refuses(tmp_path: Path, monkeypatch: Patch) -> None:
+    commit(tmp_path, {"d": coded()})
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text("a,code\n" + "1,1\n" * 1500 + "1,x\n")
+    endpoint: Any = LocalEndpoint(StoredModels(open_ledger("store").version("t", None)).fleet)
+    with opened("rows.csv", Reading("auto", DEFAULTS)) as rows, pytest.raises(DataError) as caught:
+        predict_document(EndpointModels(endpoint, "t", None), PredictionOptions(), rows, QUIET)
+    assert str(caught.value).startswith("rows.csv:1502: feature 'code' has value 'x'")
