@@ -92,7 +92,8 @@ def _training(fleet: Fleet, position: int) -> Json:
 
 
 def _model(card: ModelCard) -> Json:
-    grouped = {"group_by": list(card.group_by)} if card.group_by else {}
+    grouped: Json = {"group_by": list(card.group_by)} if card.group_by else {}
+    grouped |= {"group_prefix": card.group_prefix} if card.group_prefix else {}
     terms = {"terms": list(map(str, card.terms))} if card.terms else {}
     transform = {"target_transform": card.target_transform} if card.target_transform else {}
     features = [_feature(feature) for feature in card.features]

@@ -128,13 +128,15 @@ class ModelCard:
     """The target, the features in order, and whether the model has a bias; the terms stand after the features.
 
     With `target_transform` the model predicts the transformed target, and serving transforms predictions back.
-    `group_by` are the columns whose values name the dataset of a row; cards that differ in them alone are equal.
+    `group_by` are the columns whose values name the dataset of a row, after `group_prefix`; cards that differ in these
+    alone are equal.
     """
 
     target: str
     features: tuple[Feature, ...]
     bias: bool = True
     group_by: tuple[str, ...] = field(default=(), compare=False)
+    group_prefix: str = field(default="", compare=False)
     terms: tuple[Term, ...] = ()
     target_transform: TargetTransform | None = None
 
@@ -193,8 +195,9 @@ class ModelCard:
     def to_json(self) -> str:
         """Return the card as JSON; equal cards give equal text."""
         fields, first = asdict(self), self.is_of_first_format
-        if not self.group_by:
-            del fields["group_by"]
+        for name in ("group_by", "group_prefix"):
+            if not fields[name]:
+                del fields[name]
         if first:
             fields = {name: value for name, value in fields.items() if name not in NEW_OF_CARD}
             fields["features"] = [
@@ -219,6 +222,7 @@ class ModelCard:
                 features=tuple(map(_feature, fields["features"])),
                 bias=fields["bias"],
                 group_by=tuple(fields.get("group_by", ())),
+                group_prefix=fields.get("group_prefix", ""),
                 terms=tuple(map(_term, fields.get("terms", ()))),
                 target_transform=fields.get("target_transform"),
             )

@@ -35,6 +35,9 @@ def predict(
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="Of all rows; required if there are several, and no column tells.")
     ] = None,
+    group_prefix: Annotated[
+        str | None, typer.Option("--group-prefix", help="The prefix of the groups, where several sources have them.")
+    ] = None,
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="FEATURE=VALUE", help="A value in raw units; repeat it.")
     ] = None,
@@ -59,7 +62,7 @@ def predict(
         str | None,
         typer.Option("--output-format", help="csv, tsv or parquet; default: by the name; of -, as the input."),
     ] = None,
-    prefix: Annotated[str, typer.Option("--prefix", help="Begins the name of each column that is added.")] = "",
+    column_prefix: Annotated[str, typer.Option("--column-prefix", help="Begins the names of the added columns.")] = "",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that can't be answered.")] = False,
     allow_missing_columns: Annotated[
         bool, typer.Option("--allow-missing-columns", help="Fill the features whose columns the file lacks.")
@@ -95,7 +98,9 @@ def predict(
             _print_answer(predict_values(models, options, values or []), as_json=json)
             return 0
         reading = reading_of(flags, may_lack=allow_missing_columns)
-        return _predict_file(models, options, file, reading, Output(output, output_format, prefix, strict), json)
+        return _predict_file(
+            models, options, file, reading, Output(output, output_format, column_prefix, strict), group_prefix, json
+        )
 
 
 @contextmanager
@@ -122,22 +127,30 @@ def _models(
 
 
 def _predict_file(
-    models: Models, options: PredictionOptions, file: str, reading: Reading, output: Output, as_json: bool
+    models: Models,
+    options: PredictionOptions,
+    file: str,
+    reading: Reading,
+    output: Output,
+    group_prefix: str | None,
+    as_json: bool,
 ) -> int:
     """Print the predictions for the rows of a file, or write the rows with them; return the exit code."""
     from jobs.prediction.files import predict_document, predict_rows
     from jobs.prediction.input import opened
     from jobs.prediction.output import target_of
+    from jobs.prediction.picking import Asked, pick_for
     from jobs.progress import Progress
 
     progress = Progress()
     with opened(file, reading) as rows:
+        pick = pick_for(models.served, rows.names, Asked(options.dataset, group_prefix))
         if output.location is None:
-            _print_answer(predict_document(models, options, rows, progress), as_json=as_json)
+            _print_answer(predict_document(models, options, rows, pick, progress), as_json=as_json)
             return 0
         target = target_of(output.location, output.format, rows)
         written = predict_rows(
-            models, options, rows, target, prefix=output.prefix, strict=output.strict, progress=progress
+            models, options, rows, pick, target, prefix=output.prefix, strict=output.strict, progress=progress
         )
     if output.location != "-":
         text = f"wrote {written.num_rows} rows to {output.location}"

@@ -17,7 +17,7 @@ from jobs.prediction.answers import Answers, answer_batch, requests_of
 from jobs.prediction.input import Input
 from jobs.prediction.models import Json, Models, PredictionOptions, RefusedInstanceError
 from jobs.prediction.output import Target, appended, writing
-from jobs.prediction.picking import DATASET, Pick, pick_for
+from jobs.prediction.picking import DATASET, Pick
 from jobs.progress import Progress
 
 BOUNDS = ("conf_low", "conf_high", "pred_low", "pred_high")
@@ -40,12 +40,11 @@ class Written:
         return {"output": output, "num_rows": self.num_rows, "num_errors": self.num_errors, "error": self.first_error}
 
 
-def predict_document(models: Models, options: PredictionOptions, rows: Input, progress: Progress) -> Json:
+def predict_document(models: Models, options: PredictionOptions, rows: Input, pick: Pick, progress: Progress) -> Json:
     """Return the answer for the rows of a file, which are asked about in requests.
 
     Raises DataError, with the place, for the first row that can't be answered.
     """
-    pick = pick_for(models.served, rows.names, options.dataset)
     answers = []
     for batch in rows.batches():
         for start, instances, names in requests_of(models, batch, pick):
@@ -68,6 +67,7 @@ def predict_rows(
     models: Models,
     options: PredictionOptions,
     rows: Input,
+    pick: Pick,
     target: Target,
     *,
     progress: Progress,
@@ -82,7 +82,6 @@ def predict_rows(
     """
     if options.extrapolation or options.explanations:
         raise UsageError("--extrapolation and --explanations are not written by --output: leave them out")
-    pick = pick_for(models.served, rows.names, options.dataset)
     added = _added(options, pick, prefix)
     _refuse_clash(rows, added)
     schema = rows.schema()
@@ -118,8 +117,8 @@ def _refuse_clash(rows: Input, added: Sequence[str]) -> None:
     for name in added:
         if name in rows.names:
             raise UsageError(
-                f"{rows.location} has a column {name!r}, the name of a column that is added: set --prefix, such as "
-                "--prefix new_, or rename it"
+                f"{rows.location} has a column {name!r}, the name of a column that is added: set --column-prefix, "
+                "such as --column-prefix new_, or rename it"
             )
 
 

@@ -48,6 +48,14 @@ class PredictionOptions:
         return {"instances": instances, **options}
 
 
+@dataclass(frozen=True, order=True)
+class Key:
+    """The columns whose values name the groups of a source, after a prefix."""
+
+    columns: tuple[str, ...]
+    prefix: str = ""
+
+
 @dataclass(frozen=True)
 class Served:
     """What can be asked: the collection, its version, its datasets, and the features and key columns of the cards."""
@@ -56,7 +64,7 @@ class Served:
     version: int
     num_datasets: int
     only: str | None
-    keys: frozenset[tuple[str, ...]]
+    keys: frozenset[Key]
     cards: Sequence[Sequence[Feature]]
 
     @property
@@ -98,7 +106,7 @@ class StoredModels:
             version.number,
             version.num_datasets,
             self.fleet.first if version.num_datasets == 1 else None,
-            frozenset(card.group_by for card in cards if card.group_by),
+            frozenset(Key(card.group_by, card.group_prefix) for card in cards if card.group_by),
             [card.features for card in cards],
         )
 
@@ -134,7 +142,11 @@ class EndpointModels:
             document["version"],
             document["num_datasets"],
             document["datasets"][0] if document["num_datasets"] == 1 else None,
-            frozenset(tuple(model["group_by"]) for model in document["models"] if model.get("group_by")),
+            frozenset(
+                Key(tuple(model["group_by"]), model.get("group_prefix", ""))
+                for model in document["models"]
+                if "group_by" in model
+            ),
             [tuple(map(_feature, model["features"])) for model in document["models"]],
         )
 

@@ -14,18 +14,31 @@ from numpy.typing import NDArray
 from handler.wording import listed, nearest
 from jobs.errors import UsageError
 from jobs.groups.scan.group_names import named_by
-from jobs.prediction.models import Served
+from jobs.prediction.models import Key, Served
 from jobs.sources.columns import Text
 
 DATASET = "dataset"
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a caller says about the models of rows: their dataset, or the prefix of the names of their groups."""
+
+    dataset: str | None = None
+    group_prefix: str | None = None
+
+
+@dataclass(frozen=True)
 class Pick:
-    """The dataset of every row: one name, or the columns whose cells name it."""
+    """The dataset of every row: one name, or the columns of a key, whose cells name it after a prefix.
+
+    With `by_name`, the cells of the only column are the names.
+    """
 
     dataset: str | None
     columns: tuple[str, ...] = ()
+    prefix: str = ""
+    by_name: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,42 +49,58 @@ class Picked:
     code_n: NDArray[np.int64]
 
 
-def pick_for(served: Served, names: Collection[str], dataset: str | None) -> Pick:
+def pick_for(served: Served, names: Collection[str], asked: Asked) -> Pick:
     """Return how the rows of a file with columns `names` find their models.
 
     An option `--dataset` comes first, then the key columns of groups, then a column `dataset`, then the only dataset.
-    Raises UsageError if nothing tells, or several key columns could.
+    Raises UsageError if nothing tells, or several keys could.
     """
-    if dataset is not None:
-        return Pick(dataset)
+    if asked.dataset is not None:
+        return Pick(asked.dataset)
     if served.only is not None and DATASET in served.features:
         return Pick(served.only)
-    keys = sorted(key for key in served.keys if set(key) <= set(names))
-    if len(keys) == 1:
-        return Pick(None, keys[0])
-    if DATASET in names:
-        return Pick(None, (DATASET,))
-    if keys:
-        raise UsageError(
-            f"collection '{served.collection}' has groups by {' and by '.join(listed(key) for key in keys)}, and the "
-            f"file has all these columns: add a column {DATASET!r}, or set --dataset"
-        )
+    keys = [key for key in sorted(served.keys) if asked.group_prefix in (None, key.prefix)]
+    if asked.group_prefix is not None and not keys:
+        raise UsageError(_why_no_prefix(served, asked.group_prefix))
+    there = [key for key in keys if set(key.columns) <= set(names)]
+    if len(there) == 1:
+        return Pick(None, there[0].columns, there[0].prefix)
+    if DATASET in names and asked.group_prefix is None:
+        return Pick(None, (DATASET,), by_name=True)
+    if there:
+        raise UsageError(_why_several(served, there))
     if served.only is not None:
         return Pick(served.only)
-    raise UsageError(_why_untold(served, names))
+    raise UsageError(_why_untold(served, keys, names))
 
 
-def _why_untold(served: Served, names: Collection[str]) -> str:
+def _why_no_prefix(served: Served, prefix: str) -> str:
+    known = listed(sorted({key.prefix for key in served.keys}))
+    return (
+        f"no group of collection '{served.collection}' has the prefix {prefix!r}: set --group-prefix to one of {known}"
+    )
+
+
+def _why_several(served: Served, keys: Sequence[Key]) -> str:
+    several = " and ".join(
+        f"by {listed(key.columns)}" + (f" after {key.prefix!r}" if key.prefix else "") for key in keys
+    )
+    apart = len({key.prefix for key in keys}) == len(keys)
+    which = f"set --group-prefix, such as {keys[-1].prefix!r}" if apart else f"add a column {DATASET!r}"
+    return f"collection '{served.collection}' has groups {several}, and the file has all these columns: {which}"
+
+
+def _why_untold(served: Served, keys: Sequence[Key], names: Collection[str]) -> str:
     among = f"one of 'gridline models list {served.collection}'"
     what = f"collection '{served.collection}' has {served.num_datasets} datasets"
-    if not served.keys:
+    if not keys:
         return f"{what}: set --dataset to {among}, or add a column {DATASET!r}"
-    key = sorted(served.keys)[0]
-    absent = next(name for name in key if name not in names)
+    columns = keys[0].columns
+    absent = next(name for name in columns if name not in names)
     near = nearest(absent, names)
     meant = f" (did you mean {near!r}?)" if near is not None else ""
     return (
-        f"{what}, by the columns {listed(key)}, and the file has no column {absent!r}{meant}: add it, or a column "
+        f"{what}, by the columns {listed(columns)}, and the file has no column {absent!r}{meant}: add it, or a column "
         f"{DATASET!r}, or set --dataset to {among}"
     )
 
@@ -84,7 +113,7 @@ def picked(pick: Pick, texts: Sequence[Text], num_rows: int) -> Picked:
     if pick.dataset is not None:
         return Picked([pick.dataset], np.zeros(num_rows, np.int64))
     empty_n = np.any([text.code_n < 0 for text in texts], axis=0)
-    if pick.columns == (DATASET,):
+    if pick.by_name:
         return Picked(texts[0].levels.tolist(), texts[0].code_n.astype(np.int64))
-    groups = named_by(texts)
+    groups = named_by(texts, pick.prefix)
     return Picked(groups.name_m.to_pylist(), np.where(empty_n, -1, groups.code_n))

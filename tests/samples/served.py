@@ -48,9 +48,9 @@ def coded() -> Stack:
     return model(ModelCard("y", (A, CODE)), [1.0, 20.0, 5.0], 0.0)
 
 
-def groups(*names: str, by: tuple[str, ...]) -> dict[str, Stack]:
-    """Return the models a + 100, a + 200, … of groups with these names, by the columns `by`."""
-    card = ModelCard("y", (A,), group_by=by)
+def groups(*names: str, by: tuple[str, ...], prefix: str = "") -> dict[str, Stack]:
+    """Return the models a + 100, a + 200, … of groups with these names, by the columns `by` after a prefix."""
+    card = ModelCard("y", (A,), group_by=by, group_prefix=prefix)
     return {name: model(card, [1.0], 100.0 * (at + 1)) for at, name in enumerate(names)}
 
 

@@ -29,16 +29,16 @@ def groups_of(columns: Columns, layout: Layout) -> Groups:
     """Return the group of each row, named by its key; without `group_by` all rows are one group."""
     if not layout.group_by:
         return Groups(pa.array([layout.dataset], pa.large_string()), np.zeros(columns.num_rows, dtype=np.int64))
-    return named_by([columns.texts[name] for name in layout.group_by])
+    return named_by([columns.texts[name] for name in layout.group_by], layout.prefix)
 
 
-def named_by(texts: Sequence[Text]) -> Groups:
-    """Return the group of each row by its key, whose columns are `texts`."""
+def named_by(texts: Sequence[Text], prefix: str) -> Groups:
+    """Return the group of each row by its key, whose columns are `texts`; names begin with `prefix`."""
     code_n = texts[0].code_n.astype(np.int64) + 1  # 0 is an empty cell
     for text in texts[1:]:
         code_n = code_n * (len(text.levels) + 1) + text.code_n + 1
     used, dense_n = _dense(code_n)
-    names = [layout.prefix + name for name in _names(used, [text.levels for text in texts])]
+    names = [prefix + name for name in _names(used, [text.levels for text in texts])]
     return Groups(pa.array(names, pa.large_string()), dense_n)
 
 

@@ -67,5 +67,6 @@ class Layout:
 
 def initial_layout(source: ResolvedSource) -> Layout:
     """Return the layout from the configuration, without levels and fill values."""
-    card = ModelCard(source.target, source.features, bias=False, group_by=source.group_by)
+    key, prefix = source.group_by, source.prefix
+    card = ModelCard(source.target, source.features, bias=False, group_by=key, group_prefix=prefix)
     return Layout(source.name, card, source.group_by, source.split, None, source.prefix)

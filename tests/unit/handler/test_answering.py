@@ -311,10 +311,11 @@ def test_answer_takes_what_a_server_decoded_itself(stores_fleet: Fleet) -> None:
 
 
 def test_a_card_keeps_the_columns_of_its_groups_and_equals_a_card_without() -> None:
-    grouped = ModelCard("y", (Feature("area"),), group_by=("store", "region"))
-    assert ModelCard.from_json(grouped.to_json()).group_by == ("store", "region")
+    grouped = ModelCard("y", (Feature("area"),), group_by=("store", "region"), group_prefix="sales/")
+    found = ModelCard.from_json(grouped.to_json())
+    assert (found.group_by, found.group_prefix) == (("store", "region"), "sales/")
     assert ModelCard.from_json(ModelCard("y", (Feature("area"),)).to_json()) == grouped
-    assert "group_by" not in ModelCard("y", (Feature("area"),)).to_json()
+    assert "group" not in ModelCard("y", (Feature("area"),)).to_json()
 
 
 def test_cards_of_the_sample_differ() -> None:

@@ -155,8 +155,11 @@ def test_a_name_that_is_taken_is_refused_and_a_prefix_helps(
     commit(tmp_path, {"d": plain()})
     (tmp_path / "rows.csv").write_text("a,b,error\n1,1,z\n")
     assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--output", "out.csv") == 2
-    assert "rows.csv has a column 'error', the name of a column that is added: set --prefix" in capsys.readouterr().err
-    assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--output", "out.csv", "--prefix", "new_") == 0
+    assert (
+        "rows.csv has a column 'error', the name of a column that is added: set --column-prefix"
+        in capsys.readouterr().err
+    )
+    assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--output", "out.csv", "--column-prefix", "new_") == 0
     assert (tmp_path / "out.csv").read_text() == "a,b,error,new_prediction,new_dataset,new_error\n1,1,z,6,d,\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from handler.model_card import Feature, ModelCard
+from handler.stack import Stack
 from jobs.errors import DataError
 from jobs.prediction.files import predict_document, predict_rows
 from jobs.prediction.input import Reading, opened
 from jobs.prediction.models import EndpointModels, PredictionOptions, StoredModels
 from jobs.prediction.output import target_of
+from jobs.prediction.picking import Asked, Pick, pick_for
 from jobs.progress import Progress
 from jobs.sources.read_options import DEFAULTS
 from model_store import open_ledger
@@ -157,6 +160,26 @@ def test_keys_of_two_sources_are_ambiguous(tmp_path: Path, monkeypatch: Patch, c
     assert printed(tmp_path, monkeypatch, capsys, "rows.csv") == [101]
 
 
+def test_groups_of_sources_with_prefixes_are_told_apart(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    sales, costs = (groups(f"{prefix}001", by=("store",), prefix=prefix) for prefix in ("sales/", "costs/"))
+    commit(tmp_path, sales | {name: coded_by_store(stack) for name, stack in costs.items()})
+    (tmp_path / "rows.csv").write_text("store,a,code\n001,1,02\n")
+    line = refusal(tmp_path, monkeypatch, capsys, "rows.csv")
+    assert "by ['store'] after 'costs/' and by ['store'] after 'sales/'" in line
+    assert "set --group-prefix, such as 'sales/'" in line
+    assert printed(tmp_path, monkeypatch, capsys, "rows.csv", "--group-prefix", "sales/") == [101]
+    assert printed(tmp_path, monkeypatch, capsys, "rows.csv", "--group-prefix", "costs/") == [21]
+    line = refusal(tmp_path, monkeypatch, capsys, "rows.csv", "--group-prefix", "x")
+    assert "no group of collection 't' has the prefix 'x': set --group-prefix to one of ['costs/', 'sales/']" in line
+
+
+def coded_by_store(like: Stack) -> Stack:
+    """Return the model of a category, as that of a group that is named like another."""
+    own = coded()
+    grouped = {"group_by": like.card.group_by, "group_prefix": like.card.group_prefix}
+    return replace(own, card=replace(own.card, **grouped))
+
+
 def test_feature_that_is_named_dataset_is_a_feature(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
     card = ModelCard("y", (A, Feature("dataset", kind="categorical", levels=("u", "v"))))
     commit(tmp_path, {"d": model(card, [1.0, 10.0], 0.0)})
@@ -195,8 +218,8 @@ def test_an_endpoint_and_the_store_give_the_same_rows(text: str, tmp_path: Path,
     outputs = []
     for number, models in enumerate((stored, EndpointModels(endpoint, "t", None))):
         with opened("rows.csv", Reading("auto", DEFAULTS)) as rows:
-            target = target_of(f"{number}.csv", None, rows)
-            written = predict_rows(models, PredictionOptions(interval=0.9), rows, target, progress=QUIET)
+            target, pick = target_of(f"{number}.csv", None, rows), pick_for(models.served, rows.names, Asked())
+            written = predict_rows(models, PredictionOptions(interval=0.9), rows, pick, target, progress=QUIET)
         assert written.num_errors == 3
         outputs.append(Path(f"{number}.csv").read_text())
     assert outputs[0].count("\n") == outputs[1].count("\n") == 6
@@ -210,5 +233,5 @@ def test_an_endpoint_prints_the_place_of_what_it_refuses(tmp_path: Path, monkeyp
     Path("rows.csv").write_text("a,code\n" + "1,1\n" * 1500 + "1,x\n")
     endpoint: Any = LocalEndpoint(StoredModels(open_ledger("store").version("t", None)).fleet)
     with opened("rows.csv", Reading("auto", DEFAULTS)) as rows, pytest.raises(DataError) as caught:
-        predict_document(EndpointModels(endpoint, "t", None), PredictionOptions(), rows, QUIET)
+        predict_document(EndpointModels(endpoint, "t", None), PredictionOptions(), rows, Pick("d"), QUIET)
     assert str(caught.value).startswith("rows.csv:1502: feature 'code' has value 'x'")
