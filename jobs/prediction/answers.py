@@ -71,7 +71,7 @@ def portions_of(models: Models, batch: Batch, found: Picked) -> tuple[list[Porti
     if isinstance(models, EndpointModels):
         served = models.served
         everywhere = set.intersection(*({feature.name for feature in card} for card in served.cards))
-        asked = [each for each in served.features.values() if each.name in batch.names or each.name in everywhere]
+        asked = [each for each in served.features.values() if each.name in batch.rows.names or each.name in everywhere]
         return [Portion(np.flatnonzero(named_n), asked)], {}
     fleet = models.fleet
     position_m, unknown = np.full(len(found.names), -1), {}
@@ -160,7 +160,7 @@ def instances_of(batch: Batch, portion: Portion, typed: Typed) -> list[Json]:
     columns = {}
     for feature in portion.features:
         value_n = typed.values[feature.name]
-        if feature.kind == "datetime" and feature.name in batch.names:
+        if feature.kind == "datetime" and feature.name in batch.columns.raws:
             value_n = batch.text(feature.name).cells()
         columns[feature.name] = _or_none(value_n).tolist()
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

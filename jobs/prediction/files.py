@@ -46,7 +46,8 @@ def predict_document(models: Models, options: PredictionOptions, rows: Input, pi
     Raises DataError, with the place, for the first row that can't be answered.
     """
     answers = []
-    for batch in rows.batches():
+    features = models.served.features
+    for batch in rows.batches(features, {*features, *pick.columns}):
         for start, instances, names in requests_of(models, batch, pick):
             try:
                 answers.append(models.ask(options.request(instances, names)))
@@ -92,7 +93,7 @@ def predict_rows(
     num_rows = num_errors = 0
     first_error = None
     with writing(target, schema) as writer:
-        for batch in rows.batches():
+        for batch in rows.batches(models.served.features, rows.names):
             answers = answer_batch(models, batch, pick, options)
             if answers.reasons and (strict or first_error is None):
                 row = min(answers.reasons)

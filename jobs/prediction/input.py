@@ -8,13 +8,15 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
+from handler.model_card import Feature
 from handler.wording import listed
 from jobs.errors import DataError, SourceError, UsageError
 from jobs.prediction.values import Batch
@@ -22,6 +24,7 @@ from jobs.sources.columns import Format, Fragment, Wanted
 from jobs.sources.formats import format_of
 from jobs.sources.fragments import MAGIC, find_fragments
 from jobs.sources.parquet import Parquet
+from jobs.sources.partitions import Partitioned
 from jobs.sources.read_options import ReadOptions
 from jobs.sources.reading import read_columns
 from model_store.objects.s3_settings import S3Settings
@@ -29,6 +32,11 @@ from model_store.objects.s3_settings import S3Settings
 STANDARD = "-"
 STANDARD_INPUT = "standard input"
 BATCH_ROWS = 1 << 16
+MEANT: Mapping[str, Literal["number", "datetime", "text"]] = {
+    "numeric": "number",
+    "datetime": "datetime",
+    "categorical": "text",
+}
 
 
 @dataclass(frozen=True)
@@ -55,18 +63,25 @@ class Input:
     reading: Reading
     lacked: set[str] = field(default_factory=set)
 
-    def schema(self) -> pa.Schema:
-        """Return the types of the columns: those of a parquet file, else text."""
-        if isinstance(self.format, Parquet):
-            return self.format.schema(self.path, S3Settings())
-        return pa.schema([(name, pa.string()) for name in self.names])
+    @property
+    def of_file(self) -> Format:
+        """The format without the columns that folders name."""
+        return self.format.inner if isinstance(self.format, Partitioned) else self.format
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield the rows in batches. Raises DataError and SourceError, see `read_columns`."""
-        wanted = [Wanted(name, "raw") for name in self.names]
-        for columns in read_columns(self.fragments, wanted, S3Settings(), BATCH_ROWS):
-            place = (self.path, self.location)
-            yield Batch(columns, self.reading.options, self.reading.may_lack, self.lacked, place)
+    def schema(self) -> pa.Schema:
+        """Return the types of the columns: those of a parquet file, else text. Raises DataError for a name twice."""
+        twice = next((name for name in self.names if self.names.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(f"{self.location}: column {twice!r} is there twice: rename one, or set --names")
+        found = self.of_file.schema(self.path, S3Settings()) if isinstance(self.of_file, Parquet) else pa.schema([])
+        return pa.schema([found.field(name) if name in found.names else (name, pa.string()) for name in self.names])
+
+    def batches(self, features: Mapping[str, Feature], columns: Collection[str]) -> Iterator[Batch]:
+        """Yield the rows in batches, with these columns. Raises DataError and SourceError, see `read_columns`."""
+        meant = {name: MEANT[feature.kind] for name, feature in features.items()}
+        wanted = [Wanted(name, "raw", meant.get(name, "text")) for name in dict.fromkeys(self.names) if name in columns]
+        for read in read_columns(self.fragments, wanted, S3Settings(), BATCH_ROWS):
+            yield Batch(read, self)
 
 
 @contextmanager
@@ -103,9 +118,6 @@ def _input(source: str, reading: Reading) -> Input:
     names = {location: of.column_names(location, s3) for location, of in files.items()}
     first = next(iter(files))
     for location, own in names.items():
-        twice = next((name for name in own if own.count(name) > 1), None)
-        if twice is not None:
-            raise DataError(f"{location}: column {twice!r} is there twice: rename one")
         if set(own) != set(names[first]):
             raise DataError(
                 f"{location} has columns {listed(own)}, and {first} has {listed(names[first])}: predict one by one"

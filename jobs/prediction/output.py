@@ -22,6 +22,7 @@ from jobs.errors import SourceError, UsageError
 from jobs.prediction.input import Input
 from jobs.sources.delimited import Delimited
 from jobs.sources.parquet import Parquet
+from model_store.objects.s3_settings import S3Settings
 
 STANDARD = "-"
 OutputFormat = Literal["csv", "tsv", "parquet"]
@@ -60,11 +61,11 @@ def target_of(location: str, name: str | None, rows: Input) -> Target:
         raise UsageError(f"--output {location} is the input: write another file")
     if name is not None and name not in FORMATS.values():
         raise UsageError(f"--output-format {name} is not known: write csv, tsv or parquet")
-    of_input = "parquet" if isinstance(rows.format, Parquet) else "csv"
+    of_input = "parquet" if isinstance(rows.of_file, Parquet) else "csv"
     found = cast(OutputFormat, name or (of_input if location == STANDARD else _format_of(location)))
-    if not isinstance(rows.format, Delimited):
+    if not isinstance(rows.of_file, Delimited):
         return Target(location, found, "\t" if found == "tsv" else ",")
-    delimiter = rows.format.delimiter
+    delimiter = rows.of_file.delimiter_of(rows.path, S3Settings())
     text = "\t" if found == "tsv" else delimiter
     return Target(location, found, text, rows.reading.options.decimal)
 

@@ -6,9 +6,10 @@ Shapes: n rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +23,20 @@ from handler.wording import listed, nearest
 from jobs.errors import DataError
 from jobs.sources.cells import shown
 from jobs.sources.columns import Array, Columns, Text, Wanted
-from jobs.sources.conversions import days_of_column, is_text, levels_of, text_of
+from jobs.sources.conversions import days_of_column, is_text, levels_of, numbers_of_text, text_of
 from jobs.sources.parquet import check_type, numbers_of
 from jobs.sources.read_options import ReadOptions
 from model_store.objects.s3_settings import S3Settings
 
+if TYPE_CHECKING:
+    from jobs.prediction.input import Input
+
+SEPARATORS: dict[str, dict[str, str]] = {
+    "--decimal ,": {"decimal": ","},
+    "--thousands ,": {"thousands": ","},
+    "--decimal , --thousands .": {"decimal": ",", "thousands": "."},
+    "--thousands ' '": {"thousands": " "},
+}
 KEPT = ("error", "drop")  # the rules by which a missing value of a feature is refused
 
 
@@ -48,17 +58,10 @@ class Typed:
 
 @dataclass
 class Batch:
-    """Consecutive rows of a file, as `columns.raws` has them.
-
-    With `may_lack`, the file may lack a feature that the model fills; `lacked` gets its name. `renamed` has the path of
-    a file, and its name in messages.
-    """
+    """Consecutive rows of an input, as `columns.raws` has them."""
 
     columns: Columns
-    options: ReadOptions
-    may_lack: bool
-    lacked: set[str]
-    renamed: tuple[str, str]
+    rows: Input
     cache: dict[tuple[str, str], Values] = field(default_factory=dict)
 
     @property
@@ -66,8 +69,8 @@ class Batch:
         return self.columns.num_rows
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.columns.raws)
+    def options(self) -> ReadOptions:
+        return self.rows.reading.options
 
     def text(self, name: str) -> Text:
         """Return a column as text, as training reads the columns of a key."""
@@ -75,8 +78,9 @@ class Batch:
 
     def error(self, row: int, reason: str) -> DataError:
         """Return the error of a row, with its place: file and line, or file and row."""
-        place, _ = self.columns.fragment.format.cell(self.columns, row, self.names[0], S3Settings())
-        return DataError(f"{place.replace(*self.renamed)}: {reason}")
+        name = next(iter(self.columns.raws))
+        place, _ = self.columns.fragment.format.cell(self.columns, row, name, S3Settings())
+        return DataError(f"{place.replace(self.rows.path, self.rows.location)}: {reason}")
 
     def values(self, feature: Feature) -> Values:
         """Return the values of a feature. Raises DataError if its column is of a type that can't have them."""
@@ -91,16 +95,15 @@ class Batch:
         reasons: dict[int, str] = {}
         for feature in features:
             if feature.name not in self.columns.raws:
-                require_column(self.columns.fragment.location, feature, self.names, may_lack=self.may_lack)
-                self.lacked.add(feature.name)
+                _require(self.rows, feature)
+                self.rows.lacked.add(feature.name)
                 values[feature.name] = _nothing(feature, self.num_rows)
                 continue
             found = self.values(feature)
             values[feature.name] = found.value_n
             for row in np.flatnonzero(found.bad_n).tolist():
                 cell = self.columns.raws[feature.name][row].as_py()
-                what = "a date" if feature.kind == "datetime" else "a number"
-                reasons.setdefault(row, f"column {feature.name!r}: {shown(cell)} is not {what}")
+                reasons.setdefault(row, f"column {feature.name!r}: {shown(cell)} {_why(cell, feature)}")
         return Typed(values, reasons)
 
     def _raw(self, name: str, kind: Any) -> Any:
@@ -117,25 +120,37 @@ class Batch:
         if wanted == "datetime" and not is_text(raw.type):
             return _good(days_of_column(raw, marks))
         if not is_text(raw.type):
-            return _good(numbers_of(raw).astype(np.float64))
+            number_n, named = numbers_of(raw).astype(np.float64), self.options.numeric_marks(name)
+            return _good(np.where(np.isin(number_n, named), np.nan, number_n) if named else number_n)
         if wanted == "datetime":
             return _by_level(raw, partial(days_of, marks=marks))
         return _numbers(raw, marks, self.options)
 
 
-def require_column(location: str, feature: Feature, names: Sequence[str], *, may_lack: bool) -> None:
+def _require(rows: Input, feature: Feature) -> None:
     """Raise DataError for a feature whose column a file lacks, unless it may lack it and the model fills it."""
-    near = nearest(feature.name, names)
-    meant = "" if near is None else f": did you mean {near!r}?"
     fills = feature.missing not in KEPT
-    if fills and may_lack:
+    if fills and rows.reading.may_lack:
         return
-    remedy = "rename a column, or add it"
+    near = nearest(feature.name, rows.names)
+    remedy = "add it" if near is None else f"did you mean {near!r}? Rename it"
     if fills:
-        remedy += "; --allow-missing-columns takes the value that replaces missing ones for every row"
-    raise DataError(
-        f"{location}: column {feature.name!r}, a feature, is missing; found {listed(names)}{meant or ':'} {remedy}"
-    )
+        remedy += ", or set --allow-missing-columns, which fills it in every row"
+    place = f"{rows.location}: column {feature.name!r}, a feature, is missing"
+    raise DataError(f"{place}; found {listed(rows.names)}: {remedy}")
+
+
+def _why(cell: str, feature: Feature) -> str:
+    """Return why a text is no value, with the option that would read it."""
+    if feature.kind == "datetime":
+        return "is not a date: write it as 2024-01-31 or 2024-01-31T12:30:00"
+    if cell.strip() in TRUTHS:
+        return "is among numbers: set --na-values if it stands for a missing value"
+    for option, separators in SEPARATORS.items():
+        with suppress(ValueError):
+            number_of(cell, **separators)
+            return f"is not a number: set {option}"
+    return "is not a number"
 
 
 def _nothing(feature: Feature, num_rows: int) -> Array:
@@ -147,16 +162,10 @@ def _good(value_n: Array) -> Values:
 
 
 def _numbers(raw: Any, marks: frozenset[str], options: ReadOptions) -> Values:
-    """Return a column of text as numbers: at once where all cells are plain, else by their distinct texts."""
-    if options.decimal == "." and options.thousands is None:
-        try:
-            missing = pc.is_in(raw, value_set=pa.array(sorted(marks), raw.type))
-            plain = pc.if_else(missing, pa.scalar(None, raw.type), raw).cast(pa.float64())
-            return _good(np.asarray(plain.to_numpy(zero_copy_only=False), dtype=np.float64))
-        except pa.ArrowInvalid:
-            pass  # blanks, truths, or no number
-    convert = partial(number_of, marks=marks, decimal=options.decimal, thousands=options.thousands)
-    found = _by_level(raw, convert)
+    """Return a column of text as numbers: as training reads it, or cell by cell where it would refuse one."""
+    with suppress(ValueError):
+        return _good(numbers_of_text(raw, marks, options))
+    found = _by_level(raw, partial(number_of, marks=marks, decimal=options.decimal, thousands=options.thousands))
     other_n = ~np.isin(found.value_n, (0.0, 1.0)) & ~np.isnan(found.value_n)
     if other_n.any():  # "no" among prices is no price
         truths = pc.is_in(pc.utf8_trim_whitespace(raw), value_set=pa.array(TRUTHS, raw.type))

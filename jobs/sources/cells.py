@@ -46,11 +46,11 @@ class Batch:
 
 def fits(cell: str, column: Wanted, options: ReadOptions) -> bool:
     """Return whether a cell is what is wanted of its column, or missing."""
-    marks = options.marks(column.name, column.kind)
+    marks = options.marks(column.name, column.content)
     try:
-        if column.kind == "number":
+        if column.content == "number":
             number_of(cell, marks, decimal=options.decimal, thousands=options.thousands)
-        elif column.kind == "datetime":
+        elif column.content == "datetime":
             days_of(cell, marks)
         else:
             cell.encode()

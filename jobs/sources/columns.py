@@ -70,11 +70,18 @@ class Fragment:
 class Wanted:
     """A column to read: as numbers or days (from 1970-01-01 UTC), NaN where a cell is missing, or as text.
 
-    `raw`: as pyarrow has it, of the type that a file has, or of text, where nothing is missing and blanks stay.
+    `raw`: as pyarrow has it, of the type that a file has, or of text, where nothing is missing and blanks stay; `meant`
+    is what the cells are meant to be.
     """
 
     name: str
     kind: Literal["number", "datetime", "text", "raw"] = "number"
+    meant: Literal["number", "datetime", "text"] = "text"
+
+    @property
+    def content(self) -> Literal["number", "datetime", "text"]:
+        """What the cells are, or are meant to be."""
+        return self.meant if self.kind == "raw" else self.kind
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ class Delimited:
         with self.opened(location, self.options, s3) as stream:
             return cleaned(read_header(stream, location, self.options, self.delimiter).names)
 
+    def delimiter_of(self, location: str, s3: S3Settings) -> str:
+        """Return the character between the cells of a file."""
+        with self.opened(location, self.options, s3) as stream:
+            return read_header(stream, location, self.options, self.delimiter).delimiter
+
     def read(
         self, fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None
     ) -> Iterator[Columns]:

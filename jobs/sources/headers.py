@@ -153,7 +153,7 @@ def _all(rows: Sequence[Record], holds: Callable[[list[str]], bool]) -> bool:
 def _have_row_names(rows: Sequence[Record], names: Sequence[str], wanted: Sequence[Wanted]) -> bool:
     """Return whether the first cells are names of rows, as R writes them without a name: words, or 1, 2, 3, …"""
     first = [cells[0].strip() for _, cells in rows]
-    numbers = [1 + names.index(column.name) for column in wanted if column.kind == "number" and column.name in names]
+    numbers = [1 + names.index(column.name) for column in wanted if column.content == "number" and column.name in names]
     if len(first) < 2 or not all(is_number(cells[at]) for _, cells in rows for at in numbers if at < len(cells)):
         return False
     counted = [str(number) for number in range(len(first) + 1)]

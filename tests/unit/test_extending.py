@@ -48,7 +48,7 @@ def test_extending_by_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(DataError, match=r"bad\.feather: row 3: column 'y': nan is missing: fill it"):
         read(tmp_path, "*.feather")
     with opened(str(tmp_path / "good.feather"), Reading("auto", DEFAULTS)) as rows:
-        [batch] = rows.batches()
+        [batch] = rows.batches({}, ["x"])
         assert batch.values(Feature("x")).value_n.tolist() == [1, 2, 3]
 
 

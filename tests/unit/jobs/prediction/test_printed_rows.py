@@ -77,7 +77,9 @@ def test_marks_of_missing_values_are_those_of_training(
 def test_truths_among_numbers_are_none(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
     commit(tmp_path, {"d": plain()})
     (tmp_path / "rows.csv").write_text("a,b\n1,7\n1,no\n")
-    assert refusal(tmp_path, monkeypatch, capsys, "rows.csv") == "rows.csv:3: column 'b': 'no' is not a number"
+    line = refusal(tmp_path, monkeypatch, capsys, "rows.csv")
+    assert line.startswith("rows.csv:3: column 'b': 'no' is among numbers: set --na-values if")
+    assert printed(tmp_path, monkeypatch, capsys, "rows.csv", "--na-values", "no") == [24, 18]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_truths_among_numbers_are_none(tmp_path: Path, monkeypatch: Patch, capsy
         ("a,b\n1,2\n\n1,oops\n", "rows.csv:4: column 'b': 'oops' is not a number"),
         ("a,b\n1,2\nNA,2\n", "rows.csv:3: feature 'a' is missing: give a number"),
         ("a,b\n1,2\n1e308,2\n1,inf\n", "rows.csv:4: feature 'b' has value inf, which is infinite"),
-        ("a,b,a\n1,2,3\n", "rows.csv:1: the header names column 'a' twice"),
+        ("a,b,a\n1,2,3\n", "rows.csv:1: column 'a' is there twice: rename one"),
         ("a,B\n1,2\n", "rows.csv: column 'b', a feature, is missing; found ['a', 'B']: did you mean 'B'?"),
         (" A ,b\n1,2\n", "column 'a', a feature, is missing"),
     ],
