@@ -34,6 +34,7 @@ def test_train_groups_and_a_streamed_dataset_by_minibatches_on_ray(ray_head: Ray
         "datasets": [{**each, "target": "yield", "validation": validation} for each in (sites, long)],
         "grid": {"learning_rate": [0.01, 0.05]},
         "training": {"epochs": 2, "batch_size": 256, "memory_mb": 64},
+        "select": {"require": "finite"},  # after two epochs some groups are worse than their mean
         "store": {"uri": str(tmp_path / "store")},
     }
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(config))
