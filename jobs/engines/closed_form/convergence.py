@@ -42,9 +42,9 @@ def rest_of_loop(
     """Return which trials of a loop came to rest, by their weights and the curves of their training loss.
 
     The weights are those of the kept epoch, in raw units; where some rows validate (None) those of the last, in the
-    units of training: what validates best may be an early epoch. Full-batch descent on squared error is held to its
-    limit. What else minimises it needs a plateau, or to have been stopped, near the limit; where no limit is known, a
-    plateau alone.
+    units of training: what validates best may be an early epoch. On squared error they are held to the limit; what is
+    not full-batch descent also comes to rest on a plateau, or where it was stopped, near the limit. Where no limit is
+    known, a plateau is enough.
     """
     rest_mg = stopped_mg | converged_by_plateau(curve_mge)
     if settings.loss != "mse":
@@ -53,11 +53,8 @@ def rest_of_loop(
     weight_mgp = descent.raw(last_weight_mgp[:, :, None])[:, :, 0] if kept_weight_mgp is None else kept_weight_mgp
     gap_mg = _distance_from_limit(descent, weight_mgp)
     descends_m = torch.tensor([settings.is_gradient_descent(size) for size in trained.num_rows_m.tolist()])
-    near_mg = torch.where(
-        descends_m[:, None],
-        converged_by_gap(gap_mg, LOOP_TOLERANCE[settings.torch_dtype]),
-        converged_by_gap(gap_mg, NOISE_TOLERANCE) & rest_mg,
-    )
+    near_mg = converged_by_gap(gap_mg, LOOP_TOLERANCE[settings.torch_dtype])
+    near_mg |= ~descends_m[:, None] & converged_by_gap(gap_mg, NOISE_TOLERANCE) & rest_mg
     if settings.optimizer == "adamw":
         decoupled_g = hyperparameters.weight_decay_g > 0
         return Rest(torch.where(decoupled_g, rest_mg, near_mg), gap_mg.masked_fill(decoupled_g, torch.nan))
