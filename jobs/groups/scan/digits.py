@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from jobs.engines.double_double import total_of, two_sum
 from jobs.engines.moments import Moments
-from jobs.engines.precise_products import MANTISSA_BITS, TINY, loses_digits
+from jobs.engines.precise_products import LEFT_OF_VARIANCE, MANTISSA_BITS, TINY, loses_digits
 from jobs.groups.scan.packed import Codes, Floats, unpack
 
 MAX_ROWS = 1 << 16  # a group of more is likely to go on in the next block
+FEW_COLUMNS = 16
 
 
 def add_digits(packed_mf: Floats, x_nd: Floats, y_n: Floats, code_n: Codes) -> Floats | None:
@@ -31,19 +32,41 @@ def add_digits(packed_mf: Floats, x_nd: Floats, y_n: Floats, code_n: Codes) -> F
     """
     q = x_nd.shape[1] + 1
     count_m = packed_mf[:, 0]
-    fitting = np.flatnonzero((count_m > q) & (count_m <= MAX_ROWS))
-    if not len(fitting) or q < 3:
+    fitting_m = (count_m > q) & (count_m <= MAX_ROWS)
+    if not fitting_m.any() or q < 3:
         return None
-    chosen = fitting[loses_digits(unpack(packed_mf[fitting]).scatter_mdd).numpy()]
+    chosen = np.flatnonzero(fitting_m & _lose_digits(packed_mf, q - 1))
     if not len(chosen):
         return None
-    place_m = np.full(len(packed_mf), -1)
-    place_m[chosen] = np.arange(len(chosen))
-    row = np.flatnonzero(place_m[code_n] >= 0)
-    row = row[np.argsort(place_m[code_n[row]], kind="stable")]
+    chosen_m = np.zeros(len(packed_mf), dtype=np.bool_)
+    chosen_m[chosen] = True
+    row = np.flatnonzero(chosen_m[code_n])
+    row = row[np.argsort(code_n[row], kind="stable")]
     lacks_mf = np.zeros((len(packed_mf), q * (q + 1) // 2))
-    packed_mf[chosen], lacks_mf[chosen] = _precise(packed_mf[chosen], [*x_nd[row].T, y_n[row]], place_m[code_n[row]])
+    packed_mf[chosen], lacks_mf[chosen] = _precise(
+        packed_mf[chosen], [*x_nd[row].T, y_n[row]], np.searchsorted(chosen, code_n[row])
+    )
     return lacks_mf
+
+
+def _lose_digits(packed_mf: Floats, d: int) -> NDArray[np.bool_]:
+    """Return what `loses_digits` does, (m,): for few columns by vectors of all groups, which stay in the cache."""
+    if d > FEW_COLUMNS:
+        loses_m: NDArray[np.bool_] = loses_digits(unpack(packed_mf).scatter_mdd).numpy()
+        return loses_m
+    products = np.ascontiguousarray(packed_mf[:, 2 + d :].T)
+    left = dict(zip(combinations_with_replacement(range(d + 1), 2), products, strict=True))
+    variances = [left[i, i].copy() for i in range(d)]
+    loses_m = np.zeros(len(packed_mf), dtype=np.bool_)
+    for i, variance_m in enumerate(variances):
+        pivot_m = left[i, i]
+        loses_m |= (pivot_m < LEFT_OF_VARIANCE * variance_m) & (variance_m > TINY)
+        inverse_m = 1 / np.where(pivot_m > TINY, pivot_m, 1.0)
+        for first in range(i + 1, d):
+            factor_m = left[i, first] * inverse_m
+            for second in range(first, d):
+                left[first, second] -= factor_m * left[i, second]
+    return loses_m
 
 
 def _precise(packed_mf: Floats, columns: Sequence[Floats], place_n: Codes) -> tuple[Floats, Floats]:

@@ -10,6 +10,7 @@ import torch
 
 from jobs.engines.closed_form.least_squares import normal_equations, solve, weights_of
 from jobs.engines.moments import moments_of
+from jobs.groups.scan import digits
 from jobs.groups.scan.digits import add_digits, combine_lacks, with_lacks
 from jobs.groups.scan.packed import FEW_GROUPS, Codes, Floats, combine, sum_rows, unpack
 from tests.oracles import certified, digits_of
@@ -81,3 +82,18 @@ def test_combined_sums_of_a_group_in_one_piece_stay_as_they_are() -> None:
     add_digits(packed_mw, x_nd, y_n, code_n)
     together_mw = combine(np.concatenate([packed_mw, np.zeros_like(packed_mw)]), np.array([0, 1, 0, 1]), 2)
     np.testing.assert_array_equal(together_mw[:, 7:], packed_mw[:, 7:])
+
+
+def test_add_digits_finds_the_same_groups_by_vectors_as_by_factors(monkeypatch: pytest.MonkeyPatch) -> None:
+    x_nd, y_n, code_n = groups(60)
+    x_nd[code_n == 1, 0] = 4.0  # a constant column
+    x_nd[code_n == 3, 1] = x_nd[code_n == 3, 0]
+    packed_mf = sum_rows(x_nd, y_n, code_n, 60)
+    found = []
+    for few in (digits.FEW_COLUMNS, 0):
+        monkeypatch.setattr(digits, "FEW_COLUMNS", few)
+        found.append(add_digits(packed_mf.copy(), x_nd, y_n, code_n))
+    assert found[0] is not None
+    np.testing.assert_array_equal(*found)
+    assert found[0][[0, 2, 3]].any(1).all()
+    assert not found[0][[1, 5]].any()
