@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, TokenFileOption, VersionOption
-from jobs.cli.output import console, emit, emit_json
+from jobs.cli.output import emit, emit_json
 from jobs.cli.reading_flags import Flags, with_reading_flags
 
 if TYPE_CHECKING:
@@ -168,8 +168,8 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
     bounds = answer["intervals"]["prediction"] if "intervals" in answer else None
     for row, prediction in enumerate(answer["predictions"]):
         interval = f"  [{bounds[row][0]:.6g}, {bounds[row][1]:.6g}]" if bounds else ""
-        console().print(f"{prediction:.8g}{interval}")
+        print(f"{prediction:.8g}{interval}")
     for name in ("extrapolations", "explanations"):
         for row, value in enumerate(answer.get(name, [])):
             if value:
-                console().print(f"{name} of row {row}: {value}")
+                print(f"{name} of row {row}: {value}")

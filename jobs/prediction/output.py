@@ -54,7 +54,7 @@ class Target:
 def target_of(location: str, name: str | None, rows: Input) -> Target:
     """Return where and how the rows are written: in the format `name`, else that of the name, and of `-` the input's.
 
-    Text is written as the input has it: with its delimiter, and its character before decimals.
+    Text is written as the input has it: with its delimiter (a csv file never with tabs), and its decimals.
     Raises UsageError if nothing tells the format, or the output is the input.
     """
     if location != STANDARD and Path(location).resolve() in {Path(each.location).resolve() for each in rows.fragments}:
@@ -66,7 +66,7 @@ def target_of(location: str, name: str | None, rows: Input) -> Target:
     if not isinstance(rows.of_file, Delimited):
         return Target(location, found, "\t" if found == "tsv" else ",")
     delimiter = rows.of_file.delimiter_of(rows.path, S3Settings())
-    text = "\t" if found == "tsv" else delimiter
+    text = "\t" if found == "tsv" else "," if delimiter == "\t" else delimiter
     return Target(location, found, text, rows.reading.options.decimal)
 
 
@@ -88,11 +88,14 @@ class TextWriter:
         self._stream = stream
         self._target = target
         self._special = f'["\r\n{re.escape(target.delimiter)}]'
-        names = pa.table([pa.array([name], pa.large_string()) for name in schema.names], names=schema.names)
-        self.write(names)
+        self._header = pa.table([pa.array([name], pa.large_string()) for name in schema.names], names=schema.names)
+        self._began = False
 
     def write(self, table: pa.Table) -> None:
-        """Write the rows of a table."""
+        """Write the rows of a table, the first time after the header: refused first rows leave nothing behind."""
+        if not self._began:
+            self._began = True
+            self.write(self._header)
         if not table.num_rows:
             return
         columns = [self._cells(column) for column in table.columns]
@@ -102,7 +105,8 @@ class TextWriter:
         self._stream.write("\n".join([*lines.to_pylist(), ""]).encode())
 
     def close(self) -> None:
-        """Do nothing: every row is written."""
+        """Write the header, if there was no row."""
+        self.write(self._header.slice(1))
 
     def _cells(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return a column as the text of its cells, in quotes where they are needed; a null is an empty cell."""

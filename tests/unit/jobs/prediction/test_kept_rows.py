@@ -228,3 +228,23 @@ def test_a_version_of_a_store_is_asked_by_its_number(tmp_path: Path, monkeypatch
         arguments = ("--input", "rows.csv", "--output", "out.csv", "--version", version)
         assert gridline(tmp_path, monkeypatch, *arguments) == 0
         assert (tmp_path / "out.csv").read_text().splitlines()[1] == f"1,1,{prediction},d,"
+
+
+def test_nothing_is_written_where_the_first_rows_are_refused(
+    tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    commit(tmp_path, {"d": plain()})
+    for text in ("a,B\n1,1\n", "a,b\nx,1\n"):
+        (tmp_path / "rows.csv").write_text(text)
+        assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--output", "-", "--strict") == 2
+        assert capsys.readouterr().out == ""
+
+
+def test_text_is_written_with_the_characters_of_the_input(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    commit(tmp_path, {"d": plain()})
+    (tmp_path / "rows.csv").write_text("a;b;note\n1,5;2;x,y\n")
+    assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--decimal", ",", "--output", "-") == 0
+    assert capsys.readouterr().out == "a;b;note;prediction;dataset;error\n1,5;2;x,y;10;d;\n"
+    (tmp_path / "rows.csv").write_text("a;b;note\n1,25;2;x,y\n")
+    assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--decimal", ",", "--output", "out.tsv") == 0
+    assert (tmp_path / "out.tsv").read_text() == "a\tb\tnote\tprediction\tdataset\terror\n1,25\t2\tx,y\t9,5\td\t\n"
