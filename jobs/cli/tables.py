@@ -63,7 +63,9 @@ def _print_groups(console: Console, groups: GroupsOutcome) -> None:
             console.print(f"{start}{len(sentences)} of {total} did not converge, and {what}{advice}", markup=False)
     _print_reasons(console, sorted(groups.unconverged.items()), start, limit=MAX_ALIKE)
     if groups.notes:
-        console.print(f"{start}{len(groups.notes)} of {total} have columns without a weight of their own", markup=False)
+        console.print(
+            f"{start}{len(groups.notes)} of {total} have columns that depend on others, or nearly", markup=False
+        )
         said = [(name, "; ".join(sentences)) for name, sentences in sorted(groups.notes.items())]
         _print_reasons(console, said, start, limit=MAX_ALIKE)
 

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jobs.engines.closed_form.least_squares import FREE, NormalEquations, normal_equations
+from jobs.engines.closed_form.least_squares import FREE, NormalEquations, normal_equations, solve, trusted_digits
 from jobs.engines.closed_form.spectrum import hessian
 from jobs.engines.moments import Moments
 from jobs.engines.scaling import feature_scaling
 
 SUSPECT = 1e-6  # of a column's variance, left by those before it: below, the eigenvalues are looked at
+FEW_DIGITS = 6.0  # of a weight: fewer are said
+ZERO = 1e-9  # of the largest slope in scaled units: a smaller one may be 0
 MAX_TERMS = 6  # of a sum that a sentence writes out
 MAX_SENTENCES = 10
 
@@ -81,16 +83,35 @@ def _units(equations: NormalEquations) -> tuple[Tensor, Tensor]:
 
 
 def dependences(moments: Moments, bias: bool, names: Sequence[str]) -> dict[int, tuple[str, ...]]:
-    """Return, for each dataset with dependent columns, a sentence for each of them; by the place of the dataset."""
+    """Return, for each dataset with dependent columns, a sentence for each of them; by the place of the dataset.
+
+    Another sentence says how many digits can be trusted where columns nearly depend on others.
+    """
     index_m = suspects(moments, bias)
     if not len(index_m):
         return {}
     equations = normal_equations(moments.take(index_m), bias)
-    found_m = (equations.eigenvalue_md == 0).any(1).nonzero()[:, 0]
-    return {
-        int(index_m[place]): _first_of(list(_sentences(equations.take(found_m[at : at + 1]), names)))
-        for at, place in enumerate(found_m.tolist())
-    }
+    found_m = (equations.eigenvalue_md == 0).any(1)
+    digits_m = _fewest_digits(equations)
+    said = {}
+    for at, place in enumerate(index_m.tolist()):
+        alone = equations.take(torch.tensor([at]))
+        sentences = _first_of(list(_sentences(alone, names))) if found_m[at] else ()
+        if digits_m[at] < FEW_DIGITS:
+            about = "no digit" if digits_m[at] < 1 else f"about {int(digits_m[at])} digits"
+            sentences = (*sentences, f"columns nearly depend on others: {about} of their weights can be trusted")
+        if sentences:
+            said[place] = sentences
+    return said
+
+
+def _fewest_digits(equations: NormalEquations) -> Tensor:
+    """Return the digits of the slope that has the fewest, (m,); those that are 0 but for rounding do not count."""
+    moments, d = equations.moments, equations.moments.num_columns
+    digits_md = trusted_digits(moments, equations.bias)[:, :d]
+    size_md = (solve(equations) * equations.scale_md).abs()
+    counts_md = (size_md > ZERO * size_md.amax(1, keepdim=True)) & ~digits_md.isnan()
+    return torch.where(counts_md, digits_md, torch.inf).amin(1)
 
 
 def _first_of(sentences: Sequence[str]) -> tuple[str, ...]:

@@ -166,3 +166,31 @@ def test_weight_decay_has_one_answer_for_more_columns_than_rows() -> None:
     expected_p = np.linalg.solve(z_np.T @ z_np * (2 / 20) + 0.1 * np.eye(31), z_np.T @ y_n * (2 / 20))
     np.testing.assert_allclose(result.weight_mgp[0, 0], expected_p, rtol=1e-9, atol=1e-12)
     assert result.converged_mg.all()
+
+
+def nearly_dependent(apart: float) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x_n, other_n, noise_n = torch.randn(3, 100, generator=generator, dtype=torch.float64)
+    return torch.stack([x_n, x_n + apart * other_n], dim=1), 2 * x_n + 3 * (x_n + apart * other_n) + noise_n
+
+
+@pytest.mark.parametrize(
+    ("apart", "precise", "expected"),
+    [
+        (1e-3, False, None),
+        (1e-5, False, "about 4 digits"),
+        (1e-7, False, "no digit"),
+        (1e-5, True, None),
+        (1e-7, True, "about 5 digits"),
+    ],
+)
+def test_dependences_say_how_many_digits_can_be_trusted(apart: float, precise: bool, expected: str | None) -> None:
+    moments = moments_of(*nearly_dependent(apart), precise=precise)
+    said = dependences(moments, bias=True, names=["a", "b"])
+    sentence = f"columns nearly depend on others: {expected} of their weights can be trusted"
+    assert said == ({0: (sentence,)} if expected else {})
+
+
+def test_dependences_do_not_count_digits_of_a_weight_of_zero() -> None:
+    x_nd, _ = nearly_dependent(1e-4)
+    assert dependences(moments_of(x_nd, 2 * x_nd[:, 0]), bias=True, names=["a", "b"]) == {}
