@@ -5,6 +5,7 @@ Shapes: m datasets · g grid points · e evaluated epochs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -18,7 +19,8 @@ SAME_GAP = 1e-14  # smaller gaps are rounding
 GAP_TOLERANCE = 1e-6  # the distance of predictions from their limit, divided by the target's standard deviation
 LOOP_TOLERANCE = {torch.float64: GAP_TOLERANCE, torch.float32: 1e-4}  # of a loop in this precision
 NOISE_TOLERANCE = 1e-3**0.5  # R² within 0.001 of its limit: steps on some of the rows do not come nearer
-PLATEAU_TOLERANCE = 1e-3  # relative change over the last evaluation, if the limit is not known
+PLATEAU_TOLERANCE = 1e-3  # relative change over the last evaluation
+UNKNOWN_TOLERANCE = 1e-2  # if the limit is not known: change over half the epochs, and distance from the best trial
 
 
 def best_epoch_index(curve_mge: Tensor, keep: Literal["best", "last"]) -> Tensor:
@@ -59,9 +61,21 @@ def nearest_of_equals(cost_mg: Tensor, gap_mg: Tensor) -> Tensor:
     )
 
 
-def converged_by_plateau(curve_mge: Tensor) -> Tensor:
-    """Return whether trials with an unknown limit have converged: the last change of the training loss is small."""
+def converged_by_plateau(curve_mge: Tensor, since: int = -2, tolerance: float = PLATEAU_TOLERANCE) -> Tensor:
+    """Return whether the training loss has hardly changed since an evaluation, the last but one."""
     if curve_mge.shape[2] < 2:
         return torch.zeros(curve_mge.shape[:2], dtype=torch.bool)
-    before_mg, last_mg = curve_mge[:, :, -2], curve_mge[:, :, -1]
-    return (last_mg - before_mg).abs() <= PLATEAU_TOLERANCE * before_mg.abs()
+    before_mg, last_mg = curve_mge[:, :, since], curve_mge[:, :, -1]
+    return (last_mg - before_mg).abs() <= tolerance * before_mg.abs()
+
+
+def as_low_as_others(curve_mge: Tensor, problem_g: Sequence[object]) -> Tensor:
+    """Return whether trials with an unknown limit have come as low as any trial of the same problem, (m, g).
+
+    The losses are convex, and every trial of a problem tends to the same limit: one that stays above another is not
+    there.
+    """
+    lowest_mg = curve_mge.nan_to_num(nan=torch.inf).amin(2)
+    same_gg = torch.tensor([[one == other for other in problem_g] for one in problem_g])
+    least_mg = torch.where(same_gg, lowest_mg[:, None, :], torch.inf).amin(2)
+    return lowest_mg <= least_mg * (1 + UNKNOWN_TOLERANCE)

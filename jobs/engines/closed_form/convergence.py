@@ -11,11 +11,20 @@ import torch
 from torch import Tensor
 
 from jobs.engines.closed_form.descent import Descent, prepare
-from jobs.engines.curves import GAP_TOLERANCE, LOOP_TOLERANCE, NOISE_TOLERANCE, converged_by_gap, converged_by_plateau
+from jobs.engines.curves import (
+    GAP_TOLERANCE,
+    LOOP_TOLERANCE,
+    NOISE_TOLERANCE,
+    UNKNOWN_TOLERANCE,
+    as_low_as_others,
+    converged_by_gap,
+    converged_by_plateau,
+)
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.moments import Moments, mse
-from jobs.engines.settings import MAX_EPOCHS, TrainingSettings
+from jobs.engines.settings import MAX_EPOCHS, TrainingSettings, evaluated_epochs
 
+PROBLEM = ("huber_delta", "quantile")  # the hyperparameters of a loss
 STILL = 1e-16  # the share of its way that a weight has yet to go, below which more epochs change no digit
 
 
@@ -46,9 +55,11 @@ def rest_of_loop(
     not full-batch descent also comes to rest on a plateau, or where it was stopped, near the limit. Where no limit is
     known, a plateau is enough.
     """
-    rest_mg = stopped_mg | converged_by_plateau(curve_mge)
     if settings.loss != "mse":
+        rest_mg = stopped_mg | converged_by_plateau(curve_mge, _half_way(settings), UNKNOWN_TOLERANCE)
+        rest_mg &= as_low_as_others(curve_mge, _problems(hyperparameters))
         return Rest(rest_mg, torch.full_like(hyperparameters.learning_rate_mg, torch.nan))
+    rest_mg = stopped_mg | converged_by_plateau(curve_mge)
     descent = prepare(trained, hyperparameters, settings)
     weight_mgp = descent.raw(last_weight_mgp[:, :, None])[:, :, 0] if kept_weight_mgp is None else kept_weight_mgp
     gap_mg = _distance_from_limit(descent, weight_mgp)
@@ -59,6 +70,22 @@ def rest_of_loop(
         decoupled_g = hyperparameters.weight_decay_g > 0
         return Rest(torch.where(decoupled_g, rest_mg, near_mg), gap_mg.masked_fill(decoupled_g, torch.nan))
     return Rest(near_mg, gap_mg)
+
+
+def _half_way(settings: TrainingSettings) -> int:
+    """Return the last evaluation in the first half of the epochs."""
+    epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations)
+    return max(int((epochs_e <= settings.epochs / 2).sum()) - 1, 0)
+
+
+def _problems(hyperparameters: Hyperparameters) -> list[object]:
+    """Return for each grid point what the limit of training depends on; of weight decay each is a problem of its own.
+
+    Its curves have the loss without the penalty, which is not what descends.
+    """
+    columns = zip(*(hyperparameters.others()[name].tolist() for name in PROBLEM), strict=True)
+    decays = hyperparameters.weight_decay_g.tolist()
+    return [(g if decay > 0 else -1, values) for g, (decay, values) in enumerate(zip(decays, columns, strict=True))]
 
 
 def _distance_from_limit(descent: Descent, weight_mgp: Tensor) -> Tensor:
