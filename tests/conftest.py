@@ -12,6 +12,7 @@ from tests import parallel
 pytest_plugins = [
     "tests.servers.stores",
     "tests.servers.inline_cluster",
+    "tests.servers.desk",
     "tests.servers.torchserve",
     "tests.servers.ray_cluster",
     "tests.servers.ray_nodes",
