@@ -67,6 +67,12 @@ class Feature:
         return positions
 
     @property
+    def level_columns(self) -> tuple[tuple[str, str], ...]:
+        """Each level with the name of its column, which only rows of the level have."""
+        joint = "=" if self.kind == "categorical" else "."
+        return tuple((level, f"{self.name}{joint}{level}") for level in self.levels)
+
+    @property
     def fills(self) -> bool:
         """Whether missing values are replaced by a number."""
         return self.missing in FILLED
@@ -74,6 +80,11 @@ class Feature:
     @property
     def has_indicator(self) -> bool:
         return self.missing == "indicator"
+
+    @property
+    def indicator(self) -> str:
+        """The name of the column that is 1 where a value was missing."""
+        return f"{self.name}_missing"
 
     def values_columns(self, has_reference: bool) -> tuple[str, ...]:
         """Return the encoded columns of the values, which terms multiply: without that of missing ones."""
@@ -86,7 +97,7 @@ class Feature:
     def columns(self, has_reference: bool) -> tuple[str, ...]:
         """Return the encoded columns that the feature has of its own."""
         values = self.values_columns(has_reference) if self.main else ()
-        return (*values, f"{self.name}_missing") if self.has_indicator else values
+        return (*values, self.indicator) if self.has_indicator else values
 
     def num_columns(self, has_reference: bool) -> int:
         """Return the number of encoded columns."""

@@ -43,6 +43,12 @@ DOMAINS: dict[Transform, Domain] = {
 INVERSES: dict[TargetTransform, Callable[..., Floats]] = {"log": np.exp, "log1p": np.expm1}
 
 
+def transformed_target(transform: TargetTransform | None, y_n: NDArray[Any]) -> Floats:
+    """Return the target on the scale on which it is trained, float64."""
+    raw_n: Floats = y_n.astype(np.float64)
+    return raw_n if transform is None else DOMAINS[transform].function(raw_n)
+
+
 def raw_target(transform: TargetTransform | None, value: Floats) -> Floats:
     """Return predictions, or their bounds, in units of the target as it is in the data."""
     if transform is None:

@@ -23,7 +23,8 @@ from jobs.training.driver import make_blocks
 class Plan:
     """The recipe, the blocks (names of the datasets that a task trains together), certificates and scanned sources.
 
-    `failed` has the reasons of the datasets of the configuration that can't be trained.
+    `failed` has the reasons of the datasets of the configuration that can't be trained. `left_out` and `unused` are the
+    rows and columns that are left out of listed datasets.
     """
 
     collection: str
@@ -32,6 +33,8 @@ class Plan:
     certificates: tuple[Certificate, ...]
     fleets: tuple[GroupsPlan, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    unused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -48,7 +51,17 @@ class Plan:
             "datasets": [certificate.to_json() for certificate in self.certificates],
             "fleets": [fleet.to_json() for fleet in self.fleets],
             "failed": [{"dataset": name, "reason": reason} for name, reason in self.failed.items()],
+            "left_out": self.all_left_out(),
+            "columns_left_out": self.all_unused(),
         }
+
+    def all_left_out(self) -> dict[str, Mapping[str, int]]:
+        """Return the numbers of rows that are left out of each dataset or group, by reason."""
+        return {**self.left_out, **{name: rows for fleet in self.fleets for name, rows in fleet.left_out.items()}}
+
+    def all_unused(self) -> dict[str, Mapping[str, str]]:
+        """Return the reasons of the columns of no use of each dataset or source of groups."""
+        return {**self.unused, **{fleet.name: fleet.unused for fleet in self.fleets if fleet.unused}}
 
 
 def make_plan(config: JobConfig, base: Path, *, strict: bool = False) -> Plan:
@@ -71,6 +84,8 @@ def make_plan(config: JobConfig, base: Path, *, strict: bool = False) -> Plan:
         certificates=(*certified, *(certificate for fleet in fleets for certificate in fleet.certificates)),
         fleets=tuple(fleets),
         failed={each.name: reason_of(each.name, bad[each.name]) for each in config.datasets if each.name in bad},
+        left_out={dataset.name: dataset.left_out for dataset in read.datasets if dataset.left_out},
+        unused={dataset.name: dataset.unused for dataset in read.datasets if dataset.unused},
     )
 
 

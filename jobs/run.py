@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from handler.errors import GridlineError
 from jobs.champions.batch import Batch
@@ -128,12 +129,14 @@ def _outcomes(config: JobConfig, job: ResolvedJob, read: ReadDatasets, trained: 
         if name in failed:
             return DatasetOutcome(name, "failed", reason=failed[name])
         each, statistics = by_name[name], recipe.inference_statistics
+        said: dict[str, Any] = {"left_out": datasets[name].left_out, "unused": datasets[name].unused}
         best = challengers_of(each, each.trials(detailed=False), policies[name], inference_statistics=statistics)
         if best is None:
-            return DatasetOutcome(name, "no convergence", each, reason=reasons_of(each, policies[name])[name])
+            reason = reasons_of(each, policies[name])[name]
+            return DatasetOutcome(name, "no convergence", each, reason=reason, **said)
         verification = verify(datasets[name], each, int(best.point_m), recipe) if config.training.verify else None
         batch = Batch(best, policies[name], datasets[name], sources[name])
-        return DatasetOutcome(name, "not committed", each, batch, verification=verification)
+        return DatasetOutcome(name, "not committed", each, batch, verification=verification, **said)
 
     return tuple(outcome(each.name) for each in config.datasets if each.name in datasets or each.name in failed)
 

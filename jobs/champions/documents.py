@@ -46,8 +46,14 @@ def dataset_document(
     comparison: Comparison | None = None,
     verification: Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
+    left_out: Mapping[str, int] | None = None,
+    columns_left_out: Mapping[str, str] | None = None,
+    target_transform: str | None = None,
 ) -> dict[str, Any]:
-    """Return what `train --json` says of a dataset; `trials` is None where they are too many to be documented."""
+    """Return what `train --json` says of a dataset; `trials` is None where they are too many to be documented.
+
+    With a `target_transform` all errors are of the transformed target, as training sees it.
+    """
     document: dict[str, Any] = {"dataset": name, "status": status, "best": best, "trials": trials}
     if reason is not None:
         document["reason"] = reason
@@ -61,4 +67,12 @@ def dataset_document(
         document["verification"] = dict(verification)
     if notes:
         document["notes"] = list(notes)
-    return document
+    named = {"left_out": left_out, "columns_left_out": columns_left_out, "target_transform": target_transform}
+    return document | {name: value for name, value in named.items() if value}
+
+
+def left_out_sentences(left_out: Mapping[str, int], columns_left_out: Mapping[str, str]) -> list[str]:
+    """Return the rows and the columns that are left out, in words."""
+    rows = [f"{count} rows ({reason})" for reason, count in left_out.items()]
+    columns = [f"column {name!r} {reason}" for name, reason in columns_left_out.items()]
+    return [f"left out: {', '.join(rows)}"] * bool(rows) + [f"left out: {'; '.join(columns)}"] * bool(columns)

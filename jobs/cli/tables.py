@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from jobs.champions.documents import left_out_sentences
 from jobs.champions.promotion import remedies
 from jobs.cli.output import number
 from jobs.cli.table_layout import NARROW, table_of
@@ -52,6 +53,10 @@ def _print_groups(console: Console, groups: GroupsOutcome) -> None:
     )
     start = f"{groups.name}: "
     _print_reasons(console, sorted(groups.failures.items()), start)
+    for sentence in left_out_sentences({}, groups.unused):
+        console.print(f"{start}{sentence}", markup=False)
+    rows = [(name, said) for name, each in sorted(groups.left_out.items()) for said in left_out_sentences(each, {})]
+    _print_reasons(console, rows, start, limit=MAX_ALIKE)
     total, warnings = groups.num_trained + len(groups.unconverged), list(groups.warnings())
     for sentences, what in (
         (list(groups.unconverged.values()), "are not promoted"),
@@ -99,10 +104,12 @@ def _print_datasets(console: Console, outcome: JobOutcome) -> None:
 def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
     name, best, status = document["dataset"], document["best"], document["status"]
     if document["trials"]:
-        console.print(trials_table(name, document["trials"], best, width=console.width))
+        scale = f" (errors of {document['target_transform']} of the target)" if "target_transform" in document else ""
+        console.print(trials_table(f"{name}{scale}", document["trials"], best, width=console.width))
     if "reason" in document:
         console.print(f"{name}: {status}: {document['reason']}", markup=False)
-    for note in document.get("notes", ()):
+    left_out = left_out_sentences(document.get("left_out", {}), document.get("columns_left_out", {}))
+    for note in (*left_out, *document.get("notes", ())):
         console.print(f"{name}: {note}", markup=False)
     if best is None:
         return
@@ -172,6 +179,11 @@ def print_plan(console: Console, plan: Plan) -> None:
         console.print(f"{name}: failed: {reason}", markup=False)
     for block in plan.blocks:
         console.print(f"block: {', '.join(block)}")
+    left_out = [
+        (name, sentence) for name, rows in plan.all_left_out().items() for sentence in left_out_sentences(rows, {})
+    ]
+    left_out += [(name, sentence) for name, of in plan.all_unused().items() for sentence in left_out_sentences({}, of)]
+    _print_reasons(console, left_out)
     for groups in plan.fleets:
         _print_groups_plan(console, groups)
     for certificate in plan.certificates:

@@ -6,7 +6,8 @@ Imported by: gridline/__init__.py, jobs/cli, jobs/prediction, jobs/api.py, jobs/
 jobs/recipe.py.
 """
 
-from jobs.config.datasets import DatasetConfig, FeatureConfig, ValidationConfig
+from jobs.config.datasets import DatasetConfig, ValidationConfig
+from jobs.config.features import FeatureConfig
 from jobs.config.grid import GridConfig, grid_points
 from jobs.config.job import JobConfig, Metric, SelectConfig, StoreConfig, json_schema
 from jobs.config.reading import load_config, make_config

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from jobs.config.features import Features
 from jobs.config.reading_options import ReadingConfig
 from jobs.config.values import WHOLE, Fraction, Location, Section, Seed, Text, items, nothing_for_none, refused
-
-
-class FeatureConfig(Section):
-    """A column that is regressed on, and how it is encoded. A name alone stands for a numeric feature."""
-
-    name: Text
-    """The column."""
-    kind: Literal["numeric", "categorical"] = "numeric"
-    """A categorical feature has a weight for each of its levels, but for the first (in sorted order) where there is a
-    bias."""
-    transform: Literal["log10", "log1p", "sqrt"] | None = None
-    """A function applied to a numeric feature, in training and in serving."""
-    missing: Literal["error", "mean"] = "error"
-    """What an empty cell of a numeric feature is: an error, or the mean of the training rows."""
-    unseen: Literal["error", "reference"] = "error"
-    """What a level is that training did not see: an error, or the reference (the first level)."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> FeatureConfig:
-        if self.kind == "categorical" and self.transform is not None:
-            raise refused("can't be applied to a categorical feature: remove it", key="transform")
-        if self.kind == "categorical" and self.missing == "mean":
-            raise refused("can't be applied to a categorical feature: remove it", key="missing")
-        if self.kind == "numeric" and self.unseen == "reference":
-            raise refused("applies to categorical features only: remove it, or set 'kind: categorical'", key="unseen")
-        return self
 
 
 class ValidationConfig(Section):
@@ -53,10 +28,6 @@ class ValidationConfig(Section):
         return self
 
 
-def _feature(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 class DatasetConfig(ReadingConfig):
     """A table for which a regression is wanted; with `group_by`, one for each of its groups."""
 
@@ -69,11 +40,13 @@ class DatasetConfig(ReadingConfig):
     beside the configuration file, then in the working directory."""
     target: Text
     """The column that is predicted."""
-    features: Annotated[
-        tuple[Annotated[FeatureConfig, BeforeValidator(_feature, json_schema_input_type=str | FeatureConfig)], ...],
-        Field(min_length=1),
-    ]
-    """The columns that are regressed on."""
+    target_transform: Literal["log", "log1p"] | None = None
+    """A function applied to the target for training, and undone in predictions and their intervals."""
+    missing_target: Literal["error", "drop"] | None = None
+    """What an empty cell of the target is: an error, or its row is left out. Left out: an error where columns are
+    named, `drop` where a pattern finds them."""
+    features: Features
+    """The columns that predict: `all`, or names, patterns, products and powers."""
     group_by: Annotated[tuple[Text, ...], BeforeValidator(items, json_schema_input_type=str | list[str])] = ()
     """The columns whose values divide the rows into datasets of their own."""
     prefix: Text | None = None
@@ -89,7 +62,7 @@ class DatasetConfig(ReadingConfig):
     def _possible(self) -> DatasetConfig:
         names = [feature.name for feature in self.features]
         for at, name in enumerate(names):
-            if name in names[:at]:
+            if name is not None and name in names[:at]:
                 raise refused(f"names the feature {name!r} twice: remove one", key=f"features.{at}")
             if name == self.target:
                 raise refused(f"names the target {name!r} as a feature: remove it", key=f"features.{at}")

@@ -51,6 +51,8 @@ class GroupsOutcome:
     error: Exception | None = None
     comparisons: tuple[Comparisons, ...] | None = None
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
 
     def against(self, comparisons: Iterator[Comparisons]) -> GroupsOutcome:
         """Return the outcome after the commit; the next `comparisons` are those of its batches."""
@@ -81,7 +83,10 @@ class GroupsOutcome:
         if self.trials is not None:
             trials = merge(*map(_trials, self.trials), key=itemgetter(0))
             documents = ({**each, "trials": own} for each, (_, own) in zip(documents, trials, strict=True))
-        yield from merge(documents, _without_model("failed", self.failures, []), key=NAME)
+        documents = merge(documents, _without_model("failed", self.failures, []), key=NAME)
+        if self.left_out:
+            documents = (_with_left_out(each, self.left_out.get(each["dataset"])) for each in documents)
+        yield from documents
 
     def _trained(self) -> Iterator[Iterator[dict[str, Any]]]:
         """Yield the documents of each batch, without their trials."""
@@ -99,6 +104,7 @@ class Collected:
         self._failures: dict[str, str] = {}
         self._num_datasets = self._computed = 0
         self._error: Exception | None = None
+        self.unused: Mapping[str, str] = {}
 
     def add(self, number: int, result: PartResult, *, computed_points: int = 0) -> None:
         """Add a part by its number; its trials at `computed_points` grid points were computed now."""
@@ -129,7 +135,13 @@ class Collected:
             computed=self._computed,
             error=self._error,
             notes={group: said for result in results for group, said in result.notes.items()},
+            left_out={group: counts for result in results for group, counts in result.left_out.items()},
+            unused=self.unused,
         )
+
+
+def _with_left_out(document: dict[str, Any], left_out: Mapping[str, int] | None) -> dict[str, Any]:
+    return document | {"left_out": dict(left_out)} if left_out else document
 
 
 def _with_notes(document: dict[str, Any], notes: Sequence[str] | None) -> dict[str, Any]:
@@ -166,9 +178,12 @@ def _documents(challengers: Challengers, comparisons: Comparisons | None, ahead:
             index.to_pylist(), challengers.documents(index), *said, strict=True
         ):
             comparison = None if comparisons is None else comparisons[place]
-            yield dataset_document(
-                name, status_of(comparison), best, None, choice=choice, warning=warning, comparison=comparison
-            )
+            more: dict[str, Any] = {
+                "choice": choice,
+                "warning": warning,
+                "target_transform": challengers.stack.card.target_transform,
+            }
+            yield dataset_document(name, status_of(comparison), best, None, comparison=comparison, **more)
 
 
 def _without_model(

@@ -6,7 +6,7 @@ Shapes: m groups.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,8 +21,9 @@ from jobs.groups.scan.layout import initial_layout
 from jobs.groups.scan.partial import Partial
 from jobs.groups.scan.scan import scan
 from jobs.groups.scan.survey import needs_survey, survey, with_surveys
-from jobs.groups.scan.trainable import Trainable, split_trainable
+from jobs.groups.scan.trainable import Trainable, left_out_by_group, split_trainable
 from jobs.recipe import Recipe
+from jobs.sources.choosing import choose_columns
 from jobs.sources.resolved import ResolvedSource
 from jobs.training.datasets import certified, resolve
 
@@ -35,7 +36,8 @@ class GroupsPlan:
     """The number of groups of a source, the reasons of untrainable ones, and the spreads of three numbers.
 
     A spread is (least, median, greatest), or None if no group can be trained. `certificates` are those of single
-    groups, if these are a hundred or fewer.
+    groups, if these are a hundred or fewer. `left_out` counts the rows that are left out of groups, by reason, and
+    `unused` has the reasons of columns of no use.
     """
 
     name: str
@@ -43,6 +45,8 @@ class GroupsPlan:
     failures: dict[str, str]
     spreads: Mapping[str, Spread | None]
     certificates: tuple[Certificate, ...]
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan for a JSON document; an infinite condition number is null."""
@@ -56,7 +60,7 @@ class GroupsPlan:
 
 def plan_groups(source: ResolvedSource, recipe: Recipe) -> GroupsPlan:
     """Return the plan of the groups of a source. Raises DataError if a file can't be read."""
-    layout = initial_layout(source)
+    layout = initial_layout(choose_columns(source))
     if needs_survey(layout.card.features):
         layout = with_surveys(layout, [survey(source.fragments, layout, source.s3, recipe.memory_mb)])
     _, partial = scan(source.fragments, layout, source.s3, recipe.memory_mb, 1)
@@ -70,6 +74,8 @@ def plan_groups(source: ResolvedSource, recipe: Recipe) -> GroupsPlan:
         failures=failures,
         spreads=_spreads([_train_moments(groups) for groups in trainable], recipe.settings),
         certificates=certificates if num_groups <= CERTIFIED_GROUPS else (),
+        left_out=left_out_by_group(partial, layout),
+        unused=layout.unused,
     )
 
 

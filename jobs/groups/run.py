@@ -65,6 +65,7 @@ class _Training:
             num_parts = scanner.num_parts()
             missing = [Part(number, (), recipe) for number in range(num_parts)]
         layout, sums = scanner.sums(num_parts, [part.number for part in missing])
+        self.collected.unused = layout.unused
         failed = self._train(missing, num_parts, layout, sums)
         if failed:
             self._name(failed, sums)

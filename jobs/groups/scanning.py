@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.cluster.chunking import chunk_by_size
 from jobs.cluster.tasks import Outcome, RunLimits, Task
-from jobs.errors import DataError
+from jobs.errors import DataError, SourceError
 from jobs.groups.scan.layout import Layout, initial_layout
 from jobs.groups.scan.survey import needs_survey, survey, with_surveys
 from jobs.groups.steps import phases_of
 from jobs.progress import Progress
 from jobs.recipe import Recipe
+from jobs.sources.choosing import choose_columns
 from jobs.sources.columns import Fragment
 from jobs.sources.resolved import ResolvedSource
 
@@ -78,7 +79,10 @@ class Scanner:
 
     def _layout(self, shares: Sequence[tuple[Fragment, ...]]) -> Layout:
         """Return how rows are read; a survey reads them for levels and fill values."""
-        layout = initial_layout(self.source)
+        try:
+            layout = initial_layout(choose_columns(self.source))
+        except (DataError, SourceError) as exc:
+            raise SourceFailedError(exc) from exc
         if not needs_survey(layout.card.features):
             return layout
         name, arguments = self.source.name, (layout, self.source.s3, self.recipe.memory_mb)

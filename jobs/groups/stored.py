@@ -65,6 +65,7 @@ def part_bytes(result: PartResult) -> bytes:
         "failures": result.failures,
         "unconverged": result.unconverged,
         "notes": result.notes,
+        "left_out": result.left_out,
         "cards": [challengers.stack.card.to_json() for challengers in result.trained],
     }
     plain = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
@@ -82,6 +83,7 @@ def part_of_bytes(data: bytes, name: str) -> PartResult:
             unconverged=header["unconverged"],
             notes={name: tuple(of_group) for name, of_group in header["notes"].items()},
             trials=tensors["trials"].numpy().tobytes() if "trials" in tensors else None,
+            left_out=header.get("left_out", {}),  # a part of an earlier gridline has none
         )
     except (SafetensorError, pa.ArrowException, OSError, KeyError, TypeError, ValueError) as exc:
         raise CorruptObjectError(name, f"it is not a part of a source: {' '.join(str(exc).split())}") from exc

@@ -20,7 +20,7 @@ from jobs.engines.moments import Moments
 from jobs.engines.trials import BlockResult
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.partial import Partial, merge
-from jobs.groups.scan.trainable import Trainable, split_trainable
+from jobs.groups.scan.trainable import Trainable, left_out_by_group, split_trainable
 from jobs.recipe import Policy, Recipe
 from jobs.training.datasets import TrainedDatasets, notes_of, resolve
 from jobs.trials.table import trials_parquet
@@ -44,13 +44,17 @@ class GroupsSpec:
 
 @dataclass(frozen=True)
 class PartResult:
-    """The result of a training task: models by card, reasons of groups without one, and the trials as parquet."""
+    """The result of a training task: models by card, reasons of groups without one, and the trials as parquet.
+
+    `left_out` counts the rows of groups that are left out, by reason.
+    """
 
     trained: tuple[Challengers, ...]
     failures: dict[str, str]
     unconverged: dict[str, str]
     trials: bytes | None
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def num_datasets(self) -> int:
@@ -88,6 +92,7 @@ def train_groups(spec: GroupsSpec, partial: Partial, engine: Engine) -> PartResu
             for each in trained
             for place, sentences in notes_of(each.card, each.train_moments).items()
         },
+        left_out=left_out_by_group(partial, spec.layout),
     )
 
 
@@ -120,7 +125,9 @@ def _is_detailed(hyper: Hyperparameters, spec: GroupsSpec) -> bool:
 
 def _fingerprints(groups: Trainable, trained: Moments, layout: Layout) -> tuple[str, ...]:
     """Return a sha256 of each group: of its rows in any order, its columns, and the split."""
-    head = "\n".join([*groups.card.columns, groups.card.target, repr(layout.split)]).encode()
+    card = groups.card
+    rules = [] if card.is_of_first_format else [card.to_json()]  # two cards may read the same rows in two ways
+    head = "\n".join([*card.columns, card.target, repr(layout.split), *rules]).encode()
     counts = torch.stack([groups.moments.num_rows_m, trained.num_rows_m], dim=1).numpy()
     tails = np.concatenate([groups.hash_m2.view(np.uint8), counts.view(np.uint8)], axis=1)
     return tuple(hashlib.sha256(head + tail.tobytes()).hexdigest() for tail in tails)

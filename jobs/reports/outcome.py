@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from jobs.champions.batch import Batch
@@ -21,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DatasetOutcome:
-    """The outcome of a listed dataset: its trials and the best of them, or the reason why none may be promoted."""
+    """The outcome of a listed dataset: its trials and the best of them, or the reason why none may be promoted.
+
+    `left_out` counts the rows that are left out, by reason; `unused` has the reasons of columns of no use.
+    """
 
     name: str
     status: DatasetStatus
@@ -30,6 +33,8 @@ class DatasetOutcome:
     comparison: Comparison | None = None
     reason: str | None = None
     verification: Mapping[str, float] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def point(self) -> int | None:
@@ -68,6 +73,9 @@ class DatasetOutcome:
             comparison=self.comparison,
             verification=self.verification,
             notes=self.notes,
+            left_out=self.left_out,
+            columns_left_out=self.unused,
+            target_transform=self.trained.card.target_transform if self.trained else None,
         )
 
 
@@ -105,7 +113,8 @@ class JobOutcome:
     def summary(self) -> dict[str, Any]:
         """Return the document without its datasets."""
         names = ("run_id", "collection", "version", "committed", "computed", "reused")
-        return {name: getattr(self, name) for name in names}
+        unused = {fleet.name: dict(fleet.unused) for fleet in self.fleets if fleet.unused}
+        return {name: getattr(self, name) for name in names} | ({"columns_left_out": unused} if unused else {})
 
     def listed_documents(self) -> Iterator[Mapping[str, Any]]:
         """Yield the document of each listed dataset."""

@@ -6,7 +6,7 @@ Shapes: n rows · m datasets · k raw features, and the target last · d encoded
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,51 @@ from model_store.objects.s3_settings import S3Settings
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Reasons = NDArray[np.int16]
+
+TRANSFORM_KEYS = ("transform", "target_transform")
 
 ONE_ROW = "one row trains: add rows"
 
 
-def bad_rows(columns: Columns, features: Sequence[Feature], target: str, group_by: Sequence[str] = ()) -> Mask:
+def left_out_reasons(features: Sequence[Feature], target: Feature) -> tuple[str, ...]:
+    """Return the reasons for which rows are left out: the columns whose rule for missing cells is `drop`."""
+    dropping = [feature.name for feature in features if feature.missing == "drop"]
+    return (*(["target missing"] if target.missing == "drop" else []), *(f"{name!r} missing" for name in dropping))
+
+
+def left_out_of(reasons: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
+    """Return the numbers of rows that are left out, by reason, without zeros."""
+    return {reason: count for reason, count in zip(reasons, counts, strict=True) if count}
+
+
+def no_row_left(left_out: Mapping[str, int]) -> str:
+    """Return the reason of a dataset whose rows are all left out."""
+    counted = ", ".join(f"{count} for {reason}" for reason, count in left_out.items())
+    return f"no row is left to train: {counted}: add rows, or change 'missing' or 'missing_target'"
+
+
+def left_out_rows(columns: Columns, features: Sequence[Feature], target: Feature) -> Reasons | None:
+    """Return the position of the reason for which each row is left out, -1 for rows that stay; None if all stay."""
+    reason_n: Reasons | None = None
+    for at, feature in enumerate(feature for feature in (target, *features) if feature.missing == "drop"):
+        missing_n = _missing_cells(columns, feature)
+        if missing_n.any():
+            reason_n = np.full(columns.num_rows, -1, np.int16) if reason_n is None else reason_n
+            reason_n[missing_n & (reason_n < 0)] = at
+    return reason_n
+
+
+def _missing_cells(columns: Columns, feature: Feature) -> Mask:
+    missing_n: Mask = (
+        columns.texts[feature.name].code_n < 0
+        if feature.kind == "categorical"
+        else np.isnan(columns.numbers[feature.name])
+    )
+    return missing_n
+
+
+def bad_rows(columns: Columns, features: Sequence[Feature], target: Feature, group_by: Sequence[str] = ()) -> Mask:
     """Return which rows have an empty key, or a cell that can't be encoded; levels are not looked at."""
     bad_n = np.zeros(columns.num_rows, dtype=bool)
     for feature in _checked(features, target, group_by):
@@ -33,7 +73,12 @@ def bad_rows(columns: Columns, features: Sequence[Feature], target: str, group_b
 
 
 def error_of_row(
-    columns: Columns, row: int, features: Sequence[Feature], target: str, s3: S3Settings, group_by: Sequence[str] = ()
+    columns: Columns,
+    row: int,
+    features: Sequence[Feature],
+    target: Feature,
+    s3: S3Settings,
+    group_by: Sequence[str] = (),
 ) -> str:
     """Return the error of the first invalid cell of a bad row: its place, its content, and a remedy."""
     one = columns.take(slice(row, row + 1))
@@ -41,36 +86,38 @@ def error_of_row(
     place, content = columns.fragment.format.cell(columns, row, feature.name, s3)
     if feature.name in group_by:
         return f"{place}: the key column {feature.name!r} is empty: fill it, or remove the row"
-    return f"{place}: column {feature.name!r}: {content} {_why(one, feature, target)}"
+    return f"{place}: column {feature.name!r}: {content} {_why(one, feature, target.name)}"
 
 
-def _checked(features: Sequence[Feature], target: str, group_by: Sequence[str]) -> list[Feature]:
-    return [*(Feature(name, "categorical") for name in group_by), Feature(target), *features]
+def _checked(features: Sequence[Feature], target: Feature, group_by: Sequence[str]) -> list[Feature]:
+    return [*(Feature(name, "categorical") for name in group_by), target, *features]
 
 
 def _valid_cells(columns: Columns, feature: Feature) -> Mask:
     if feature.kind == "categorical":
-        return columns.texts[feature.name].code_n >= 0
+        code_n = columns.texts[feature.name].code_n
+        return np.ones(len(code_n), dtype=bool) if feature.missing != "error" else code_n >= 0
     value_n = columns.numbers[feature.name]
-    valid_n = ~np.isinf(value_n) if feature.missing == "mean" else np.isfinite(value_n)
+    valid_n: Mask = np.isfinite(value_n) if feature.missing == "error" else ~np.isinf(value_n)
     if feature.transform is not None:
-        domain = DOMAINS[feature.transform]
-        valid_n &= (value_n >= domain.lower if domain.closed else value_n > domain.lower) | np.isnan(value_n)
+        valid_n &= DOMAINS[feature.transform].holds(value_n) | np.isnan(value_n)
     return valid_n
 
 
 def _why(one: Columns, feature: Feature, target: str) -> str:
     if feature.kind == "categorical":
-        return "is missing: fill it, with a category of its own if need be"
+        return (
+            "is missing: fill it, set 'missing: level' for a level of its own, or 'missing: drop' to leave out the row"
+        )
     [value] = one.numbers[feature.name]
     if np.isinf(value):
         return "is infinite: write a finite number"
     if feature.transform is not None and not np.isnan(value):
         domain = f"the domain of {feature.transform}, which is {DOMAINS[feature.transform]}"
-        return f"is outside {domain}: correct it, or remove 'transform'"
+        return f"is outside {domain}: correct it, or remove {TRANSFORM_KEYS[feature.name == target]!r}"
     if feature.name == target:
-        return "is missing: fill it, or remove the row; a target can't be guessed"
-    return "is missing: fill it, or set 'missing: mean' for the feature"
+        return "is missing: fill it, or set 'missing_target: drop' to leave out the row; a target can't be guessed"
+    return "is missing: fill it, or set 'missing: mean' for the feature, or 'missing: drop' to leave out the row"
 
 
 def untrainable(
@@ -91,7 +138,7 @@ def untrainable(
             constant_mk[:, k] &= _encodes_zero(feature, low_mk[:, k])
     empty_mk = np.zeros_like(constant_mk)
     if fill_mk is not None:
-        empty_mk[:, :-1] = np.isnan(fill_mk) & [feature.missing == "mean" for feature in card.features]
+        empty_mk[:, :-1] = np.isnan(fill_mk) & [feature.fills for feature in card.features]
     alone_m = num_rows_m < 2
     bad_m = alone_m | constant_mk[:, :-1].all(1) | constant_mk[:, -1] | empty_mk.any(1)
     return {
@@ -113,7 +160,8 @@ def _why_not_fit(card: ModelCard) -> str | None:
 
 def _encodes_zero(feature: Feature, value_m: Floats) -> Mask:
     """Return where a value is encoded as zero: without a bias, only a column of zeros has no effect."""
-    zero_m: Mask = (DOMAINS[feature.transform].function(value_m) if feature.transform else value_m) == 0
+    value_m = DOMAINS[feature.transform].function(value_m) if feature.transform else value_m - feature.origin
+    zero_m: Mask = value_m == 0
     return zero_m
 
 

@@ -113,14 +113,22 @@ class Columns:
     numbers: Mapping[str, Array]
     texts: Mapping[str, Text]
     raws: Mapping[str, Any] = field(default_factory=dict)  # arrays of pyarrow
+    row_n: NDArray[np.intp] | None = None  # where some rows were left out: the place of each row after `first_row`
+
+    def file_row(self, row: int) -> int:
+        """Return the row of the file (from 0) that is at `row` here."""
+        return self.first_row + (row if self.row_n is None else int(self.row_n[row]))
 
     def take(self, rows: slice | NDArray[np.intp]) -> Columns:
-        """Return some of the rows: those of a slice without a copy, or those at an index, whose places are lost."""
+        """Return some of the rows: those of a slice without a copy, or those at an index."""
         numbers = {name: value_n[rows] for name, value_n in self.numbers.items()}
         texts = {name: Text(text.code_n[rows], text.levels) for name, text in self.texts.items()}
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(self.num_rows)
             raws = {name: cells.slice(start, stop - start) for name, cells in self.raws.items()}
-            return Columns(self.fragment, self.first_row + start, stop - start, numbers, texts, raws)
+            if self.row_n is None:
+                return Columns(self.fragment, self.first_row + start, stop - start, numbers, texts, raws)
+            return Columns(self.fragment, self.first_row, stop - start, numbers, texts, raws, self.row_n[rows])
         raws = {name: cells.take(pa.array(rows)) for name, cells in self.raws.items()}
-        return Columns(self.fragment, self.first_row, len(rows), numbers, texts, raws)
+        row_n = rows if self.row_n is None else self.row_n[rows]
+        return Columns(self.fragment, self.first_row, len(rows), numbers, texts, raws, row_n)

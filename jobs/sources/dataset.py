@@ -6,8 +6,9 @@ Shapes: n rows · m = 1 dataset · k raw features · d encoded columns.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,21 @@ from numpy.typing import NDArray
 from handler.encoding import encode
 from handler.errors import EncodingError
 from handler.model_card import Feature, ModelCard
+from handler.transforms import transformed_target
 from jobs.errors import DataError
-from jobs.sources.checks import Mask, bad_rows, error_of_row, too_few_rows, untrainable
+from jobs.sources.checks import (
+    Mask,
+    bad_rows,
+    error_of_row,
+    left_out_of,
+    left_out_reasons,
+    left_out_rows,
+    no_row_left,
+    too_few_rows,
+    untrainable,
+)
+from jobs.sources.choosing import choose_columns
+from jobs.sources.column_facts import WANTED
 from jobs.sources.columns import Columns, Wanted
 from jobs.sources.reading import read_columns
 from jobs.sources.resolved import ResolvedSource, dataset_in_errors
@@ -39,6 +53,7 @@ class Dataset:
     and NaN for a feature without them. `fold_n` is the fold in which each row validates (`TRAINS` if it only trains),
     None without validation.
     `fingerprint` is a sha256, as hex, of the columns' names and the encoded rows in their order.
+    `left_out` counts the rows that are left out, by reason; `unused` has the reasons of columns that are of no use.
     """
 
     name: str
@@ -50,6 +65,8 @@ class Dataset:
     y_n: Floats
     fold_n: Folds | None
     fingerprint: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:
@@ -66,16 +83,18 @@ def read_dataset(
     how they were read; see `row_keys.canonical_order`.
     Raises DataError if it can't be read or regressed on, and SourceError if its storage can't be reached.
     """
+    source = choose_columns(source)
     with dataset_in_errors(source.name):
-        chunks = _read(source)
-        y_n = np.concatenate([chunk.numbers[source.target] for chunk in chunks]).astype(np.float64)
+        chunks, left_out = _read(source)
+        raw_n = np.concatenate([chunk.numbers[source.target] for chunk in chunks])
+        y_n = transformed_target(source.target_transform, raw_n)
         key_n = _keys(source, chunks) if source.split or in_canonical_order else np.zeros(0, np.uint64)
         fold_n = fold_of_dataset(draw(key_n, source.split.seed), source.split) if source.split else None
         trains_n = _trains(fold_n, len(y_n))
         masks = np.split(trains_n, np.cumsum([chunk.num_rows for chunk in chunks])[:-1])
         card = _fit_card(source, chunks, masks, bias)
         low_k, high_k = _bounds(source, chunks, masks)
-        fill_k = np.array([_mean(feature, chunks, masks) for feature in source.features])
+        fill_k = np.array([_fill(feature, chunks, masks) for feature in source.features])
         _refuse(untrainable(card, np.array([trains_n.sum()]), low_k[None], high_k[None], fill_k[None]).get(0))
         order_n = canonical_order(key_n) if in_canonical_order else np.arange(len(y_n))
         x_nd, y_n, trains_n = _encode_all(card, fill_k, chunks, order_n, source.s3), y_n[order_n], trains_n[order_n]
@@ -90,13 +109,15 @@ def read_dataset(
             y_n=y_n,
             fold_n=None if fold_n is None else fold_n[order_n],
             fingerprint=fingerprint(card, x_nd, y_n),
+            left_out=left_out,
+            unused=source.unused,
         )
 
 
 def wanted_columns(features: Sequence[Feature], target: str, group_by: Sequence[str] = ()) -> tuple[Wanted, ...]:
     """Return the columns to read: the features, the target, and the columns of the group key."""
     return (
-        *(Wanted(feature.name, "number" if feature.kind == "numeric" else "text") for feature in features),
+        *(Wanted(feature.name, WANTED[feature.kind]) for feature in features),
         Wanted(target),
         *(Wanted(name, "text") for name in group_by),
     )
@@ -109,14 +130,19 @@ def encode_columns(
     s3: S3Settings,
     out: NDArray[np.floating] | None = None,
 ) -> NDArray[np.floating]:
-    """Return the encoded rows, (n, d); see `encode`. Raises DataError, with file and row, for an unseen level."""
+    """Return the encoded rows, (n, d); see `encode`. Raises DataError, with file and row, for what can't be encoded."""
     raw = {name: columns.numbers[name] for name in card.feature_names if name in columns.numbers}
     raw |= {name: columns.texts[name].cells() for name in card.feature_names if name in columns.texts}
     try:
         return encode(card, raw, fill, out=out)
     except EncodingError as exc:
         place, _ = columns.fragment.format.cell(columns, exc.row, exc.feature, s3)
-        raise DataError(f"{place}: {exc}. The row validates: set 'unseen: reference', or another seed") from exc
+        unseen = (
+            ". The row validates: set 'unseen: reference', or another seed"
+            if "training did not see" in str(exc)
+            else ""
+        )
+        raise DataError(f"{place}: {exc}{unseen}") from exc
 
 
 def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats) -> str:
@@ -127,17 +153,28 @@ def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats) -> str:
     return digest.hexdigest()
 
 
-def _read(source: ResolvedSource) -> list[Columns]:
-    """Return the rows of each fragment. Raises DataError at the first bad row."""
-    chunks = []
-    for chunk in read_columns(source.fragments, wanted_columns(source.features, source.target), source.s3):
-        bad_n = bad_rows(chunk, source.features, source.target)
+def _read(source: ResolvedSource) -> tuple[list[Columns], dict[str, int]]:
+    """Return the rows of each fragment that stay, and how many were left out, by reason.
+
+    Raises DataError at the first bad row, and if no row is left.
+    """
+    chunks, target, counts = [], source.target_feature, Counter[int]()
+    for read in read_columns(source.fragments, wanted_columns(source.features, source.target), source.s3):
+        chunk, reason_n = read, left_out_rows(read, source.features, target)
+        if reason_n is not None:
+            counts.update(reason_n[reason_n >= 0].tolist())
+            chunk = read.take(np.flatnonzero(reason_n < 0))
+        bad_n = bad_rows(chunk, source.features, target)
         if bad_n.any():
-            raise DataError(error_of_row(chunk, int(bad_n.argmax()), source.features, source.target, source.s3))
+            raise DataError(error_of_row(chunk, int(bad_n.argmax()), source.features, target, source.s3))
         chunks.append(chunk)
+    reasons = left_out_reasons(source.features, target)
+    left_out = left_out_of(reasons, [counts[at] for at in range(len(reasons))])
     if not any(chunk.num_rows for chunk in chunks):
-        raise DataError(f"{', '.join(source.locations)}: the table is empty: it has columns and no rows: add rows")
-    return chunks
+        locations = ", ".join(source.locations)
+        empty = "the table is empty: it has columns and no rows: add rows"
+        raise DataError(f"{locations}: {no_row_left(left_out) if left_out else empty}")
+    return chunks, left_out
 
 
 def _refuse(reason: str | None) -> None:
@@ -170,8 +207,22 @@ def _trains(fold_n: Folds | None, num_rows: int) -> Mask:
 
 
 def _fit_card(source: ResolvedSource, chunks: Sequence[Columns], masks: Sequence[Mask], bias: bool) -> ModelCard:
+    """Return the card with what the rows that train have: levels, the first day, and marks of missing values."""
     levels = [levels_of(chunk, source.features, mask_n) for chunk, mask_n in zip(chunks, masks, strict=True)]
-    return ModelCard(source.target, with_levels(source.features, levels), bias)
+    low_k, _ = _bounds(source, chunks, masks)
+    features = []
+    for at, feature in enumerate(with_levels(source.features, levels, source.min_counts)):
+        if feature.kind == "datetime" and np.isnan(feature.origin):
+            features.append(replace(feature, origin=float(np.floor(np.nan_to_num(low_k[at])))))
+        elif feature.has_indicator and not _has_missing(feature, chunks, masks):
+            features.append(replace(feature, missing="mean"))
+        else:
+            features.append(feature)
+    return replace(source.card(bias=bias), features=tuple(features))
+
+
+def _has_missing(feature: Feature, chunks: Sequence[Columns], masks: Sequence[Mask]) -> bool:
+    return any(np.isnan(chunk.numbers[feature.name][mask_n]).any() for chunk, mask_n in zip(chunks, masks, strict=True))
 
 
 def _bounds(source: ResolvedSource, chunks: Sequence[Columns], masks: Sequence[Mask]) -> tuple[Floats, Floats]:
@@ -183,14 +234,20 @@ def _bounds(source: ResolvedSource, chunks: Sequence[Columns], masks: Sequence[M
     return np.fmin.reduce([low_mk[0] for low_mk, _ in bounds]), np.fmax.reduce([high_mk[0] for _, high_mk in bounds])
 
 
-def _mean(feature: Feature, chunks: Sequence[Columns], masks: Sequence[Mask]) -> float:
-    """Return the mean of the values in the rows that train; NaN without values, or without the rule `mean`."""
-    total, count = 0.0, 0
-    for chunk, mask_n in zip(chunks, masks, strict=True) if feature.missing == "mean" else ():
+def _fill(feature: Feature, chunks: Sequence[Columns], masks: Sequence[Mask]) -> float:
+    """Return the mean, or the median, of the values in the rows that train; NaN without values, or without a fill."""
+    if not feature.fills:
+        return np.nan
+    values = []
+    for chunk, mask_n in zip(chunks, masks, strict=True):
         value_n = chunk.numbers[feature.name][mask_n].astype(np.float64, copy=False)
-        value_n = value_n[~np.isnan(value_n)]
-        total, count = total + float(value_n.sum()), count + len(value_n)
-    return total / count if count else np.nan
+        values.append(value_n[~np.isnan(value_n)])
+    count = sum(map(len, values))
+    if not count:
+        return np.nan
+    if feature.missing == "median":
+        return float(np.median(np.concatenate(values)))
+    return sum(float(value_n.sum()) for value_n in values) / count
 
 
 def _encode_all(

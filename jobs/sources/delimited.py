@@ -75,7 +75,7 @@ class Delimited:
             [at] = header.positions([Wanted(name)])
             lines = header.lines(stream, self.options)
             found = records(lines, location, header.delimiter, self.options.quotechar)
-            for line, cells in islice(found, columns.first_row + row, None):
+            for line, cells in islice(found, columns.file_row(row), None):
                 return f"{location}:{line}", shown(cells[at])
         raise DataError(f"{location}: row {row} is gone: the file changed while it was read; start again")
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handler.errors import GridlineError
-from handler.model_card import Feature
 from jobs.config import DatasetConfig, JobConfig, TrainingConfig
 from jobs.errors import ConfigError, DataError, SourceError, error_of_all, one_line
 from jobs.recipe import Recipe, make_recipe
 from jobs.sources.dataset import Dataset, read_dataset, wanted_columns
 from jobs.sources.delimited import Delimited
+from jobs.sources.feature_rules import named_kind, needs_columns, rule_of
 from jobs.sources.fragments import find_fragments
 from jobs.sources.names import check_names
 from jobs.sources.read_options import read_options
@@ -111,22 +111,27 @@ def reason_of(name: str, error: Exception) -> str:
 
 def resolve_source(dataset: DatasetConfig, base: Path, s3: S3Settings) -> ResolvedSource:
     """Return a dataset of a configuration as plain values. Raises DataError if it has no file."""
-    rule = dataset.validation
+    rule, options = dataset.validation, read_options(dataset)
+    rules = tuple(map(rule_of, dataset.features))
+    chosen_later = needs_columns(rules)
     with dataset_in_errors(dataset.name):
-        fragments = find_fragments(
-            dataset.source, file_format=dataset.format, options=read_options(dataset), folder=base, s3=s3
-        )
+        fragments = find_fragments(dataset.source, file_format=dataset.format, options=options, folder=base, s3=s3)
     return ResolvedSource(
         name=dataset.name,
         described=dataset.model_dump_json(),
         locations=dataset.source,
         target=dataset.target,
-        features=tuple(Feature(f.name, f.kind, f.transform, f.missing, unseen=f.unseen) for f in dataset.features),
+        features=() if chosen_later else tuple(rule.feature(rule.name, named_kind(rule)) for rule in rules),
         group_by=dataset.group_by,
         prefix=dataset.prefix or "",
         split=Split(rule.seed, rule.fraction, rule.folds) if rule else None,
         fragments=fragments,
         s3=s3,
+        options=options,
+        rules=rules if chosen_later else (),
+        min_counts={} if chosen_later else {rule.name: rule.min_count for rule in rules if rule.min_count},
+        target_transform=dataset.target_transform,
+        missing_target=dataset.missing_target or ("drop" if any(rule.is_pattern for rule in rules) else "error"),
     )
 
 

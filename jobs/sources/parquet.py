@@ -78,7 +78,7 @@ class Parquet:
             raise DataError(f"{fragment.location}: {rows}: {exc}: correct it") from exc
 
     def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
-        place = f"{columns.fragment.location}: row {columns.first_row + row + 1}"
+        place = f"{columns.fragment.location}: row {columns.file_row(row) + 1}"
         if name in columns.raws:
             return place, shown(columns.raws[name][row].as_py())
         value = columns.texts[name].cells()[row] if name in columns.texts else columns.numbers[name][row].item()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from handler.model_card import Feature
+from handler.model_card import Feature, ModelCard, Term
+from handler.transforms import TargetTransform
 from jobs.errors import DataError, SourceError
 from jobs.sources.columns import Fragment
+from jobs.sources.feature_rules import FeatureRule
 from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
+from jobs.sources.read_options import DEFAULTS, ReadOptions
 from jobs.sources.validation_split import Split
 from model_store.objects.s3_settings import S3Settings
 
@@ -25,6 +29,8 @@ class ResolvedSource:
 
     `features` are those of the model card, still without levels; `split` decides which rows validate (None: all rows
     train). `described` is the configuration of the dataset as canonical JSON: equal ones give equal text.
+    As long as there are `rules`, the columns are not known: `choosing.choose_columns` finds them, and gives in `unused`
+    the reasons of those that it leaves out. `min_counts` are the fewest rows of a level, by feature.
     """
 
     name: str
@@ -37,6 +43,23 @@ class ResolvedSource:
     split: Split | None
     fragments: tuple[Fragment, ...]
     s3: S3Settings
+    options: ReadOptions = DEFAULTS
+    rules: tuple[FeatureRule, ...] = ()
+    terms: tuple[Term, ...] = ()
+    min_counts: Mapping[str, int] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
+    target_transform: TargetTransform | None = None
+    missing_target: Literal["error", "drop"] = "error"
+
+    @property
+    def target_feature(self) -> Feature:
+        """The target, as checks of cells see it."""
+        return Feature(self.target, transform=self.target_transform, missing=self.missing_target)
+
+    def card(self, *, bias: bool) -> ModelCard:
+        """Return the model card without levels."""
+        key, prefix = self.group_by, self.prefix
+        return ModelCard(self.target, self.features, bias, key, prefix, self.terms, self.target_transform)
 
     @cached_property
     def stamps(self) -> list[Stamp]:

@@ -5,13 +5,15 @@ Shapes: n rows · m groups · k raw features, and the target last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.model_card import Feature
+from handler.date_parts import level_of, part_of
+from handler.model_card import MISSING_LEVEL, OTHER_LEVEL, Feature
 from jobs.sources.columns import Columns
 
 Floats = NDArray[np.float64]
@@ -19,25 +21,56 @@ Floats = NDArray[np.float64]
 
 def levels_of(
     columns: Columns, features: Sequence[Feature], rows_n: NDArray[np.bool_] | None = None
-) -> tuple[frozenset[str], ...]:
-    """Return the levels of each feature in some rows (None: in all); none for a numeric feature."""
-    levels = []
-    for feature in features:
-        if feature.kind == "categorical":
-            text = columns.texts[feature.name]
-            code_n = np.unique(text.code_n if rows_n is None else text.code_n[rows_n])
-            levels.append(frozenset(text.levels[code_n[code_n >= 0]].tolist()))
-        else:
-            levels.append(frozenset())
-    return tuple(levels)
+) -> tuple[Mapping[str, int], ...]:
+    """Return the levels of each feature in some rows (None: in all), with their numbers of rows; none for a number."""
+    return tuple(_counted(columns, feature, rows_n) for feature in features)
 
 
-def with_levels(features: Sequence[Feature], surveyed: Iterable[Sequence[frozenset[str]]]) -> tuple[Feature, ...]:
-    """Return the features with the levels of all chunks, sorted."""
-    union = [frozenset().union(*of_feature) for of_feature in zip(*surveyed, strict=True)]
+def _counted(columns: Columns, feature: Feature, rows_n: NDArray[np.bool_] | None) -> dict[str, int]:
+    if feature.kind == "categorical":
+        text = columns.texts[feature.name]
+        code_n = text.code_n if rows_n is None else text.code_n[rows_n]
+        count_n = np.bincount(code_n.astype(np.int64) + 1, minlength=len(text.levels) + 1)
+        used = np.flatnonzero(count_n[1:])
+        counted = dict(zip(text.levels[used].tolist(), count_n[1:][used].tolist(), strict=True))
+        if count_n[0] and feature.missing == "level":
+            counted[MISSING_LEVEL] = counted.get(MISSING_LEVEL, 0) + int(count_n[0])
+        return counted
+    counted = {}
+    for part in feature.parts if feature.kind == "datetime" and not feature.cyclic else ():
+        if part != "days":
+            days_n = columns.numbers[feature.name] if rows_n is None else columns.numbers[feature.name][rows_n]
+            values, counts = np.unique(part_of(part, days_n[~np.isnan(days_n)]), return_counts=True)
+            counted |= {level_of(part, value): n for value, n in zip(values.tolist(), counts.tolist(), strict=True)}
+    return counted
+
+
+def total(counted: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return all levels with the sums of their numbers of rows."""
+    count: Counter[str] = Counter()
+    for each in counted:
+        count.update(each)  # keeps a level of no rows
+    return dict(count)
+
+
+def with_levels(
+    features: Sequence[Feature], surveyed: Iterable[Sequence[Mapping[str, int]]], min_counts: Mapping[str, int]
+) -> tuple[Feature, ...]:
+    """Return the features with the levels of all chunks, sorted; of rare levels there is one, for unseen ones too."""
     return tuple(
-        replace(feature, levels=tuple(sorted(levels))) for feature, levels in zip(features, union, strict=True)
+        _with_levels(feature, of_feature, min_counts.get(feature.name, 0))
+        for feature, of_feature in zip(features, zip(*surveyed, strict=True), strict=True)
     )
+
+
+def _with_levels(feature: Feature, counted: Iterable[Mapping[str, int]], min_count: int) -> Feature:
+    if feature.kind == "numeric":
+        return feature
+    count = total(counted)
+    often = {level for level, rows in count.items() if rows >= min_count}
+    if len(often) == len(count):
+        return replace(feature, levels=tuple(sorted(often)))
+    return replace(feature, levels=tuple(sorted({*often, OTHER_LEVEL})), unseen="other")
 
 
 def bounds_of(

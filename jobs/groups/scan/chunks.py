@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from handler.transforms import transformed_target
 from jobs.groups.scan.digits import add_digits
-from jobs.groups.scan.group_names import Groups, groups_of
+from jobs.groups.scan.group_names import Groups
+from jobs.groups.scan.kept_rows import kept_rows
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Codes, sum_rows
 from jobs.groups.scan.partial import Partial, extremes_of_rows
@@ -33,9 +35,10 @@ def chunk_partial(columns: Columns, layout: Layout, s3: S3Settings, *, keep_rows
 
     Bad rows are left out; `failures` has their groups.
     """
-    card, split, groups = layout.card, layout.split, groups_of(columns, layout)
+    card, split, kept = layout.card, layout.split, kept_rows(columns, layout)
+    columns, groups = kept.columns, kept.groups
     m, code_n, failures = len(groups.name_m), groups.code_n, {}
-    bad_n = bad_rows(columns, card.features, card.target, layout.group_by)
+    bad_n = bad_rows(columns, card.features, layout.target, layout.group_by)
     if bad_n.any():
         failures, valid = _errors(columns, layout, groups, bad_n, s3), np.flatnonzero(~bad_n)
         code_n, columns = code_n[valid], columns.take(valid)
@@ -43,7 +46,7 @@ def chunk_partial(columns: Columns, layout: Layout, s3: S3Settings, *, keep_rows
     # Fortran order is faster to write and to sum, C order is faster to index by rows.
     x_nd = np.empty((columns.num_rows, len(card.columns)), order="C" if keep_rows else "F")
     encode_columns(card, layout.fill_of(groups.name_m, code_n), columns, s3, x_nd)
-    y_n = columns.numbers[card.target].astype(np.float64)
+    y_n = transformed_target(card.target_transform, columns.numbers[card.target])
     num_folds, fold_n, extremes, trains_n = 0, np.zeros(len(code_n), dtype=np.int64), None, None
     if split is not None:
         num_folds, draw_n = split.num_folds, draw(key_n, split.seed)
@@ -57,7 +60,8 @@ def chunk_partial(columns: Columns, layout: Layout, s3: S3Settings, *, keep_rows
     moments_mhf, hash_m2 = packed.reshape(m, 1 + num_folds, -1), _hash_sums(key_n, code_n, m)
     rows = Rows(code_n, key_n, x_nd, y_n) if keep_rows else None
     lacks_mhf = None if lacks is None else lacks.reshape(m, 1 + num_folds, -1)
-    return Partial(groups.name_m, moments_mhf, low_mk, high_mk, hash_m2, extremes, failures, rows, lacks_mhf)
+    sums = (groups.name_m, moments_mhf, low_mk, high_mk, hash_m2, extremes, failures, rows, lacks_mhf)
+    return Partial(*sums, kept.left_out_mr)
 
 
 def _errors(
@@ -70,9 +74,9 @@ def _errors(
     errors = {}
     for number, (name, row) in enumerate(zip(names, rows[first].tolist(), strict=True)):
         if number < PLACED_ERRORS or not columns.fragment.format.rereads_for_cell:
-            errors[name] = error_of_row(columns, row, layout.card.features, layout.card.target, s3, layout.group_by)
+            errors[name] = error_of_row(columns, row, layout.card.features, layout.target, s3, layout.group_by)
         else:
-            place = f"{columns.fragment.location}: row {columns.first_row + row + 1}"
+            place = f"{columns.fragment.location}: row {columns.file_row(row) + 1}"
             errors[name] = f"{place}: a cell is empty, infinite, or outside the domain of its transform"
     return errors
 

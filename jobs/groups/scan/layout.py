@@ -5,14 +5,17 @@ Shapes: n rows · m groups · k raw features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from handler.model_card import ModelCard
+from handler.model_card import Feature, ModelCard
 from jobs.groups.scan.packed import Codes, Floats
+from jobs.sources.checks import left_out_reasons
 from jobs.sources.columns import Wanted
 from jobs.sources.dataset import wanted_columns
 from jobs.sources.resolved import ResolvedSource
@@ -37,7 +40,9 @@ class Fills:
 class Layout:
     """How rows are read: a card with one column for every level, the columns of the group key, the split.
 
-    The names of groups begin with `prefix`.
+    Each feature of the card has columns of its own; those that only terms take are `hidden`. `min_counts` are the
+    fewest rows of a level, `unused` the reasons of columns that patterns found and that are of no use. The names of
+    groups begin with `prefix`.
     """
 
     dataset: str
@@ -46,6 +51,20 @@ class Layout:
     split: Split | None
     fills: Fills | None
     prefix: str = ""
+    hidden: frozenset[str] = frozenset()
+    missing_target: Literal["error", "drop"] = "error"
+    min_counts: Mapping[str, int] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def target(self) -> Feature:
+        """The target, as checks of cells see it."""
+        return Feature(self.card.target, transform=self.card.target_transform, missing=self.missing_target)
+
+    @property
+    def left_out_reasons(self) -> tuple[str, ...]:
+        """The reasons for which rows are left out."""
+        return left_out_reasons(self.card.features, self.target)
 
     @property
     def row_names(self) -> list[str]:
@@ -60,13 +79,23 @@ class Layout:
     def fill_of(self, name_m: pa.Array, code_n: Codes) -> Floats | None:
         """Return the fill values of rows, by their group, (n, k); None without the rule `mean`.
 
-        The value is 0 for a group without values, which `trainable` refuses.
+        The value is 1, which each transform takes, for a group without values, which `trainable` refuses.
         """
-        return None if self.fills is None else np.nan_to_num(self.fills.of(name_m))[code_n]
+        return None if self.fills is None else np.nan_to_num(self.fills.of(name_m), nan=1.0)[code_n]
 
 
 def initial_layout(source: ResolvedSource) -> Layout:
     """Return the layout from the configuration, without levels and fill values."""
-    key, prefix = source.group_by, source.prefix
-    card = ModelCard(source.target, source.features, bias=False, group_by=key, group_prefix=prefix)
-    return Layout(source.name, card, source.group_by, source.split, None, source.prefix)
+    full = source.card(bias=False)
+    return Layout(
+        dataset=source.name,
+        card=replace(full, features=tuple(replace(feature, main=True) for feature in full.features)),
+        group_by=source.group_by,
+        split=source.split,
+        fills=None,
+        prefix=source.prefix,
+        hidden=frozenset(feature.name for feature in full.features if not feature.main),
+        missing_target=source.missing_target,
+        min_counts=source.min_counts,
+        unused=source.unused,
+    )

@@ -53,7 +53,7 @@ def sum_rows(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Float
 
 def _sum_few(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Floats:
     packed = np.zeros((num_groups, packed_width(x_nd.shape[1])))
-    for code in range(num_groups):
+    for code in range(num_groups if len(code_n) else 0):
         mask_n = code_n == code
         if mask_n.all():
             packed[code] = pack(moments_of(torch.from_numpy(x_nd), torch.from_numpy(y_n), precise=False))[0]

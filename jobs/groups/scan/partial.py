@@ -1,7 +1,8 @@
 """Partial aggregates of groups: they can be merged, split by group, and serialized.
 
 Shapes: n rows · m groups · k raw features, and the target last · h = 1 + folds (0: the rows that only train) ·
-f packed moments · v partial sums, several of one group · q columns of z without the ones.
+f packed moments · v partial sums, several of one group · q columns of z without the ones ·
+r reasons to leave rows out.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Partial:
     `low_mk` and `high_mk` bound the raw features and the target (last) of the rows that train. `hash_m2` are the sums
     of two hashes of every row modulo 2^64, in any order. `failures` are the reasons of groups that can't be trained.
     `rows` are their rows, if they are kept. `lacks_mhf` are the rounding errors of the scatter (None: not known); see
-    `digits`.
+    `digits`. `left_out_mr` counts the rows that are left out, by reason (None: there are none).
     """
 
     name_m: pa.Array
@@ -56,6 +57,7 @@ class Partial:
     failures: Mapping[str, str]
     rows: Rows | None = None
     lacks_mhf: Floats | None = None
+    left_out_mr: NDArray[np.int64] | None = None
 
     @property
     def num_groups(self) -> int:
@@ -80,6 +82,7 @@ class Partial:
             extremes=extremes,
             failures=failures,
             lacks_mhf=None if self.lacks_mhf is None else self.lacks_mhf[index_m],
+            left_out_mr=None if self.left_out_mr is None else self.left_out_mr[index_m],
         )
 
     def split(self, num_parts: int) -> tuple[Partial, ...]:
@@ -161,7 +164,20 @@ def merge(partials: Sequence[Partial]) -> Partial:
         failures=_merge_failures(partials),
         rows=merge_rows([partial.rows for partial in partials], codes),
         lacks_mhf=_merge_lacks(partials, code_v, m),
+        left_out_mr=_merge_left_out(partials, codes, m),
     )
+
+
+def _merge_left_out(partials: Sequence[Partial], codes: Sequence[Codes], num_groups: int) -> NDArray[np.int64] | None:
+    """Return the numbers of rows that were left out of each group, by reason."""
+    known = [(partial.left_out_mr, code_m) for partial, code_m in zip(partials, codes, strict=True)]
+    present = [(counts_mr, code_m) for counts_mr, code_m in known if counts_mr is not None]
+    if not present:
+        return None
+    sums_mr = np.zeros((num_groups, present[0][0].shape[1]), dtype=np.int64)
+    for counts_mr, code_m in present:
+        sums_mr[code_m] += counts_mr
+    return sums_mr
 
 
 def _merge_lacks(partials: Sequence[Partial], code_v: Codes, num_groups: int) -> Floats | None:

@@ -21,9 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from handler.transforms import transformed_target
 from jobs.engines.scaling import Scaling
 from jobs.errors import DataError
-from jobs.groups.scan.group_names import groups_of
+from jobs.groups.scan.kept_rows import kept_rows
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.scan import chunk_rows
 from jobs.sources.columns import Columns, Fragment
@@ -128,8 +129,9 @@ class StreamedChunks:
 
     def _encoded(self, columns: Columns) -> Tensor:
         """Return the requested rows as z, (c, q)."""
-        stream, layout, n, d = self.stream, self.stream.layout, columns.num_rows, len(self.stream.column_d)
-        card, groups = layout.card, groups_of(columns, layout)
+        stream, layout, d = self.stream, self.stream.layout, len(self.stream.column_d)
+        kept = kept_rows(columns, layout)
+        card, columns, groups, n = layout.card, kept.columns, kept.groups, kept.columns.num_rows
         fill_nk = layout.fill_of(groups.name_m, groups.code_n)  # the scan has checked every row
         z_nq = torch.ones(n, d + 1 + stream.bias, dtype=stream.dtype)
         if d == len(card.columns) and self.scaling is None:
@@ -139,9 +141,9 @@ class StreamedChunks:
             if self.scaling is not None:
                 x_nd = self.scaling.columns(x_nd)
             z_nq[:, :d] = x_nd
-        y_n = columns.numbers[card.target]
+        y_n = transformed_target(card.target_transform, columns.numbers[card.target])
         if self.scaling is not None:
-            z_nq[:, -1] = self.scaling.target(torch.from_numpy(y_n.astype(np.float64)))
+            z_nq[:, -1] = self.scaling.target(torch.from_numpy(y_n))
         else:
             z_nq[:, -1].numpy()[:] = y_n
         chosen_n = self._chosen(columns)

@@ -6,21 +6,21 @@ moments · v partial sums · d encoded columns · q columns of z without the one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from handler.model_card import Feature, ModelCard
+from handler.model_card import OTHER_LEVEL, Feature, ModelCard
 from jobs.engines.closed_form.dependence import undetermined
 from jobs.engines.moments import Moments
 from jobs.groups.scan.digits import combine_lacks, with_lacks
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Floats, combine, pack, unpack
 from jobs.groups.scan.partial import Partial
-from jobs.sources.checks import too_few_rows, untrainable
+from jobs.sources.checks import left_out_of, no_row_left, too_few_rows, untrainable
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def split_trainable(
 
     With `ridge`, weight decay determines the weights even of fewer rows.
     """
-    failures = dict(partial.failures)
+    failures = _emptied(partial, layout) | dict(partial.failures)
     packed_mhf, unsplit = _with_validation(partial, layout)
     failures = unsplit | failures
     healthy = ~np.isin(np.array(partial.name_m.to_pylist(), dtype=object), list(failures)) if failures else None
@@ -62,6 +62,22 @@ def split_trainable(
         if len(good_m):
             trainable.append(_trainable(partial, packed_mhf, card, good_m, columns))
     return trainable, failures
+
+
+def left_out_by_group(partial: Partial, layout: Layout) -> dict[str, dict[str, int]]:
+    """Return, for each group with rows that are left out, their numbers by reason."""
+    if partial.left_out_mr is None:
+        return {}
+    some_m = partial.left_out_mr.sum(axis=1) > 0
+    named = zip(_names(partial, some_m), partial.left_out_mr[some_m].tolist(), strict=True)
+    return {name: left_out_of(layout.left_out_reasons, counts) for name, counts in named}
+
+
+def _emptied(partial: Partial, layout: Layout) -> dict[str, str]:
+    """Return the reasons of groups whose rows are all left out."""
+    left_out = left_out_by_group(partial, layout)
+    empty_m = partial.moments_mhf[:, :, 0].sum(axis=1) == 0
+    return {name: no_row_left(left_out[name]) for name in _names(partial, empty_m) if name in left_out}
 
 
 def _trainable(
@@ -156,30 +172,36 @@ def _cards(
     The card of a group has the levels of its own training rows, as for a listed dataset.
     """
     full = layout.card
-    if all(feature.kind == "numeric" for feature in full.features):
+    place = {column: at for at, column in enumerate(full.columns)}
+    partial_d = np.zeros(len(full.columns), dtype=bool)  # the columns that a group has only if one of its rows has them
+    for feature in full.features:
+        partial_d[[place[column] for _, column in feature.level_columns]] = True
+        if feature.has_indicator:
+            partial_d[place[feature.indicator]] = True
+    if not partial_d.any() and not layout.hidden:
         yield replace(full, bias=bias), index_m, np.arange(len(full.columns))
         return
-    present_md = _trained(packed_mhf, layout)[:, 1 : 1 + len(full.columns)] > 0
-    for feature, span in _spans(full):
-        if feature.kind == "numeric":
-            present_md[:, span] = True
+    present_md = (_trained(packed_mhf, layout)[:, 1 : 1 + len(full.columns)] > 0) | ~partial_d
     patterns, which_m = np.unique(present_md[index_m], axis=0, return_inverse=True)
     for number, here_d in enumerate(patterns):
-        features, columns = [], []
-        for feature, span in _spans(full):
-            place = np.flatnonzero(here_d[span])
-            features.append(replace(feature, levels=tuple(feature.levels[at] for at in place if feature.levels)))
-            columns.append(span.start + (place[1:] if bias and feature.levels else place))
-        card = replace(full, features=tuple(features), bias=bias)
-        yield card, index_m[which_m == number], np.concatenate(columns)
+        absent = {full.columns[at] for at in np.flatnonzero(~here_d)}
+        features = tuple(_narrowed(feature, absent, layout.hidden) for feature in full.features)
+        card = replace(full, features=features, bias=bias)
+        columns = np.array([place[column] for column in card.columns], dtype=np.intp)
+        yield card, index_m[which_m == number], columns
 
 
-def _spans(full: ModelCard) -> Iterator[tuple[Feature, slice]]:
-    """Yield each feature with the places of its columns."""
-    stop = 0
-    for feature in full.features:
-        start, stop = stop, stop + feature.num_columns(full.bias)
-        yield feature, slice(start, stop)
+def _narrowed(feature: Feature, absent: Set[str], hidden: Set[str]) -> Feature:
+    """Return a feature with the levels of a group, those whose column is not absent."""
+    levels = tuple(level for level, column in feature.level_columns if column not in absent)
+    without_others = feature.unseen == "other" and OTHER_LEVEL not in levels
+    return replace(
+        feature,
+        levels=levels,
+        unseen="error" if without_others else feature.unseen,
+        missing="mean" if feature.has_indicator and feature.indicator in absent else feature.missing,
+        main=feature.name not in hidden,
+    )
 
 
 def _trained(packed_mhf: Floats, layout: Layout) -> Floats:
@@ -191,10 +213,11 @@ def _unseen_levels(packed_mhf: Floats, card: ModelCard, layout: Layout) -> Itera
     """Yield each level that the card lacks, and the groups that have it in a row that validates."""
     if layout.split is None or layout.split.fraction is None:
         return
-    for (full, span), fitted in zip(_spans(layout.card), card.features, strict=True):
-        for at, level in enumerate(full.levels, 1 + span.start):
-            if full.unseen == "error" and level not in fitted.levels:
-                yield full.name, level, packed_mhf[:, 1, at] > 0
+    place = {column: at for at, column in enumerate(layout.card.columns)}
+    for full, fitted in zip(layout.card.features, card.features, strict=True):
+        for level, column in full.level_columns if full.unseen != "reference" else ():
+            if level not in fitted.levels:
+                yield full.name, level, packed_mhf[:, 1, 1 + place[column]] > 0
 
 
 def _reasons(

@@ -141,12 +141,12 @@ CASES = {
     "categorical with a mean": (
         FEATURES,
         "features: [{name: area, kind: categorical, missing: mean}]",
-        "datasets[0].features[0].missing: 'mean' can't be applied to a categorical feature: remove it",
+        "datasets[0].features[0].missing: 'mean' can't be applied to a categorical feature: write level, drop",
     ),
     "categorical with a transform": (
         FEATURES,
         "features: [{name: area, kind: categorical, transform: log10}]",
-        "datasets[0].features[0].transform: 'log10' can't be applied to a categorical feature",
+        "datasets[0].features[0].transform: 'log10' applies to numeric features only: remove it, or set",
     ),
     "numeric with unseen levels": (
         FEATURES,
@@ -155,8 +155,8 @@ CASES = {
     ),
     "transform unknown": (
         FEATURES,
-        "features: [{name: area, transform: log}]",
-        "datasets[0].features[0].transform: 'log' is not one of its values: write 'log10', 'log1p' or 'sqrt'",
+        "features: [{name: area, transform: ln}]",
+        "datasets[0].features[0].transform: 'ln' is not one of its values: write 'log10', 'log1p', 'sqrt'",
     ),
     "group by a feature": (FEATURES, f"{FEATURES}\n    group_by: area", "datasets[0].group_by: 'area' names 'area', w"),
     "group by twice": (FEATURES, f"{FEATURES}\n    group_by: [a, a]", "datasets[0].group_by: ['a', 'a'] names 'a'"),

@@ -48,7 +48,11 @@ CSV = {
     "blank cell": (b"80,3,150", b"80,  ,150", "t.csv:4: column 'rooms': '  ' is missing"),
     "not a number": (b"80,3,150", b"80,NaN,150", "t.csv:4: column 'rooms': 'NaN' is missing"),
     "not available": (b"80,3,150", b"80,NA,150", "t.csv:4: column 'rooms': 'NA' is missing"),
-    "missing target": (b"80,3,150", b"80,3,", "t.csv:4: column 'price': '' is missing: fill it, or remove the row"),
+    "missing target": (
+        b"80,3,150",
+        b"80,3,",
+        "t.csv:4: column 'price': '' is missing: fill it, or set 'missing_target: drop' to leave out the row",
+    ),
     "infinite": (b"80,3,150", b"80,3,-inf", "t.csv:4: column 'price': '-inf' is infinite: write a finite number"),
     "too great": (b"80,3,150", b"80,3,1e999", "t.csv:4: column 'price': '1e999' is infinite"),
     "thousands": (
@@ -202,7 +206,7 @@ def test_sources_damaged_pages_of_parquet_are_named(tmp_path: Path) -> None:
     [
         (
             ["a", None, "b", "a"],
-            "t.parquet: row 2: column 'rooms': None is missing: fill it, with a category of its own",
+            "t.parquet: row 2: column 'rooms': None is missing: fill it, set 'missing: level' for a level of its own",
         ),
         (["a", "", "b", "a"], "t.parquet: row 2: column 'rooms': None is missing"),
         ([0.5, float("inf"), 2.5, 3.5], "t.parquet: rows 1 to 4: inf is no category: correct it"),
