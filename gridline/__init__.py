@@ -30,6 +30,7 @@ GridlineError                       1   the base of all
 │       ├── UnknownCollectionError  2   the store has no such collection
 │       ├── UnknownDatasetError     2   the version has no such dataset
 │       ├── UnknownVersionError     2   the collection has no such version, or gc has collected it
+│       ├── UnknownRunError         2   the store has no such run, or gc has removed it
 │       ├── InvalidNameError        2   no collection, run or object can have that name
 │       └── ExportFolderError       2   the folder of an export is not empty
 ├── ServerError                     4   TorchServe can't be started, reached, or used as it should be
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
         StoreUnreachableError,
         UnknownCollectionError,
         UnknownDatasetError,
+        UnknownRunError,
         UnknownStoreError,
         UnknownVersionError,
     )
@@ -136,6 +138,7 @@ __all__ = [
     "StoreUnreachableError",
     "UnknownCollectionError",
     "UnknownDatasetError",
+    "UnknownRunError",
     "UnknownStoreError",
     "UnknownVersionError",
     "UsageError",

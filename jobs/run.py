@@ -25,6 +25,7 @@ from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
 from jobs.recipe import policies_of, run_limits_of
 from jobs.reports.outcome import DatasetOutcome, JobOutcome
+from jobs.reports.past_runs import keep_results
 from jobs.reports.repeated_run import repetition_of
 from jobs.sources.job_datasets import ReadDatasets, ResolvedJob, reason_of, require_none, resolve_job
 from jobs.training.datasets import TrainedDatasets
@@ -87,6 +88,7 @@ def run_job(
         claim.check()
         _keep_run(ledger, run_id, config, trained.datasets)
         outcome = _commit(ledger, outcome)
+        keep_results(ledger.run(run_id), outcome)
         if repetition is not None:
             repetition.remember(outcome, ledger.head(config.name))
         return outcome

@@ -97,6 +97,10 @@ class UnknownVersionError(NotFoundError):
     """The collection has no such version, or gc has removed blobs that it names."""
 
 
+class UnknownRunError(NotFoundError):
+    """The store has no such run."""
+
+
 class InvalidNameError(NotFoundError):
     """A name that can't be a collection, a run or an object of a run."""
 

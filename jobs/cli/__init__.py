@@ -16,7 +16,7 @@ from typing import NoReturn
 import typer
 
 from handler.errors import GridlineError
-from jobs.cli import deployment, models, prediction, serving, training
+from jobs.cli import deployment, models, prediction, runs, serving, training
 from jobs.cli.output import report_error, report_errors
 from jobs.errors import INTERRUPTED, DatasetsError
 
@@ -35,6 +35,7 @@ for verb in (
 ):
     app.command()(verb)
 app.add_typer(models.models, name="models")
+app.add_typer(runs.runs, name="runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -88,8 +88,7 @@ def _print_reasons(
 def _print_datasets(console: Console, outcome: JobOutcome) -> None:
     """Print every dataset with its grid; for many datasets only counts and the first reasons."""
     if len(outcome.datasets) + len(outcome.earlier) <= MAX_TABLES:
-        for document in outcome.listed_documents():
-            _print_dataset(console, document)
+        print_datasets(console, outcome.listed_documents())
         return
     counts: Counter[str] = Counter()
     reasons = []
@@ -101,8 +100,14 @@ def _print_datasets(console: Console, outcome: JobOutcome) -> None:
     _print_reasons(console, reasons)
 
 
+def print_datasets(console: Console, documents: Iterable[Mapping[str, Any]]) -> None:
+    """Print the grid of each dataset, and what was chosen."""
+    for document in documents:
+        _print_dataset(console, document)
+
+
 def _print_dataset(console: Console, document: Mapping[str, Any]) -> None:
-    name, best, status = document["dataset"], document["best"], document["status"]
+    name, best, status = document["dataset"], document["best"], document.get("status")
     if document["trials"]:
         scale = f" (errors of {document['target_transform']} of the target)" if "target_transform" in document else ""
         console.print(trials_table(f"{name}{scale}", document["trials"], best, width=console.width))

@@ -37,7 +37,7 @@ def _of_columns(columns: Mapping[str, pa.Array]) -> Iterator[tuple[str, dict[str
         _values(columns["dataset"]),
         _values(columns["learning_rate"]),
         zip(*(_values(columns[name]) for name in OTHERS), strict=True),
-        zip(*(_values(columns[name]) for name in fields), strict=True),
+        zip(*(_known(columns, name) for name in fields), strict=True),
         _coefficients(columns),
         strict=True,
     )
@@ -48,6 +48,11 @@ def _of_columns(columns: Mapping[str, pa.Array]) -> Iterator[tuple[str, dict[str
         document = {"learning_rate": rate, **of_point[others], **dict(zip(fields, values, strict=True))}
         document["coefficients"] = weights
         yield dataset, document
+
+
+def _known(columns: Mapping[str, pa.Array], name: str) -> list[Any]:
+    """Return the values of a column; an older table may lack it."""
+    return _values(columns[name]) if name in columns else [None] * len(columns["dataset"])
 
 
 def _coefficients(columns: Mapping[str, pa.Array]) -> Iterator[dict[str, float] | None]:

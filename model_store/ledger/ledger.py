@@ -20,6 +20,7 @@ from model_store.errors import (
 )
 from model_store.ledger.drafts import version_of
 from model_store.ledger.gc_pins import FRESH_S, secure_blobs
+from model_store.ledger.gc_runs import Folders, folders_of_runs
 from model_store.ledger.history import History
 from model_store.ledger.versions import Draft, Version, version_json
 from model_store.names import VERSIONS
@@ -75,6 +76,11 @@ class Ledger:
     def run(self, run_id: str) -> RunFolder:
         """Return the folder of a run."""
         return RunFolder(self.objects, run_id)
+
+    def run_folders(self) -> Folders:
+        """Return the objects in the folder of each run."""
+        self._require_store()
+        return folders_of_runs(self.objects)
 
     def collections(self) -> list[str]:
         """Return the names of the collections, in order. Raises UnknownStoreError if there is no store."""

@@ -1,0 +1,118 @@
+"""What a run did, kept in its folder, so that it can be told later.
+
+runs/<run_id>/results/<sha256>.json.zlib    the documents of `train --json` of listed datasets, a summary of groups
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.champions.promotion import remedies
+from jobs.groups.outcome import GroupsOutcome
+from jobs.reports.outcome import JobOutcome
+from jobs.trials.documents import trial_documents
+from model_store.claims.runs import RunFolder
+from model_store.errors import CorruptObjectError, UnknownRunError
+from model_store.ledger.ledger import Ledger
+from model_store.objects.protocol import ObjectInfo
+
+CONFIGURATION, RESULTS, TRIALS = "configuration.json", "results/", "trials/"
+
+
+def keep_results(folder: RunFolder, outcome: JobOutcome) -> None:
+    """Store what a run did, by its content."""
+    document = {
+        "version": outcome.version,
+        "committed": outcome.committed,
+        "datasets": list(outcome.listed_documents()),
+        "groups": [_summary(groups) for groups in outcome.fleets],
+    }
+    data = zlib.compress(json.dumps(document, sort_keys=True).encode(), 1)
+    folder.create(f"{RESULTS}{hashlib.sha256(data).hexdigest()}.json.zlib", data)
+
+
+def run_documents(ledger: Ledger) -> list[dict[str, Any]]:
+    """Return a document for each run of the store, the newest first: its collection, when it ended, and its version."""
+    runs = sorted(ledger.run_folders().items(), key=lambda run: _written_at(run[1]), reverse=True)
+    return [_document(ledger, run_id, infos) for run_id, infos in runs]
+
+
+def run_document(ledger: Ledger, run_id: str) -> dict[str, Any]:
+    """Return what a run was told, and what it did. Raises UnknownRunError."""
+    folder = ledger.run(run_id)
+    infos = ledger.run_folders().get(run_id)
+    if infos is None:
+        raise UnknownRunError(f"the store has no run {run_id!r}: 'gridline runs list' lists its runs")
+    document = _document(ledger, run_id, infos)
+    results = _results(folder, infos)
+    return document | {"configuration": _configuration(folder), **results}
+
+
+def _document(ledger: Ledger, run_id: str, infos: Iterable[ObjectInfo]) -> dict[str, Any]:
+    folder = ledger.run(run_id)
+    configuration, results = _configuration(folder), _results(folder, infos)
+    return {
+        "run_id": run_id,
+        "collection": configuration.get("name"),
+        "written_at": datetime.fromtimestamp(_written_at(infos), UTC).isoformat(timespec="seconds"),
+        "version": results["version"],
+        "committed": results["committed"],
+        "num_datasets": len(results["datasets"]) + sum(groups["num_datasets"] for groups in results["groups"]),
+    }
+
+
+def _summary(groups: GroupsOutcome) -> dict[str, Any]:
+    return {
+        "name": groups.name,
+        "num_datasets": groups.num_trained + len(groups.unconverged) + len(groups.failures),
+        "num_promoted": groups.num_promoted,
+        "num_failed": len(groups.failures),
+        "num_not_promotable": len(groups.unconverged),
+        "remedies": remedies([*groups.unconverged.values(), *groups.warnings()]),
+    }
+
+
+def _written_at(infos: Iterable[ObjectInfo]) -> float:
+    return max(info.modified_at for info in infos)
+
+
+def _configuration(folder: RunFolder) -> dict[str, Any]:
+    """Return the resolved configuration of a run; empty if it has not stored one yet."""
+    parsed: dict[str, Any] = json.loads(folder.read(CONFIGURATION) or b"{}")
+    return parsed
+
+
+def _results(folder: RunFolder, infos: Iterable[ObjectInfo]) -> Mapping[str, Any]:
+    """Return the newest results of a run; of a run that stored none, its trials."""
+    unknown: dict[str, Any] = {"version": None, "committed": None, "datasets": [], "groups": []}
+    try:
+        if (name := _newest(folder.run_id, infos, RESULTS)) is not None:
+            return unknown | dict(json.loads(zlib.decompress(folder.read(name) or b"")))
+        if (name := _newest(folder.run_id, infos, TRIALS)) is not None:
+            trials = pq.read_table(io.BytesIO(folder.read(name) or b""))
+            return unknown | {"datasets": _of_trials(trials)}
+    except (zlib.error, ValueError, pa.ArrowException) as exc:
+        raise CorruptObjectError(f"run {folder.run_id!r}", f"its results can't be read: {exc}") from exc
+    return unknown
+
+
+def _newest(run_id: str, infos: Iterable[ObjectInfo], kind: str) -> str | None:
+    found = [info for info in infos if f"/{run_id}/{kind}" in f"/{info.key}"]
+    newest = max(found, key=lambda info: (info.modified_at, info.key), default=None)
+    return None if newest is None else newest.key.partition(f"{run_id}/")[2]
+
+
+def _of_trials(trials: pa.Table) -> list[dict[str, Any]]:
+    by_dataset = groupby(trial_documents(trials), key=itemgetter(0))
+    return [{"dataset": name, "best": None, "trials": [trial for _, trial in rows]} for name, rows in by_dataset]
