@@ -22,6 +22,7 @@ CASES: dict[str, dict[str, Any]] = {
     "adam": {"engine": "minibatch", "optimizer": "adam", "batch_size": 7, "normalize": True, "epochs": 40},
     "rmsprop": {"engine": "minibatch", "optimizer": "rmsprop", "batch_size": 7, "alpha": 0.9, "epochs": 40},
     "huber": {"engine": "minibatch", "loss": "huber", "epochs": 40},
+    "huber in scaled units": {"engine": "minibatch", "loss": "huber", "normalize": True, "epochs": 40},
     "through the origin": {"engine": "minibatch", "bias": False, "epochs": 40},
 }
 
