@@ -92,6 +92,8 @@ def predict(
         raise UsageError(
             f"--{'output' if output is not None else next(iter(flags))} has no meaning with --set: remove it"
         )
+    if interval is not None and not 0.0 < interval < 1.0:
+        raise UsageError(f"--interval {interval:g} is not a level: give one between 0 and 1, such as 0.95")
     options = PredictionOptions(dataset, interval, extrapolation, explanations)
     with _models(collection, store, version, url, token_file, dataset) as models:
         if file is None:

@@ -237,3 +237,23 @@ def test_an_endpoint_prints_the_place_of_what_it_refuses(tmp_path: Path, monkeyp
     with opened("rows.csv", Reading("auto", DEFAULTS)) as rows, pytest.raises(DataError) as caught:
         predict_document(EndpointModels(endpoint, "t", None), PredictionOptions(), rows, Pick("d"), QUIET)
     assert str(caught.value).startswith("rows.csv:1502: feature 'code' has value 'x'")
+
+
+@pytest.mark.parametrize("level", ["2", "0", "1", "nan"])
+def test_interval_that_is_no_level_is_refused(level: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    commit(tmp_path, {"d": plain()})
+    (tmp_path / "rows.csv").write_text("a,b\n1,1\n")
+    for more in ((), ("--output", "out.csv")):
+        line = refusal(tmp_path, monkeypatch, capsys, "rows.csv", "--interval", level, *more)
+        assert line == f"--interval {level} is not a level: give one between 0 and 1, such as 0.95"
+
+
+def test_columns_that_nobody_asks_for_may_be_anything(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+    commit(tmp_path, {"d": plain()})
+    (tmp_path / "rows.csv").write_bytes(b"x,a,x,b,\n1,1,2,1,\n\xe9,2,3,1,\n")
+    assert printed(tmp_path, monkeypatch, capsys, "rows.csv") == [6, 8]
+    line = refusal(tmp_path, monkeypatch, capsys, "rows.csv", "--output", "out.csv")
+    assert line == "rows.csv: column 'x' is there twice: rename one, or set --names"
+    named = ("--names", "[u, a, v, b, w]", "--header", "0", "--encoding", "cp1252")
+    assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--output", "out.csv", *named) == 0
+    assert (tmp_path / "out.csv").read_text().splitlines()[2] == "é,2,3,1,,8,d,"
