@@ -109,7 +109,7 @@ def _remedy(cell: str, column: Wanted, row: int, batch: Batch, options: ReadOpti
         return f"set {separators}"
     position = batch.at[list(batch.wanted).index(column)]
     around = [cells[position] for _, cells in islice(batch.records, max(row - SAMPLE, 0), row + SAMPLE)]
-    if not _is_mostly_numbers(around, column, options):
+    if not _is_mostly(around, column, options):
         dates = "set 'kind: datetime' for dates" if _are_dates([cell, *around]) else "correct it"
         return f"{dates}, or set 'kind: categorical' for a feature of categories"
     if row == 0 and _is_first(batch) and _is_without_numbers(batch.records[0], batch, options):
@@ -146,14 +146,16 @@ def _separators(cell: str, column: Wanted, row: int, batch: Batch, options: Read
     return " or ".join(shown_of[:2])
 
 
-def _is_mostly_numbers(around: Sequence[str], column: Wanted, options: ReadOptions) -> bool:
+def _is_mostly(around: Sequence[str], column: Wanted, options: ReadOptions) -> bool:
+    """Return whether most cells that are not missing are what is wanted."""
     marks = options.marks(column.name, column.kind)
     cells = [cell for cell in around if cell.strip() not in marks]
     return 2 * sum(fits(cell, column, options) for cell in cells) >= len(cells)
 
 
 def _are_dates(cells: Sequence[str]) -> bool:
-    return all(fits(cell, Wanted("", "datetime"), ReadOptions()) for cell in cells) and math.isfinite(days_of(cells[0]))
+    dates = Wanted("", "datetime")
+    return fits(cells[0], dates, ReadOptions()) and _is_mostly(cells, dates, ReadOptions())
 
 
 def _is_first(batch: Batch) -> bool:

@@ -55,6 +55,11 @@ class Delimited:
         with self.opened(location, self.options, s3) as stream:
             return read_header(stream, location, self.options, self.delimiter).delimiter
 
+    def require(self, location: str, wanted: Sequence[Wanted], s3: S3Settings) -> None:
+        """Raise DataError if the header lacks a wanted column, or `names` does not fit the file."""
+        with self.opened(location, self.options, s3) as stream:
+            read_header(stream, location, self.options, self.delimiter, wanted).positions(wanted)
+
     def read(
         self, fragments: Sequence[Fragment], wanted: Sequence[Wanted], s3: S3Settings, batch_rows: int | None
     ) -> Iterator[Columns]:
@@ -94,5 +99,5 @@ class Delimited:
                 continue
             reader.stopped = True
             texts = chain([block.text], (later.text for later, _ in pairs))
-            lines = Lines(lines_of(texts), self.options, block.first_line)
+            lines = Lines(lines_of(texts), self.options, header.delimiter, block.first_line)
             yield from read_records(fragment, header, lines, wanted, at, self.options)

@@ -49,7 +49,7 @@ class Header:
         """Return the lines of the rows; the stream is where `read_header` has left it."""
         texts = lines_of(block.text for block in blocks(stream.after(self.offset), self.first_line))
         rows = without_footer(texts, options.skipfooter) if options.skipfooter else texts
-        return Lines(rows, options, self.first_line)
+        return Lines(rows, options, self.delimiter, self.first_line)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _first_lines(stream: TextStream) -> str:
 
 def _divide(text: str, location: str, options: ReadOptions, delimiter: str, has_sep: bool) -> _Head:
     """Return the first records. Raises DataError if there is no header."""
-    lines = Lines(io.StringIO(text, newline=""), options)
+    lines = Lines(io.StringIO(text, newline=""), options, delimiter)
     if has_sep and not lines.skips(0):
         next(lines)
         lines.given = []

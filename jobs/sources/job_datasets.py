@@ -97,11 +97,13 @@ def require_none(bad: Mapping[str, GridlineError]) -> None:
 
 def require_columns(source: ResolvedSource) -> None:
     """Raise DataError if the first file of a source lacks a column: that is known before a cluster is joined."""
+    wanted = wanted_columns(source.features, source.target, source.group_by)
     for first in source.fragments[:1]:
-        place = f"{first.location}:1" if isinstance(first.format, Delimited) else first.location
         with dataset_in_errors(source.name):
-            names = first.format.column_names(first.location, source.s3)
-            check_names(place, names, wanted_columns(source.features, source.target, source.group_by))
+            if isinstance(first.format, Delimited):
+                first.format.require(first.location, wanted, source.s3)
+            else:
+                check_names(first.location, first.format.column_names(first.location, source.s3), wanted)
 
 
 def reason_of(name: str, error: Exception) -> str:

@@ -22,11 +22,13 @@ IsRow = Callable[[list[str]], bool]
 class Lines:
     """The lines that are left when skipped ones and comments are dropped; `number` is that of the last one given."""
 
-    def __init__(self, lines: Iterable[str], options: ReadOptions, first_line: int = 1) -> None:
+    def __init__(self, lines: Iterable[str], options: ReadOptions, delimiter: str, first_line: int = 1) -> None:
         self.number = first_line - 1
         self.given: list[tuple[int, str]] = []  # since the last record
         self.ended = False
         self._options = options
+        self._delimiter = delimiter
+        self._quoted = False  # at the end of the last line, where there are comments
         self._lines = iter(lines)
 
     def __iter__(self) -> Iterator[str]:
@@ -48,12 +50,20 @@ class Lines:
         return row < skiprows if isinstance(skiprows, int) else row in skiprows
 
     def _without_comment(self, text: str) -> str:
-        """Return the line without its comment, which begins outside quotes."""
+        """Return the line without its comment, which begins outside quoted cells."""
         comment, quote = self._options.comment, self._options.quotechar
-        at = text.find(comment) if comment else -1
-        while at >= 0 and text.count(quote, 0, at) % 2:
-            at = text.find(str(comment), at + 1)
-        return text if at < 0 else text[:at] + text[len(text.rstrip("\r\n")) :]
+        if comment is None or not (self._quoted or comment in text or quote in text):
+            return text
+        starts_cell = True
+        for at, character in enumerate(text):
+            if self._quoted or (starts_cell and character == quote):
+                self._quoted ^= character == quote  # a doubled quote closes, and opens again
+                starts_cell = character == quote and not self._quoted and text[at + 1 : at + 2] == quote
+            elif character == comment:
+                return text[:at] + text[len(text.rstrip("\r\n")) :]
+            else:
+                starts_cell = character == self._delimiter
+        return text
 
 
 def records(
