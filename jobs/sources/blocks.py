@@ -69,4 +69,6 @@ def converted_ahead(items: Iterable[In], convert: Callable[[In], Out]) -> Iterat
             first, future = waiting.popleft()
             yield first, future.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        # It does not wait: the garbage collector may close this generator in a thread that holds threading's own lock.
+        # The interpreter joins the threads before it ends.
+        pool.shutdown(wait=False, cancel_futures=True)
