@@ -1,7 +1,7 @@
 """Divide a stream of text into blocks of whole lines, and convert blocks ahead, several at once.
 
 pyarrow could read a stream itself, but its threads may still ask for bytes when a refused file ends the process, which
-then dies in C++. Here every thread has ended when the iterator is exhausted or closed.
+then dies in C++. The threads here hold whole blocks, and the end of the process waits for them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def num_lines(text: bytes) -> int:
 
 
 def converted_ahead(items: Iterable[In], convert: Callable[[In], Out]) -> Iterator[tuple[In, Out]]:
-    """Yield each item with what `convert` makes of it, in their order; threads convert a few items ahead."""
+    """Yield each item with what `convert` makes of it, in their order; threads convert a few items ahead.
+
+    What they have not begun when the iterator is exhausted or closed is dropped.
+    """
     num_threads = min(pa.cpu_count(), MOST_THREADS)
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="gridline-blocks")
     waiting: deque[tuple[In, Future[Out]]] = deque()

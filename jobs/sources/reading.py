@@ -44,8 +44,8 @@ def read_columns(
 def prefetched(items: Iterable[Item], ahead: int = CHUNKS_AHEAD) -> Iterator[Item]:
     """Yield the items; a thread computes up to `ahead` more of them meanwhile.
 
-    Errors of the items are raised here. The thread ends when the iterator is exhausted or closed; if it is neither, the
-    end of the process waits for the items that were begun.
+    Errors of the items are raised here. When the iterator is exhausted or closed, the thread ends after the item that
+    it has begun; the end of the process waits for it.
     """
     source = iter(items)
     pool = ThreadPoolExecutor(1, thread_name_prefix="gridline-prefetch")
@@ -55,4 +55,4 @@ def prefetched(items: Iterable[Item], ahead: int = CHUNKS_AHEAD) -> Iterator[Ite
             yield cast(Item, item)
             ready.append(pool.submit(next, source, END))
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # as in `blocks.converted_ahead`

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -156,9 +158,28 @@ def test_prefetched_raises_what_the_items_raise_after_what_came_before() -> None
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
 def test_prefetched_ends_its_thread_when_the_caller_leaves(taken: int) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     found = prefetched(iter(int, 1), ahead=1)
     for _ in range(taken):
         next(found)
+    started = set(threading.enumerate()) - before
+    assert len(started) == (taken > 0)
     found.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == before
+    for thread in started:  # it ends after the item that it has begun
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+def test_readers_that_garbage_collection_ends_do_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_files, "BLOCK_BYTES", 1_000)
+    write(tmp_path, 2_000)
+    fragments = find_fragments(["t.csv"], file_format="auto", options=ReadOptions(), folder=tmp_path, s3=S3)
+    ring: list[object] = []
+    for _ in range(20):
+        found = prefetched(read_columns(fragments, WANTED, S3, batch_rows=10))
+        next(found)
+        ring = [found, ring]
+        ring.append(ring)  # only the collector of cycles can end it
+    with ThreadPoolExecutor(1) as pool:  # in another thread, as it happens
+        del found, ring
+        assert pool.submit(gc.collect).result(timeout=20) > 0
