@@ -26,6 +26,7 @@ from jobs.sources.read_options import DEFAULTS, ReadOptions
 Floats = NDArray[np.float64]
 Marks = Collection[str]
 
+BLANKS = r"^[^!-~]|[^!-~]$"  # of ASCII only the others may be blanks; what is no ASCII is looked at alone
 NS_OF_DAY = 86_400 * 10**9
 NS_OF = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
@@ -65,7 +66,10 @@ def to_columns(
 
 def text_of(column: Any, marks: Marks) -> Text:
     """Return a column as text; a mark, and a cell of blanks, is missing. Levels that differ by blanks are one."""
-    code_n, texts = levels_of(column)
+    array = _dictionary(column)
+    if (usual := _usual_levels(array.dictionary, marks)) is not None:
+        return Text(_codes(array), usual)
+    code_n, texts = levels_of(array)
     levels = [None if text is None or (level := level_of(text)) in marks else level for text in texts]
     distinct = list(dict.fromkeys(level for level in levels if level is not None))
     if len(distinct) < len(levels):  # a level is missing, or two are one
@@ -119,11 +123,36 @@ def _whole_numbers(column: Any) -> tuple[Array, NDArray[np.bool_]]:
 
 def levels_of(column: Any) -> tuple[NDArray[np.int32], Sequence[str | None]]:
     """Return the level of each cell, -1 where it is null, and the levels as text."""
+    array = _dictionary(column)
+    return _codes(array), _texts(array.dictionary)
+
+
+def _dictionary(column: Any) -> Any:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     array = array.cast(pa.string()) if types.is_null(array.type) else array
-    encoded = array if types.is_dictionary(array.type) else array.dictionary_encode()
-    code_n = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-    return code_n, _texts(encoded.dictionary)
+    return array if types.is_dictionary(array.type) else array.dictionary_encode()
+
+
+def _codes(array: Any) -> NDArray[np.int32]:
+    codes: NDArray[np.int32] = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return codes
+
+
+def _usual_levels(levels: Any, marks: Marks) -> Array | None:
+    """Return levels of text or whole numbers as they are; None if one is missing, or has blanks around it.
+
+    This is `level_of` for many levels at once, as groups have them.
+    """
+    if levels.null_count or not (is_text(levels.type) or types.is_integer(levels.type)):
+        return None
+    texts = levels.cast(pa.large_string())
+    if is_text(levels.type):
+        odd = pc.or_(pc.match_substring_regex(texts, BLANKS), pc.is_in(texts, value_set=pa.array(list(marks))))
+    else:
+        odd = pc.is_in(texts, value_set=pa.array(list(marks)))
+    if pc.any(odd).as_py():
+        return None
+    return np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
 
 
 def _texts(levels: Any) -> Sequence[str | None]:
