@@ -112,6 +112,10 @@ def _text(cell: Any) -> str | None:
         return str(cell).lower()
     if isinstance(cell, float | Decimal) and cell == int(cell):
         return str(int(cell))
+    if isinstance(cell, pd.Timestamp):
+        zone = "" if cell.tzinfo is None else "Z"
+        text = cell.tz_convert(None).isoformat() if zone else cell.isoformat()
+        return text + zone if zone else text.removesuffix("T00:00:00")
     return str(cell).strip()
 
 
