@@ -73,6 +73,10 @@ def _encode_chunk(
     column, taken = 0, {}
     for k, (feature, values) in enumerate(zip(card.features, arrays, strict=True)):
         fill_n = None if fill is None or not feature.fills else fill[..., k]
+        if card.is_plain[k]:
+            x_nd[:, column] = _encode_numbers(feature, values, fill_n, start)
+            column += 1
+            continue
         width = card.num_value_columns[k]
         value_nd = x_nd[:, column : column + width] if feature.main else np.empty((len(values), width))
         if feature.kind == "numeric":

@@ -193,6 +193,14 @@ class ModelCard:
         return tuple(len(feature.values_columns(self.bias)) for feature in self.features)
 
     @cached_property
+    def is_plain(self) -> tuple[bool, ...]:
+        """Which features are one column of numbers, and nothing else: most are, and their encoding is short."""
+        return tuple(
+            not self.terms and feature.kind == "numeric" and feature.main and not feature.has_indicator
+            for feature in self.features
+        )
+
+    @cached_property
     def fills(self) -> bool:
         """Whether some feature fills missing values."""
         return any(feature.fills for feature in self.features)

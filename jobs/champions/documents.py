@@ -73,6 +73,6 @@ def dataset_document(
 
 def left_out_sentences(left_out: Mapping[str, int], columns_left_out: Mapping[str, str]) -> list[str]:
     """Return the rows and the columns that are left out, in words."""
-    rows = [f"{count} rows ({reason})" for reason, count in left_out.items()]
+    rows = [f"{count} {'row' if count == 1 else 'rows'} ({reason})" for reason, count in left_out.items()]
     columns = [f"column {name!r} {reason}" for name, reason in columns_left_out.items()]
     return [f"left out: {', '.join(rows)}"] * bool(rows) + [f"left out: {'; '.join(columns)}"] * bool(columns)
