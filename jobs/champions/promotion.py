@@ -24,6 +24,7 @@ from jobs.recipe import Policy
 from jobs.training.datasets import TrainedDatasets
 
 ALL_THE_SAME = "or 'select.require: finite', to promote it as it is"
+MAX_FORECASTS = 200  # datasets for which the number of epochs is computed: it takes longer than training them
 MORE_EPOCHS = "more epochs"  # the advice of a certificate ends with it where they are enough
 REMEDY = re.compile(r"set (?:more )?'[^']*'|remove one of them|smaller rates")
 OTHERS_ARE = "not converged, but others are: set 'select.require: converged' to choose among these"
@@ -75,13 +76,13 @@ def remedies(sentences: Iterable[str]) -> dict[str, int]:
 
 
 def _advice(trained: TrainedDatasets, place_m: Tensor) -> list[str | None]:
-    """Return the advice of the certificates of the datasets at these places; to more epochs it adds how many."""
+    """Return the advice of the certificates of the datasets at these places; of a few also how many more epochs."""
     if not len(place_m):
         return []
     moments, hyper = trained.train_moments.take(place_m), trained.hyperparameters.datasets(place_m)
     sentences = advise(moments, hyper, trained.settings)
     few_m = torch.tensor([at for at, text in enumerate(sentences) if text and text.endswith(MORE_EPOCHS)])
-    if len(few_m):
+    if 0 < len(few_m) <= MAX_FORECASTS:
         needed_mg = epochs_to_converge(moments.take(few_m), hyper.datasets(few_m), trained.settings)
         least_m = torch.where(needed_mg > 0, needed_mg, torch.iinfo(torch.int64).max).amin(1)
         for at, reachable, epochs in zip(

@@ -23,9 +23,11 @@ def rows_for(champion: ModelCard, dataset: Dataset, source: ResolvedSource) -> D
     """
     features = tuple(replace(feature, levels=()) for feature in champion.features)
     if not _scores_all(dataset):  # then rows are told apart by their other columns
-        features += tuple(each for each in source.features if each.name not in champion.feature_names)
+        others = (each for each in dataset.card.features if each.name not in champion.feature_names)
+        features += tuple(replace(each, levels=()) for each in others)
     try:
-        wide = read_dataset(replace(source, features=features, split=None), bias=dataset.card.bias)
+        wanted = replace(source, features=features, terms=champion.terms, rules=(), min_counts={}, split=None)
+        wide = read_dataset(wanted, bias=dataset.card.bias, ridge=True)  # nothing is fitted to these rows
     except (DataError, SourceError):
         return None
     if wide.num_rows != dataset.num_rows or not np.array_equal(np.sort(wide.y_n), np.sort(dataset.y_n)):

@@ -105,3 +105,17 @@ def test_champion_that_reads_a_column_in_another_way_is_scored_again(tmp_path: P
     frame.to_csv(tmp_path / "t.csv", index=False)
     stood(tmp_path, [{"name": "a", "transform": "log10"}, "b"])
     assert stood(tmp_path, ["a", "b"], epochs=3).basis == "scored again"
+
+
+def test_champion_without_the_terms_of_the_challenger_is_scored_again(tmp_path: Path) -> None:
+    frame = table(tmp_path)
+    frame["a"] = np.exp(frame["a"])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    stood(tmp_path, [{"name": "a", "transform": "log10"}])
+    assert stood(tmp_path, ["a", "b", "a:b"], epochs=3).basis == "scored again"
+
+
+def test_champion_with_terms_is_scored_on_the_rows_of_the_file(tmp_path: Path) -> None:
+    table(tmp_path)
+    stood(tmp_path, ["a", "b", "a:b"])
+    assert stood(tmp_path, ["a"], epochs=3).basis == "scored again"
