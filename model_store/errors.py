@@ -21,11 +21,11 @@ class StoreUnreachableError(StoreError):
 
 
 class StoreRefusedError(StoreError):
-    """The storage refused a request for `key` (which may be empty) in `bucket`, because of `cause`."""
+    """The storage refused a request for `key` in `bucket` (each may be empty), because of `cause`."""
 
     def __init__(self, bucket: str, key: str, cause: str) -> None:
         where = ("folder" if bucket.startswith("/") else "bucket") + f" '{bucket}'" + (f", key '{key}'" if key else "")
-        super().__init__(f"{where}: {cause}")
+        super().__init__(f"{where}: {cause}" if bucket else cause)
         self.bucket = bucket
         self.key = key
         self.cause = cause

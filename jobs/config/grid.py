@@ -19,10 +19,13 @@ from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
 T = TypeVar("T", bound=BaseModel)
 
 
+MOST_RATES = 100_000
+
+
 class LogRange(Section):
     """Learning rates at equal ratios: the lowest, the highest, and how many."""
 
-    log: tuple[Positive, Positive, Annotated[int, Field(ge=2), WHOLE]]
+    log: tuple[Positive, Positive, Annotated[int, Field(ge=2, le=MOST_RATES), WHOLE]]
 
     @model_validator(mode="after")
     def _rising(self) -> LogRange:

@@ -21,7 +21,17 @@ from jobs.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema, with underscores in whole numbers."""
+    """YAML 1.2's core schema, with underscores in whole numbers; it counts the values, which aliases repeat."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.left = MOST_VALUES + len(text)
+
+    def count(self, file: str) -> None:
+        """Count one more value. Raises ConfigError if there are too many."""
+        self.left -= 1
+        if self.left < 0:
+            raise ConfigError(f"{file}: aliases repeat its values more than {MOST_VALUES} times: write them out")
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (the base's own type)
 
@@ -41,6 +51,7 @@ Lines = Mapping[KeyPath, int]  # the line of each key and item
 
 LARGE = 100_000  # characters
 DEEP = 200
+MOST_VALUES = 200_000  # of a file, and one for each of its characters: aliases of aliases are exponentially many
 BRACKETS = re.compile(r"[][{}]")
 INDENTS = re.compile(r"^[ ?:-]*", re.MULTILINE)
 
@@ -126,6 +137,7 @@ def _node_of_large(text: str) -> yaml.Node | None:
 def _value(loader: _Loader, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str) -> Any:
     """Return the value of a node; `lines` gets the line of every key and item below it."""
     lines.setdefault(path, node.start_mark.line + 1)
+    loader.count(file)
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, item, (*path, at), lines, file) for at, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from jobs.errors import DataError
-from jobs.sources.cells import Batch, first_bad_cell, fits
+from jobs.sources.cells import Batch, bad_rows_of, first_bad_cell, fits
 from jobs.sources.columns import Columns, Fragment, Wanted
 from jobs.sources.conversions import to_columns
 from jobs.sources.headers import Header
@@ -69,17 +70,44 @@ class _Reader:
             )
 
     def columns(self, batch: Sequence[Record], *, ended: bool) -> Columns:
-        """Return the rows of a batch. Raises DataError at the first cell that is not what is wanted."""
-        rows = [cells for _, cells in batch]
+        """Return the rows of a batch.
+
+        Raises DataError at the first cell that is not what is wanted, unless its row is to be marked.
+        """
         try:
-            table = pa.table(
-                {
-                    column.name: pa.array([cells[at] for cells in rows], pa.string())
-                    for at, column in zip(self._at, self._wanted, strict=True)
-                }
-                or {"": pa.nulls(len(rows))}
-            )
-            return to_columns(self._fragment, 0, table, self._wanted, np.asarray, self._options)
+            return self._converted([cells for _, cells in batch])
         except ValueError as exc:
             whole = Batch(self._header.location, self._header.first_line, self._wanted, self._at, batch, ended)
-            raise first_bad_cell(whole, self._options) from exc
+            if not any(column.bad_cells == "mark" for column in self._wanted):
+                raise first_bad_cell(whole, self._options) from exc
+            return self._marked(whole)
+
+    def _marked(self, batch: Batch) -> Columns:
+        """Return the rows of a batch; a number that does not fit is infinite, which no rule for missing ones takes."""
+        bad, misfits = bad_rows_of(batch, self._options), []
+        rows = [list(cells) if row in bad else cells for row, (_, cells) in enumerate(batch.records)]
+        for row in bad:
+            for at, column in zip(self._at, self._wanted, strict=True):
+                if not fits(rows[row][at], column, self._options):
+                    rows[row][at] = ""
+                    misfits.append((row, column))
+        try:
+            columns = self._converted(rows)
+        except ValueError as exc:  # a truth among numbers: the column is wrong, not a row
+            records = [(line, cells) for (line, _), cells in zip(batch.records, rows, strict=True)]
+            raise first_bad_cell(replace(batch, records=records), self._options) from exc
+        for row, column in misfits:
+            if column.name in columns.numbers:
+                columns.numbers[column.name][row] = np.inf
+        return replace(columns, bad=bad)
+
+    def _converted(self, rows: Sequence[list[str]]) -> Columns:
+        """Return rows of cells as columns. Raises ValueError for a cell that is not what is wanted."""
+        table = pa.table(
+            {
+                column.name: pa.array([cells[at] for cells in rows], pa.string())
+                for at, column in zip(self._at, self._wanted, strict=True)
+            }
+            or {"": pa.nulls(len(rows))}
+        )
+        return to_columns(self._fragment, 0, table, self._wanted, np.asarray, self._options)

@@ -16,6 +16,7 @@ from jobs.sources.read_options import ReadOptions
 from jobs.sources.records import Record
 
 SAMPLE = 1000
+EXPLAINED = 20  # of a batch
 SEPARATORS = (
     {"decimal": ","},
     {"thousands": ","},
@@ -61,13 +62,45 @@ def fits(cell: str, column: Wanted, options: ReadOptions) -> bool:
 
 def first_bad_cell(batch: Batch, options: ReadOptions) -> DataError:
     """Return the error of the first cell that does not fit its column."""
-    for row, (line, cells) in enumerate(batch.records):
+    first = next(_misfits(batch, options), None)
+    return DataError(_explained(*first, batch, options)) if first else _truth_among_numbers(batch, options)
+
+
+def bad_rows_of(batch: Batch, options: ReadOptions) -> dict[int, str]:
+    """Return the error of each record with a cell that does not fit its column, by its position in the batch.
+
+    The first errors have a remedy, which takes a look at the cells around.
+    """
+    errors: dict[int, str] = {}
+    for row, column, at in _misfits(batch, options):
+        if row not in errors:
+            explained = len(errors) < EXPLAINED
+            errors[row] = (_explained if explained else _named)(row, column, at, batch, options)
+    return errors
+
+
+def _misfits(batch: Batch, options: ReadOptions) -> Iterator[tuple[int, Wanted, int]]:
+    """Yield the record, the column and the position of each cell that does not fit its column."""
+    for row, (_, cells) in enumerate(batch.records):
         for column, at in zip(batch.wanted, batch.at, strict=True):
             if not fits(cells[at], column, options):
-                why = _why(cells[at], column, row, batch, options)
-                cell = cells[at].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-                return DataError(f"{batch.location}:{line}: column {column.name!r}: {shown(cell)} {why}")
-    return _truth_among_numbers(batch, options)
+                yield row, column, at
+
+
+def _explained(row: int, column: Wanted, at: int, batch: Batch, options: ReadOptions) -> str:
+    cells = batch.records[row][1]
+    return f"{_place(row, column, at, batch)} {_why(cells[at], column, row, batch, options)}"
+
+
+def _named(row: int, column: Wanted, at: int, batch: Batch, options: ReadOptions) -> str:
+    kind = "a number" if column.kind == "number" else f"a {column.kind}"
+    return f"{_place(row, column, at, batch)} is not {kind}: correct it"
+
+
+def _place(row: int, column: Wanted, at: int, batch: Batch) -> str:
+    line, cells = batch.records[row]
+    cell = cells[at].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return f"{batch.location}:{line}: column {column.name!r}: {shown(cell)}"
 
 
 def shown(value: object) -> str:

@@ -22,6 +22,7 @@ Reasons = NDArray[np.int16]
 
 TRANSFORM_KEYS = ("transform", "target_transform")
 
+LARGEST = 1e150  # its square, summed over any number of rows, is a float64
 ONE_ROW = "one row trains: add rows"
 
 
@@ -65,6 +66,7 @@ def _missing_cells(columns: Columns, feature: Feature) -> Mask:
 def bad_rows(columns: Columns, features: Sequence[Feature], target: Feature, group_by: Sequence[str] = ()) -> Mask:
     """Return which rows have an empty key, or a cell that can't be encoded; levels are not looked at."""
     bad_n = np.zeros(columns.num_rows, dtype=bool)
+    bad_n[list(columns.bad)] = True
     for feature in _checked(features, target, group_by):
         valid_n = _valid_cells(columns, feature)
         if not valid_n.all():  # usually all are, and this is faster than to mark none
@@ -81,6 +83,8 @@ def error_of_row(
     group_by: Sequence[str] = (),
 ) -> str:
     """Return the error of the first invalid cell of a bad row: its place, its content, and a remedy."""
+    if row in columns.bad:
+        return columns.bad[row]
     one = columns.take(slice(row, row + 1))
     feature = next(feature for feature in _checked(features, target, group_by) if not _valid_cells(one, feature)[0])
     place, content = columns.fragment.format.cell(columns, row, feature.name, s3)
@@ -141,10 +145,23 @@ def untrainable(
         empty_mk[:, :-1] = np.isnan(fill_mk) & [feature.fills for feature in card.features]
     alone_m = num_rows_m < 2
     bad_m = alone_m | constant_mk[:, :-1].all(1) | constant_mk[:, -1] | empty_mk.any(1)
-    return {
+    return _too_large(card, low_mk, high_mk) | {
         at: ONE_ROW if alone_m[at] else _why_untrainable(card, low_mk[at], constant_mk[at], empty_mk[at])
         for at in np.flatnonzero(bad_m).tolist()
     }
+
+
+def _too_large(card: ModelCard, low_mk: Floats, high_mk: Floats) -> dict[int, str]:
+    """Return the reasons of datasets with values whose squares float64 can't hold, by position."""
+    raw_k = [feature.transform is None for feature in card.features] + [card.target_transform is None]
+    size_mk = np.fmax(np.abs(low_mk), np.abs(high_mk))
+    large_mk, names = (size_mk > LARGEST) & raw_k, [*card.feature_names, card.target]
+    reasons = {}
+    for at in np.flatnonzero(large_mk.any(1)).tolist():
+        k = int(large_mk[at].argmax())
+        remedy = "divide the column by a power of ten, or remove it"
+        reasons[at] = f"column {names[k]!r} has values of size {size_mk[at, k]:.3g}, which can't be squared: {remedy}"
+    return reasons
 
 
 def too_few_rows(num_rows: int, num_weights: int) -> str:

@@ -71,12 +71,14 @@ class Wanted:
     """A column to read: as numbers or days (from 1970-01-01 UTC), NaN where a cell is missing, or as text.
 
     `raw`: as pyarrow has it, of the type that a file has, or of text, where nothing is missing and blanks stay; `meant`
-    is what the cells are meant to be.
+    is what the cells are meant to be. A cell of another kind is an error; with `bad_cells` `mark`, its row is bad, and
+    the others are read: see `Columns.bad`.
     """
 
     name: str
     kind: Literal["number", "datetime", "text", "raw"] = "number"
     meant: Literal["number", "datetime", "text"] = "text"
+    bad_cells: Literal["error", "mark"] = "error"
 
     @property
     def content(self) -> Literal["number", "datetime", "text"]:
@@ -104,7 +106,8 @@ class Text:
 class Columns:
     """`num_rows` consecutive rows of a file, from `first_row` of it (from 0): the columns that were wanted, by name.
 
-    Numbers are of the dtype that the file holds, floats with NaN where a cell is empty.
+    Numbers are of the dtype that the file holds, floats with NaN where a cell is empty. `bad` has the error of each row
+    with a cell of another kind, by its position; such a number is infinite.
     """
 
     fragment: Fragment
@@ -114,6 +117,7 @@ class Columns:
     texts: Mapping[str, Text]
     raws: Mapping[str, Any] = field(default_factory=dict)  # arrays of pyarrow
     row_n: NDArray[np.intp] | None = None  # where some rows were left out: the place of each row after `first_row`
+    bad: Mapping[int, str] = field(default_factory=dict)
 
     def file_row(self, row: int) -> int:
         """Return the row of the file (from 0) that is at `row` here."""
@@ -126,9 +130,11 @@ class Columns:
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(self.num_rows)
             raws = {name: cells.slice(start, stop - start) for name, cells in self.raws.items()}
-            if self.row_n is None:
-                return Columns(self.fragment, self.first_row + start, stop - start, numbers, texts, raws)
-            return Columns(self.fragment, self.first_row, stop - start, numbers, texts, raws, self.row_n[rows])
+            bad = {row - start: error for row, error in self.bad.items() if start <= row < stop}
+            first_row = self.first_row + (start if self.row_n is None else 0)
+            row_n = None if self.row_n is None else self.row_n[rows]
+            return Columns(self.fragment, first_row, stop - start, numbers, texts, raws, row_n, bad)
         raws = {name: cells.take(pa.array(rows)) for name, cells in self.raws.items()}
+        bad = {at: self.bad[row] for at, row in enumerate(rows.tolist()) if row in self.bad} if self.bad else {}
         row_n = rows if self.row_n is None else self.row_n[rows]
-        return Columns(self.fragment, self.first_row, len(rows), numbers, texts, raws, row_n)
+        return Columns(self.fragment, self.first_row, len(rows), numbers, texts, raws, row_n, bad)

@@ -25,6 +25,7 @@ from jobs.sources.read_options import ReadOptions
 from model_store.objects.s3_settings import S3Settings
 
 MAGIC = re.compile(r"[*?[]")
+CLASS = re.compile(r"\[[^\]]+\]")
 ANY = re.compile(".*", re.DOTALL)
 FOOTERS_AT_ONCE = 16
 
@@ -76,7 +77,10 @@ def _matching(filesystem: Any, root: str, path: str) -> list[tuple[str, int]]:
     if magic is None:
         return []
     folder = root + path[: magic.start()].rpartition("/")[0]
-    matches = re.compile(re.escape(root.removeprefix("./")) + _pattern(path.removeprefix("./")))
+    try:
+        matches = re.compile(re.escape(root.removeprefix("./")) + _pattern(path.removeprefix("./")))
+    except re.error as exc:
+        raise DataError(f"{path}: the pattern can't be read: {exc.msg}: correct it; [[] stands for [") from exc
     return _below(filesystem, folder.rstrip("/") or ("/" if folder else "."), matches)
 
 
@@ -103,6 +107,6 @@ def _pattern(path: str) -> str:
     special = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", path)
     return "".join(
-        special.get(piece) or (piece.replace("[!", "[^", 1) if piece.startswith("[") else re.escape(piece))
+        special.get(piece) or (piece.replace("[!", "[^", 1) if CLASS.fullmatch(piece) else re.escape(piece))
         for piece in pieces
     )

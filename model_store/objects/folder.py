@@ -16,6 +16,13 @@ from model_store.objects.protocol import ObjectInfo
 
 STAGING = ".staging"
 STAGING_AGE_S = 24 * 3600.0
+REMEDIES = {
+    errno.ENOSPC: "free some space, or run 'gridline gc', then run again to continue",
+    errno.EDQUOT: "free some space, or run 'gridline gc', then run again to continue",
+    errno.ENOTDIR: "a part of the path is a file: set --store to a folder",
+    errno.EROFS: "set --store to a folder that can be written",
+    errno.EACCES: "check its owner and permissions, or set --store to another",
+}
 CANNOT_LINK = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EXDEV)
 
 
@@ -54,7 +61,7 @@ class FolderObjects:
             shutil.copyfile(self._root / key, path)
 
     def create(self, key: str, data: bytes) -> bool:
-        with self._translated(key), self._staged(key, data) as staged:
+        with self._translated(key, writing=True), self._staged(key, data) as staged:
             try:
                 os.link(staged, self._root / key)
             except FileExistsError:
@@ -70,7 +77,7 @@ class FolderObjects:
         return True
 
     def put(self, key: str, data: bytes) -> None:
-        with self._translated(key), self._staged(key, data) as staged:
+        with self._translated(key, writing=True), self._staged(key, data) as staged:
             staged.replace(self._root / key)
             _sync_folder((self._root / key).parent)
 
@@ -145,15 +152,14 @@ class FolderObjects:
                     path.unlink()
 
     @contextmanager
-    def _translated(self, key: str) -> Iterator[None]:
+    def _translated(self, key: str, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as exc:
-            raise MissingObjectError(self.uri, key) from exc
         except OSError as exc:
-            raise StoreRefusedError(
-                self.uri, key, f"{exc.strerror or exc}: check the path, its owner and the disk"
-            ) from exc
+            if isinstance(exc, FileNotFoundError) and not writing:
+                raise MissingObjectError(self.uri, key) from exc
+            remedy = REMEDIES.get(exc.errno or 0, "check the path, its owner and the disk")
+            raise StoreRefusedError(self.uri, key, f"{exc.strerror or exc}: {remedy}") from exc
 
 
 def _raise_unless_missing(error: OSError) -> None:

@@ -31,6 +31,13 @@ def _folder(rest: str, settings: S3Settings | None) -> ObjectStore:
     return FolderObjects(Path(rest))
 
 
+def _file(rest: str, settings: S3Settings | None) -> ObjectStore:
+    host, _, path = rest.partition("/")
+    if host not in ("", "localhost"):
+        raise InvalidNameError(f"store 'file://{rest}' names the host {host!r}: give file:///PATH, or a path alone")
+    return _folder("/" + unquote(path), settings)
+
+
 def _s3(rest: str, settings: S3Settings | None) -> ObjectStore:
     from model_store.objects.s3 import S3Objects
 
@@ -42,6 +49,6 @@ def _s3(rest: str, settings: S3Settings | None) -> ObjectStore:
 
 # What follows `://`, and the settings of S3 where the caller has them, to the store.
 OPENERS: dict[str, Callable[[str, S3Settings | None], ObjectStore]] = {
-    "file": lambda rest, settings: _folder("/" + unquote(rest.partition("/")[2]), settings),
+    "file": _file,
     "s3": _s3,
 }

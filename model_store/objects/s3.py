@@ -21,7 +21,7 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
-    PartialCredentialsError,
+    ParamValidationError,
     ResponseStreamingError,
     SSLError,
 )
@@ -31,7 +31,7 @@ from urllib3.exceptions import HTTPError
 from model_store.errors import MissingObjectError, S3SettingsError, StoreError, StoreRefusedError, StoreUnreachableError
 from model_store.objects.protocol import ObjectInfo
 from model_store.objects.retry import TransientError, with_retries
-from model_store.objects.s3_refusals import CONDITION_FAILED, MISSING_KEY, cause_of, is_transient
+from model_store.objects.s3_refusals import CAUSES, CONDITION_FAILED, MISSING_KEY, cause_of, is_transient
 from model_store.objects.s3_settings import S3Settings
 from model_store.objects.server_clock import ServerClock
 
@@ -192,8 +192,10 @@ class S3Objects:
             if isinstance(exc, SSLError):
                 raise self._refused(key, f"TLS failed: {exc}: check the endpoint and AWS_CA_BUNDLE") from exc
             raise TransientError(self._settings.redact(" ".join(str(exc).split()))) from exc
-        except (NoCredentialsError, PartialCredentialsError) as exc:
+        except NoCredentialsError as exc:
             raise self._refused(key, "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from exc
+        except ParamValidationError as exc:
+            raise self._refused(key, CAUSES["InvalidBucketName"]) from exc
         except BotoCoreError as exc:
             raise self._refused(key, " ".join(str(exc).split())) from exc
 
@@ -242,7 +244,7 @@ def _new_client(settings: S3Settings) -> S3Client:
                 config=config,
             )
     except (BotoCoreError, ValueError) as exc:  # a profile that is not there, a configuration file that is damaged
-        reason = settings.redact(" ".join(str(exc).split())).rstrip(".")
+        reason = settings.redact(" ".join(str(exc).split()))
         raise S3SettingsError(f"S3 can't be used: {reason}: check the AWS variables and ~/.aws/config") from exc
 
 

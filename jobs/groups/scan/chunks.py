@@ -73,7 +73,7 @@ def _errors(
     names = groups.name_m.take(pa.array(codes)).to_pylist()
     errors = {}
     for number, (name, row) in enumerate(zip(names, rows[first].tolist(), strict=True)):
-        if number < PLACED_ERRORS or not columns.fragment.format.rereads_for_cell:
+        if number < PLACED_ERRORS or row in columns.bad or not columns.fragment.format.rereads_for_cell:
             errors[name] = error_of_row(columns, row, layout.card.features, layout.target, s3, layout.group_by)
         else:
             place = f"{columns.fragment.location}: row {columns.file_row(row) + 1}"

@@ -73,8 +73,9 @@ class Layout:
 
     @property
     def wanted(self) -> tuple[Wanted, ...]:
-        """The columns to read."""
-        return wanted_columns(self.card.features, self.card.target, self.group_by)
+        """The columns to read; a cell of another kind is the error of its group."""
+        wanted = wanted_columns(self.card.features, self.card.target, self.group_by)
+        return tuple(replace(column, bad_cells="mark") for column in wanted)
 
     def fill_of(self, name_m: pa.Array, code_n: Codes) -> Floats | None:
         """Return the fill values of rows, by their group, (n, k); None without the rule `mean`.

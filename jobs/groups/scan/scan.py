@@ -44,7 +44,7 @@ def scan(
     """
     rows_at_once = chunk_rows(len(layout.card.columns), memory_mb)
     sums, num_rows = Sums(num_parts), 0
-    with dataset_in_errors(layout.dataset):
+    with dataset_in_errors(layout.dataset), np.errstate(over="ignore", invalid="ignore"):  # `untrainable` says it
         require_same_files(fragments, s3)
         for columns in prefetched(read_columns(fragments, layout.wanted, s3, batch_rows=rows_at_once)):
             sums.add(chunk_partial(columns, layout, s3, keep_rows=keep_rows))

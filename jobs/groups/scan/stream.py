@@ -125,6 +125,8 @@ class StreamedChunks:
         at_once = chunk_rows(len(layout.card.columns), source.memory_mb)
         with dataset_in_errors(layout.dataset):
             for columns in read_columns(fragments, layout.wanted, source.s3, batch_rows=at_once):
+                for error in columns.bad.values():  # the scan has found none: the file changed since
+                    raise DataError(error)
                 yield self._encoded(columns)
 
     def _encoded(self, columns: Columns) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jobs.config import load_config
+from jobs.config import load_config, make_config
 from jobs.errors import ConfigError
 
 VALID = """\
@@ -316,3 +318,24 @@ def test_large_file_is_read_by_the_same_rules(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(f"{text}nonsense: 1\n")
     with pytest.raises(ConfigError, match=r"job\.yaml:3004: nonsense"):
         load_config(tmp_path / "job.yaml")
+
+
+@pytest.mark.timeout(60)
+def test_aliases_of_aliases_are_refused_before_memory_is_full(tmp_path: Path) -> None:
+    letters = "abcdefghij"
+    lines = [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in itertools.pairwise(letters)]
+    path = tmp_path / "job.yaml"
+    path.write_text("\n".join(["a: &a [x, x, x, x, x, x, x, x, x]", *lines]))
+    with pytest.raises(ConfigError, match=r"job\.yaml: aliases repeat its values more than 200000 times: write them"):
+        load_config(path)
+
+
+def test_more_rates_than_a_grid_can_hold_are_refused() -> None:
+    assert "is above 100000" in refusal_of_grid({"log": [1e-4, 1e-1, 1e9]})
+
+
+def refusal_of_grid(learning_rate: Any) -> str:
+    dataset = {"name": "d", "source": "d.csv", "target": "y", "features": ["a"]}
+    with pytest.raises(ConfigError) as refused:
+        make_config({"name": "t", "datasets": [dataset], "grid": {"learning_rate": learning_rate}})
+    return str(refused.value)

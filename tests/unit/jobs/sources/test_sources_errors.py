@@ -302,3 +302,15 @@ def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
     path.write_text("a,y\n1,2\n3,4\n")
     with pytest.raises(DataError, match=r"t\.csv: the file on node '.*' has another length than where the job began"):
         require_same_files([found], S3Settings())
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("[z-a].csv", "[z-a].csv: the pattern can't be read: bad character range z-a: correct it; [[] stands for ["),
+        ("[.csv", "[.csv: no file matches the pattern"),
+        ("*[.csv", "*[.csv: no file matches the pattern"),
+    ],
+)
+def test_pattern_that_is_none_is_refused(tmp_path: Path, source: str, reason: str) -> None:
+    assert refusal(tmp_path, source).startswith(reason)

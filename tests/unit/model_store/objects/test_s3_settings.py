@@ -11,7 +11,7 @@ import pyarrow.fs
 import pytest
 
 from jobs.sources.filesystems import open_filesystem
-from model_store.errors import S3SettingsError
+from model_store.errors import S3SettingsError, StoreRefusedError
 from model_store.objects import s3
 from model_store.objects.opening import open_objects
 from model_store.objects.s3_settings import S3Settings
@@ -136,3 +136,9 @@ def test_profile_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(s3, "_session", boto3.session.Session)
     with pytest.raises(S3SettingsError, match=r"S3 can't be used: .*nobody.*: check the AWS variables"):
         open_objects("s3://data/store", S3Settings())
+
+
+def test_bucket_that_no_server_can_have_is_refused_before_a_request() -> None:
+    settings = S3Settings.from_environment(ENVIRONMENT | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    with pytest.raises(StoreRefusedError, match=r"'Bad!', key 'x/k': this is not a valid bucket name: correct"):
+        open_objects("s3://Bad!/x", settings).read("k")
