@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyarrow import types
 
 from handler.model_card import Kind
@@ -107,20 +108,42 @@ class SourceFacts:
 
 
 def facts_of(source: ResolvedSource, names: Sequence[str]) -> SourceFacts:
-    """Return the facts of these columns. Raises DataError if a file can't be read or lacks one."""
+    """Return the facts of these columns; the values are of rows that have a target, where the others are left out.
+
+    Raises DataError if a file can't be read or lacks a column.
+    """
     facts, num_rows, keys = {name: ColumnFacts() for name in names}, 0, set[tuple[str | None, ...]]()
     wanted = [*(Wanted(name, "raw") for name in names), *(Wanted(name, "text") for name in source.group_by)]
+    if source.missing_target == "drop":
+        wanted.append(Wanted(source.target))
     for chunk in read_columns(source.fragments, wanted, source.s3, batch_rows=ROWS_AT_ONCE):
-        num_rows += chunk.num_rows
+        rows = np.flatnonzero(_has_target(chunk, source.target))
+        num_rows += len(rows)
         keys.update(_keys(chunk, source.group_by))
         for name in names:
-            column = chunk.raws[name]
-            kinds = _kinds_of_type(column.type, by_type=_has_types(chunk.fragment.format, name))
-            if not kinds:
-                facts[name].unusable = str(column.type)
-            else:
-                facts[name].add(_distinct(column), kinds, source.options, name)
+            _add_cells(facts[name], chunk, rows, source.options, name)
     return SourceFacts(facts, num_rows, max(len(keys), 1))
+
+
+def _has_target(chunk: Columns, target: str) -> NDArray[np.bool_]:
+    """Return which rows have a target; all, where it was not read."""
+    if target not in chunk.numbers:
+        return np.ones(chunk.num_rows, dtype=bool)
+    return ~np.isnan(chunk.numbers[target].astype(np.float64, copy=False))
+
+
+def _add_cells(facts: ColumnFacts, chunk: Columns, rows: NDArray[np.intp], options: ReadOptions, name: str) -> None:
+    """Add the cells of some rows; the others are read as well, so the column has a kind only if they have it too."""
+    column = chunk.raws[name]
+    kinds = _kinds_of_type(column.type, by_type=_has_types(chunk.fragment.format, name))
+    if not kinds:
+        facts.unusable = str(column.type)
+        return
+    if len(rows) < chunk.num_rows:
+        every_row = ColumnFacts()
+        every_row.add(_distinct(column), kinds, options, name)
+        kinds, column = every_row.kinds, column.take(pa.array(rows))
+    facts.add(_distinct(column), kinds, options, name)
 
 
 def _keys(chunk: Columns, group_by: Sequence[str]) -> Iterator[tuple[str | None, ...]]:

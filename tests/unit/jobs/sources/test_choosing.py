@@ -64,6 +64,20 @@ def test_columns_of_no_use_are_left_out_with_a_reason(tmp_path: Path) -> None:
     assert unused == {"id": "has 24 levels in 24 rows", "same": "is 7 in every row that has it", "none": "has no value"}
 
 
+@pytest.mark.parametrize("cell", ["7", "word", ""])
+def test_columns_of_no_use_in_rows_with_a_target_are_left_out(tmp_path: Path, cell: str) -> None:
+    lines = [f"{at},{cell if at >= 12 else ''},{at * 2 + at % 3 if at < 12 else ''}" for at in range(24)]
+    source = choose_columns(resolve(tmp_path, "all", "\n".join(["a,b,y", *lines])))
+    assert [feature.name for feature in source.features] == ["a"]
+    assert read(tmp_path, "all", text="\n".join(["a,b,y", *lines])).num_rows == 12
+
+
+def test_a_word_in_a_row_without_a_target_makes_a_column_text(tmp_path: Path) -> None:
+    lines = [f"{at},{at % 2 if at else 'word'},{at * 2 + at % 3 if at else ''}" for at in range(24)]
+    source = choose_columns(resolve(tmp_path, "all", "\n".join(["a,b,y", *lines])))
+    assert [(feature.name, feature.kind) for feature in source.features] == [("a", "numeric"), ("b", "categorical")]
+
+
 def test_a_dataset_of_all_columns_is_the_one_of_their_names(tmp_path: Path) -> None:
     named = [
         {"name": "size"},
