@@ -123,7 +123,7 @@ class Batch:
             "metric": self.policy.metric,
             "mode": self.policy.mode,
             "score": pa.array(challengers.score_m.numpy()),
-            "num_rows": pa.array(challengers.train_moments.num_rows_m.to(torch.int64).numpy()),
+            "num_rows": pa.array(challengers.train_moments.rows_m.to(torch.int64).numpy()),
             "loss": self._losses(),
             "comparison": comparisons.json(),
         }

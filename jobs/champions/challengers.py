@@ -120,13 +120,13 @@ def _stack(trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m:
     """Return the models, with the statistics that serving needs."""
     card, weight_mp = trained.card, trained.result.weight_mgp[found_m, point_m]
     d, index_m = len(card.columns), found_m.numpy()
-    inferred = statistics_of(moments, weight_mp, card.bias) if inference else None
+    inferred = statistics_of(moments, weight_mp, card.bias, frequency=trained.frequency) if inference else None
     statistics = Statistics(
         fill_mk=torch.from_numpy(trained.fill_mk[index_m]),
         feature_min_mk=torch.from_numpy(trained.feature_min_mk[index_m]),
         feature_max_mk=torch.from_numpy(trained.feature_max_mk[index_m]),
         column_mean_md=moments.mean_md,
-        num_rows_m=moments.num_rows_m,
+        num_rows_m=moments.rows_m,
         **({} if inferred is None else vars(inferred)),
     )
     return Stack(card, weight_mp[:, :d].contiguous(), weight_mp[:, d].contiguous() if card.bias else None, statistics)

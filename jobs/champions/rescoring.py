@@ -61,7 +61,8 @@ class Scoring:
             weight_tq, moments = translated(card, stack.card, weight_tp), self._moments.take(place_t)
         except UntranslatableError as exc:
             rows, weight_tq = self._wider(stack, weight_tp, exc)
-            moments = moments_of(*_rows(rows, validate=self._validates))
+            x_nd, y_n, weight_n = _rows(rows, validate=self._validates)
+            moments = moments_of(x_nd, y_n, weight_n=weight_n)
         error_t = mse(moments, weight_tq[:, None], bias=True)[:, 0]
         if self.metric == "r2":
             error_t = 1 - error_t * moments.num_rows_m / moments.y_scatter_m
@@ -107,15 +108,19 @@ class Scoring:
 
 def mean_loss(dataset: Dataset, weight_q: Tensor, loss: Loss, *, validate: bool) -> float:
     """Return the mean of a loss over the rows of a dataset that train, or that validate."""
-    x_nd, y_n = _rows(dataset, validate=validate)
+    x_nd, y_n, weight_n = _rows(dataset, validate=validate)
     residual_n = x_nd @ weight_q[:-1] + weight_q[-1] - y_n
-    return loss.total(residual_n[:, None]).item() / len(y_n)
+    if weight_n is None:
+        return loss.total(residual_n[:, None]).item() / len(y_n)
+    loss_n = loss.total(residual_n[None, :, None])[:, 0]  # each row is a column of its own
+    return float((weight_n * loss_n).sum() / weight_n.sum())
 
 
-def _rows(dataset: Dataset, *, validate: bool) -> tuple[Tensor, Tensor]:
-    """Return the rows that validate, or those that train: with folds, or without validation, all of them."""
+def _rows(dataset: Dataset, *, validate: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the rows that validate, or train, with their weights: with folds, or without validation, all of them."""
     x_nd, y_n = torch.tensor(dataset.x_nd, dtype=torch.float64), torch.tensor(dataset.y_n, dtype=torch.float64)
+    weight_n = None if dataset.weight_n is None else torch.tensor(dataset.weight_n, dtype=torch.float64)
     if dataset.fold_n is None or (dataset.fold_n != TRAINS).all():
-        return x_nd, y_n
+        return x_nd, y_n, weight_n
     wanted_n = torch.from_numpy((dataset.fold_n != TRAINS) == validate)
-    return x_nd[wanted_n], y_n[wanted_n]
+    return x_nd[wanted_n], y_n[wanted_n], None if weight_n is None else weight_n[wanted_n]

@@ -27,10 +27,15 @@ def verify(dataset: Dataset, trained: TrainedDatasets, point: int, recipe: Recip
     rows = rows_of(dataset)
     settings = recipe.settings
     scaling = scaling_of(trained.train_moments, settings)
-    samples = rows.training(scaling, without=0 if rows.num_folds == 1 else None).converted(torch.float32)
+    samples = rows.training(scaling, without=0 if rows.num_folds == 1 else None, loss=settings.loss).converted(
+        torch.float32
+    )
     epochs = int(trained.result.epoch_mg[0, point])
     hyperparameters = scaling.hyperparameters(trained.hyperparameters) if scaling else trained.hyperparameters
-    weight_p = plain_loop(samples.x_nd, samples.y_n, hyperparameters.values(0, point), settings, epochs)
+    factor_n = samples.factor_n
+    weight_n = None if factor_n is None else factor_n.float() ** LOSSES[settings.loss].degree
+    values = hyperparameters.values(0, point)
+    weight_p = plain_loop(samples.x_nd, samples.y_n, values, settings, epochs, weight_n)
     if scaling is not None:
         weight_p = scaling.fold_back(weight_p[None], settings.bias)[0]
     ours_p = trained.result.weight_mgp[0, point]
@@ -48,11 +53,16 @@ def _predict(x_nd: Tensor, weight_p: Tensor) -> Tensor:
 
 
 def plain_loop(
-    x_nd: Tensor, y_n: Tensor, point: dict[str, float | bool], settings: TrainingSettings, epochs: int
+    x_nd: Tensor,
+    y_n: Tensor,
+    point: dict[str, float | bool],
+    settings: TrainingSettings,
+    epochs: int,
+    weight_n: Tensor | None = None,
 ) -> Tensor:
     """Return the weights (p,) float64 of `nn.Linear`, a loss of torch.nn and an optimiser of torch.optim, step by step.
 
-    It runs the first `epochs` of the whole training, with its schedule.
+    It runs the first `epochs` of the whole training, with its schedule. `weight_n` are relative to their mean.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -67,7 +77,11 @@ def plain_loop(
             group["lr"] = point["learning_rate"] * settings.schedule.at(epoch - 1, settings.epochs)
         for rows_b in _batches(len(x_nd), settings, epoch):
             optimizer.zero_grad()
-            loss_function(model(x_nd[rows_b]), y_n1[rows_b]).backward()
+            if weight_n is None:
+                loss_function(model(x_nd[rows_b]), y_n1[rows_b]).backward()
+            else:
+                loss_b = torch.func.vmap(loss_function)(model(x_nd[rows_b]), y_n1[rows_b])
+                (weight_n[rows_b] * loss_b).mean().backward()
             optimizer.step()
     parts = [model.weight.detach()[0]] + ([model.bias.detach()] if settings.bias else [])
     return torch.cat(parts).double()

@@ -53,4 +53,4 @@ def _with_folds(wide: Dataset, dataset: Dataset) -> Dataset | None:
 
 def _keys(dataset: Dataset, names: list[str]) -> np.ndarray:
     columns = [dataset.x_nd[:, dataset.card.columns.index(name)] for name in names]
-    return np.stack([*columns, dataset.y_n])
+    return np.stack([*columns, dataset.y_n, *([] if dataset.weight_n is None else [dataset.weight_n])])

@@ -57,6 +57,10 @@ class DatasetConfig(ReadingConfig):
         BeforeValidator(nothing_for_none, json_schema_input_type=ValidationConfig | Literal["none"] | None),
     ] = None
     """Which rows validate; `none`: all of them train."""
+    weights: Text | None = None
+    """The column with the weight of each row, 0 or more; a row with weight 0 is not there."""
+    weights_kind: Literal["precision", "frequency"] = "precision"
+    """What weights say: how precise a row's target is, or how often the row was seen. Statistics differ by it."""
 
     @model_validator(mode="after")
     def _possible(self) -> DatasetConfig:
@@ -71,4 +75,8 @@ class DatasetConfig(ReadingConfig):
                 raise refused(f"names {name!r}, which has another use here: remove one of them", key="group_by")
         if self.prefix is not None and not self.group_by:
             raise refused("has no effect without 'group_by': remove it, or write it into 'name'", key="prefix")
+        if self.weights in (*names, self.target, *self.group_by):
+            raise refused(f"names {self.weights!r}, which has another use here: remove one of them", key="weights")
+        if self.weights is None and "weights_kind" in self.model_fields_set:
+            raise refused("has no effect without 'weights': name the column of the weights", key="weights_kind")
         return self

@@ -102,6 +102,8 @@ class JobConfig(Section):
             if dataset.name in names:
                 raise refused("is the name of two datasets: rename one", key=f"datasets.{at}.name")
             names.add(dataset.name)
+            if dataset.weights is not None and self.training.loss == "huber" and not self.training.bias:
+                raise refused("needs a bias with loss huber: set 'training.bias: true'", key=f"datasets.{at}.weights")
             if self.select.metric in ("val_mse", "val_loss") and dataset.validation is None:
                 remedy = "set its 'validation', such as {fraction: 0.2}, or 'metric: train_mse'"
                 raise refused(f"needs validation, and dataset {dataset.name!r} has none: {remedy}", key="select.metric")

@@ -1,7 +1,8 @@
 """The losses: what is summed over rows, and its derivative by the prediction.
 
 Each is a class in `LOSSES`, whose fields are the hyperparameters that it reads.
-Shapes: b rows of a batch · g grid points. The residual is prediction minus target; every loss is a mean over rows.
+Shapes: n rows · b rows of a batch · g grid points. The residual is prediction minus target; every loss is a mean over
+rows.
 Source: torch.nn.MSELoss, HuberLoss, L1Loss; Koenker & Bassett, Regression Quantiles (1978), for the pinball loss.
 """
 
@@ -34,6 +35,10 @@ class Loss(Protocol):
     def total(self, residual_bg: Tensor, dim: int = 0) -> Tensor:
         """Return the sum of the loss over the rows, (g,), in the precision of the residual; rows are the axis `dim`."""
 
+    def of_rows(self, factor_b1: Tensor) -> Loss:
+        """Return the loss of rows that were multiplied by factors; see `row_factors`."""
+        return self
+
     def take(self, index_g: Tensor) -> Self:
         """Return the loss of the grid points at `index_g`."""
         kind: Callable[..., Self] = type(self)
@@ -61,6 +66,9 @@ class Huber(Loss):
     @staticmethod
     def torch_loss(huber_delta: float) -> nn.Module:
         return nn.HuberLoss(delta=huber_delta)
+
+    def of_rows(self, factor_b1: Tensor) -> Loss:
+        return Huber(self.huber_delta_g * factor_b1)
 
     def derivative(self, residual_bg: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(residual_bg, -self.huber_delta_g), self.huber_delta_g)
@@ -109,6 +117,15 @@ class Pinball(Loss):
 
 
 LOSSES: dict[str, type[Loss]] = {"mse": SquaredError, "huber": Huber, "mae": AbsoluteError, "quantile": Pinball}
+
+
+def row_factors(weight_n: Tensor, mean_weight: Tensor, loss: str) -> Tensor:
+    """Return what rows z = [x 1 y] are multiplied by, for the loss of each to have its weight relative to a mean.
+
+    A squared error of a row times √w is w times that of the row; an absolute error is, of a row times w.
+    """
+    factor_n: Tensor = (weight_n / mean_weight) ** (1 / LOSSES[loss].degree)
+    return factor_n
 
 
 def loss_text(loss: str, values: Mapping[str, float | bool]) -> str:

@@ -12,7 +12,7 @@ Source of the merge: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Alg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from itertools import accumulate
 from typing import Any
 
@@ -29,6 +29,7 @@ class Moments:
     """Counts, means and centred second moments of m datasets.
 
     `scatter_mdd` is Σ(x - x̄)(x - x̄)ᵀ, `cross_md` is Σ(x - x̄)(y - ȳ), `y_scatter_m` is Σ(y - ȳ)²; all float64.
+    If rows have weights, they are in all sums and means, `num_rows_m` is their sum, and `count_m` the number of rows.
     `scatter_low_mdd` and `cross_low_md` are the rounding errors of two of them. They are known of rows that were summed
     together, and not 0 if the columns are nearly dependent.
     """
@@ -41,6 +42,7 @@ class Moments:
     y_scatter_m: Tensor
     scatter_low_mdd: Tensor | None = None
     cross_low_md: Tensor | None = None
+    count_m: Tensor | None = None
 
     @property
     def num_datasets(self) -> int:
@@ -49,6 +51,11 @@ class Moments:
     @property
     def num_columns(self) -> int:
         return self.mean_md.shape[1]
+
+    @property
+    def rows_m(self) -> Tensor:
+        """The number of rows, whatever their weights."""
+        return self.num_rows_m if self.count_m is None else self.count_m
 
     def take(self, index_m: Tensor | slice) -> Moments:
         """Return the datasets at `index_m`, in that order."""
@@ -74,7 +81,7 @@ class Moments:
 
 def _combine(a: Moments, b: Moments, sign: float) -> Moments:
     n_m = a.num_rows_m + sign * b.num_rows_m
-    share_m = torch.where(n_m > 0, sign * b.num_rows_m / n_m.clamp(min=1), 0.0)
+    share_m = torch.where(n_m > 0, sign * b.num_rows_m / or_one(n_m), 0.0)
     step_md = (b.mean_md - a.mean_md) * share_m[:, None]
     y_step_m = (b.y_mean_m - a.y_mean_m) * share_m
     # Centre both sums on the common mean: add the outer product of the distance of the means, weighted by n_a n_b / n.
@@ -92,7 +99,13 @@ def _combine(a: Moments, b: Moments, sign: float) -> Moments:
         y_scatter_m=(a.y_scatter_m + sign * b.y_scatter_m + weight_m * y_gap_m.square()).clamp(min=0.0),
         scatter_low_mdd=scatter_low_mdd,
         cross_low_md=cross_low_md,
+        count_m=None if a.count_m is None and b.count_m is None else a.rows_m + sign * b.rows_m,
     )
+
+
+def or_one(num_rows: Tensor) -> Tensor:
+    """Return numbers of rows, or sums of their weights, to divide by: 1 where there are none."""
+    return torch.where(num_rows > 0, num_rows, 1.0)
 
 
 def _low_of_the_only(a: Moments, b: Moments) -> tuple[Tensor | None, Tensor | None]:
@@ -106,26 +119,38 @@ def _low_of_the_only(a: Moments, b: Moments) -> tuple[Tensor | None, Tensor | No
 
 def concatenate(moments: list[Moments]) -> Moments:
     """Return the datasets of all moments, in order."""
-    names = [field.name for field in fields(Moments) if "_low_" not in field.name]
+    names = [field.name for field in fields(Moments) if field.default is MISSING]
     whole = Moments(**{name: torch.cat([getattr(each, name) for each in moments]) for name in names})
+    if any(each.count_m is not None for each in moments):
+        whole = replace(whole, count_m=torch.cat([each.rows_m for each in moments]))
     if all(each.scatter_low_mdd is None for each in moments):
         return whole
     scatter_low_mdd, cross_low_md = (torch.cat(low) for low in zip(*[each.low for each in moments], strict=True))
     return replace(whole, scatter_low_mdd=scatter_low_mdd, cross_low_md=cross_low_md)
 
 
-def moments_of(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None, *, precise: bool = True) -> Moments:
+def moments_of(
+    x_nd: Tensor,
+    y_n: Tensor,
+    rows_n: Tensor | None = None,
+    *,
+    weight_n: Tensor | None = None,
+    precise: bool = True,
+) -> Moments:
     """Return the moments of one dataset (m = 1) from its rows, or from those at `rows_n`: one pass, float64.
 
-    With `precise`, nearly dependent columns take a second pass, which computes the rounding errors of the sums.
+    With `precise`, nearly dependent columns take a second pass, which computes the rounding errors of the sums; rows
+    with weights, which are above 0, do without.
     """
     n, d = len(x_nd) if rows_n is None else len(rows_n), x_nd.shape[1]
+    count_m = None if weight_n is None else torch.tensor([float(n)], dtype=torch.float64)
     if n == 0:
-        return empty_moments(1, d)
-    sums = sum_rows(x_nd, y_n, rows_n, precise=precise)
+        return replace(empty_moments(1, d), count_m=count_m)
+    sums = sum_rows(x_nd, y_n, rows_n, weight_n, precise=precise and weight_n is None)
     low_qq = sums.low_qq
     return Moments(
-        num_rows_m=torch.tensor([float(n)], dtype=torch.float64),
+        num_rows_m=sums.num_rows[None],
+        count_m=count_m,
         mean_md=sums.mean_q[None, :d],
         scatter_mdd=sums.scatter_qq[None, :d, :d],
         y_mean_m=sums.mean_q[d:],
@@ -180,4 +205,4 @@ def mse(moments: Moments, weight_mgp: Tensor, bias: bool) -> Tensor:
     if bias:
         at_mean = at_mean + weight_mgp[..., d]
     offset = moments.y_mean_m.reshape(shape) - at_mean
-    return (centred / moments.num_rows_m.clamp(min=1).reshape(shape)).clamp(min=0.0) + offset.square()
+    return (centred / or_one(moments.num_rows_m).reshape(shape)).clamp(min=0.0) + offset.square()

@@ -25,29 +25,37 @@ STRETCH_ROWS = 16 * CHUNK_ROWS  # what one thread sums: sums must not depend on 
 
 @dataclass(frozen=True)
 class RowSums:
-    """Means, centred second moments, and what these lack for want of digits (None: not asked for)."""
+    """The number of rows, or the sum of their weights; means, centred second moments, and what these lack for want of
+    digits (None: not asked for).
+    """
 
+    num_rows: Tensor
     mean_q: Tensor
     scatter_qq: Tensor
     low_qq: Tensor | None = None
 
 
-def sum_rows(x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None, *, precise: bool) -> RowSums:
+def sum_rows(
+    x_nd: Tensor, y_n: Tensor, rows_n: Tensor | None = None, weight_n: Tensor | None = None, *, precise: bool
+) -> RowSums:
     """Return the sums of one or more rows, or of those at `rows_n`; if `precise`, with what they lack where it matters.
+
+    `weight_n` are the weights of all rows; `precise` sums have none.
 
     Stretches of rows are summed side by side where there are threads for it; the sums do not depend on how many.
     """
     n, q = len(x_nd) if rows_n is None else len(rows_n), x_nd.shape[1] + 1
-    rows = _Rows(x_nd, y_n, rows_n)
+    rows = _Rows(x_nd, y_n, rows_n, weight_n)
     shift_w = rows.write(0, rows.buffer(min(n, SHIFT_ROWS))).mean(0)
     shift_w[q] = 0.0
     products = _by_stretch(n, lambda start, stop: _product(rows, shift_w, start, stop))
     product_ww = torch.stack(products).sum(0) if len(products) > 1 else products[0]
-    offset_q = product_ww[q, :q] / n
-    scatter_qq = product_ww[:q, :q] - n * offset_q[:, None] * offset_q[None, :]
+    num_rows = torch.tensor(float(n), dtype=torch.float64) if weight_n is None else product_ww[q, q]
+    offset_q = product_ww[q, :q] / num_rows
+    scatter_qq = product_ww[:q, :q] - num_rows * offset_q[:, None] * offset_q[None, :]
     mean_q = shift_w[:q] + offset_q
     if not precise or not bool(loses_digits(scatter_qq[None, :-1, :-1])):
-        return RowSums(mean_q, scatter_qq)
+        return RowSums(num_rows, mean_q, scatter_qq)
     return _with_digits(rows, n, torch.cat([mean_q, torch.zeros(len(shift_w) - q, dtype=torch.float64)]))
 
 
@@ -62,7 +70,7 @@ def _with_digits(rows: _Rows, n: int, mean_w: Tensor) -> RowSums:
     offset_q = high_ww[q, :q] / n
     centring_qq = -n * offset_q[:, None] * offset_q[None, :]
     scatter_qq, low_qq = total_of([centring_qq], high_ww[:q, :q], low_ww[:q, :q])
-    return RowSums(mean_w[:q] + offset_q, scatter_qq, low_qq)
+    return RowSums(torch.tensor(float(n), dtype=torch.float64), mean_w[:q] + offset_q, scatter_qq, low_qq)
 
 
 def _by_stretch(n: int, function: Callable[[int, int], _T]) -> list[_T]:
@@ -81,6 +89,7 @@ class _Rows:
     x_nd: Tensor
     y_n: Tensor
     rows_n: Tensor | None
+    weight_n: Tensor | None
 
     def buffer(self, num_rows: int) -> Tensor:
         """Return room for so many rows, in the order of x in memory, with a one in each; what pads it stays zero."""
@@ -100,6 +109,13 @@ class _Rows:
         z_cw[:, d] = self.y_n[rows]
         return z_cw
 
+    def weighted(self, start: int, z_cw: Tensor) -> Tensor:
+        """Return the rows from `start` on, each times its weight."""
+        if self.weight_n is None:
+            return z_cw
+        where = slice(start, start + len(z_cw))
+        return z_cw * self.weight_n[where if self.rows_n is None else self.rows_n[where]][:, None]
+
 
 def _product(rows: _Rows, shift_w: Tensor, start: int, stop: int) -> Tensor:
     """Return zᵀz of z = [x y 1] around the shift, of the rows from `start` to `stop`: the ones have the sums."""
@@ -109,7 +125,7 @@ def _product(rows: _Rows, shift_w: Tensor, start: int, stop: int) -> Tensor:
     for begin in range(start, stop, CHUNK_ROWS):
         z_cw = rows.write(begin, buffer_cw[: min(CHUNK_ROWS, stop - begin)])
         z_cw -= shift_w
-        product_ww.addmm_(z_cw.T, z_cw)
+        product_ww.addmm_(rows.weighted(begin, z_cw).T, z_cw)
     return product_ww
 
 

@@ -42,6 +42,7 @@ class Scaling:
             y_mean_m=(moments.y_mean_m - self.y_offset_m) / self.y_scale_m,
             cross_md=moments.cross_md / self.scale_md / y_scale_m1,
             y_scatter_m=moments.y_scatter_m / self.y_scale_m.square(),
+            count_m=moments.count_m,
         )
 
     def columns(self, x_nd: Tensor, dataset_n: Tensor | int = 0) -> Tensor:

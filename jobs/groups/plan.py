@@ -93,7 +93,7 @@ def _certificates(groups: Trainable, recipe: Recipe) -> list[Certificate]:
 def _spreads(trained: Sequence[Moments], settings: TrainingSettings) -> dict[str, Spread | None]:
     bases = [spectrum(scaled(each, settings), settings.bias) for each in trained]
     named = {
-        "num_rows": [each.num_rows_m for each in trained],
+        "num_rows": [each.rows_m for each in trained],
         "stability_limit": [2 / basis.largest_m for basis in bases],
         "condition_number": [basis.condition_m for basis in bases],
     }

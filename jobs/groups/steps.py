@@ -91,12 +91,18 @@ def train_streamed(source: Source, name: str, every_s: float, spec: GroupsSpec, 
     settings, checkpoints = spec.recipe.settings, DatasetCheckpoints(name, every_s, saves)
 
     def engine(groups: Trainable, hyper: Hyperparameters, want_curves: bool) -> BlockResult:
-        stream = RowStream(source, spec.layout, groups.column_d, settings.bias, settings.seed, settings.torch_dtype)
+        stream = _stream(source, spec, groups)
         rows = StreamedRows(stream, groups.moments, groups.held_out)
         result = block_training.train(rows, hyper, settings, checkpoints)
         return result if want_curves else result.last_epoch_only()
 
     return train_groups(spec, merge(partials), engine)
+
+
+def _stream(source: Source, spec: GroupsSpec, groups: Trainable) -> RowStream:
+    settings = spec.recipe.settings
+    how = (settings.bias, settings.seed, settings.torch_dtype, settings.loss)
+    return RowStream(source, spec.layout, groups.column_d, *how)
 
 
 def _bucket_rows(rows: Rows, start_m: Codes, groups: Trainable, split: Split | None) -> BucketRows:
@@ -111,6 +117,7 @@ def _bucket_rows(rows: Rows, start_m: Codes, groups: Trainable, split: Split | N
             y_n=torch.from_numpy(rows.y_n[row_n]),
             place_n=torch.arange(len(row_n)),
             size_m=torch.from_numpy(size_m),
+            weight_n=None if rows.weight_n is None else torch.from_numpy(rows.weight_n[row_n]),
         ),
         fold_n=None if fold_n is None else torch.from_numpy(fold_n),
         all_rows=groups.moments,

@@ -116,6 +116,7 @@ def _train(groups: Trainable, spec: GroupsSpec, engine: Engine) -> TrainedDatase
         fill_mk=fills.of(groups.name_m) if fills is not None else np.full(groups.low_mk[:, :-1].shape, np.nan),
         feature_min_mk=groups.low_mk[:, :-1],
         feature_max_mk=groups.high_mk[:, :-1],
+        frequency=spec.layout.weights is not None and spec.layout.weights.kind == "frequency",
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from handler.model_card import Feature, ModelCard
 from handler.transforms import DOMAINS
 from jobs.sources.columns import Columns
+from jobs.sources.row_weights import RowWeights
 from model_store.objects.s3_settings import S3Settings
 
 Floats = NDArray[np.float64]
@@ -63,14 +64,22 @@ def _missing_cells(columns: Columns, feature: Feature) -> Mask:
     return missing_n
 
 
-def bad_rows(columns: Columns, features: Sequence[Feature], target: Feature, group_by: Sequence[str] = ()) -> Mask:
-    """Return which rows have an empty key, or a cell that can't be encoded; levels are not looked at."""
+def bad_rows(
+    columns: Columns,
+    features: Sequence[Feature],
+    target: Feature,
+    group_by: Sequence[str] = (),
+    weights: RowWeights | None = None,
+) -> Mask:
+    """Return which rows have an empty key, a cell that can't be encoded, or no weight; levels are not looked at."""
     bad_n = np.zeros(columns.num_rows, dtype=bool)
     bad_n[list(columns.bad)] = True
     for feature in _checked(features, target, group_by):
         valid_n = _valid_cells(columns, feature)
         if not valid_n.all():  # usually all are, and this is faster than to mark none
             bad_n |= ~valid_n
+    if weights is not None:
+        bad_n |= ~_valid_weights(weights.of(columns))
     return bad_n
 
 
@@ -81,16 +90,25 @@ def error_of_row(
     target: Feature,
     s3: S3Settings,
     group_by: Sequence[str] = (),
+    weights: RowWeights | None = None,
 ) -> str:
     """Return the error of the first invalid cell of a bad row: its place, its content, and a remedy."""
     if row in columns.bad:
         return columns.bad[row]
     one = columns.take(slice(row, row + 1))
+    if weights is not None and not _valid_weights(weights.of(one))[0]:
+        place, content = columns.fragment.format.cell(columns, row, weights.column, s3)
+        return f"{place}: column {weights.column!r}: {content} is no weight: write a number, 0 (not there) or more"
     feature = next(feature for feature in _checked(features, target, group_by) if not _valid_cells(one, feature)[0])
     place, content = columns.fragment.format.cell(columns, row, feature.name, s3)
     if feature.name in group_by:
         return f"{place}: the key column {feature.name!r} is empty: fill it, or remove the row"
     return f"{place}: column {feature.name!r}: {content} {_why(one, feature, target.name)}"
+
+
+def _valid_weights(weight_n: Floats) -> Mask:
+    valid_n: Mask = np.isfinite(weight_n) & (weight_n >= 0)
+    return valid_n
 
 
 def _checked(features: Sequence[Feature], target: Feature, group_by: Sequence[str]) -> list[Feature]:

@@ -73,6 +73,7 @@ def choose_columns(source: ResolvedSource) -> ResolvedSource:
 def _named(source: ResolvedSource, names: Sequence[str]) -> tuple[Rules, list[Term]]:
     """Return the lines that name each column, in the order of lines and of the file, and the terms."""
     place, taken = source.fragments[0].location, {source.target, *source.group_by}
+    taken |= {source.weights.column} if source.weights else set()
     taken |= {name for rule in source.rules if _excludes(rule, names) for name in _matched(rule, names, place)}
     rules: Rules = {}
     terms = []

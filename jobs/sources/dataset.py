@@ -35,6 +35,7 @@ from jobs.sources.columns import Columns, Wanted
 from jobs.sources.reading import read_columns
 from jobs.sources.resolved import ResolvedSource, dataset_in_errors
 from jobs.sources.row_keys import Keys, canonical_order, row_keys
+from jobs.sources.row_weights import RowWeights, present
 from jobs.sources.summaries import bounds_of, levels_of, with_levels
 from jobs.sources.validation_split import TRAINS, Folds, draw, fold_of_dataset
 from model_store.objects.s3_settings import S3Settings
@@ -52,7 +53,8 @@ class Dataset:
     content, for minibatches. `fill_k`, `feature_min_k` and `feature_max_k` are of the rows that train, in raw units,
     and NaN for a feature without them. `fold_n` is the fold in which each row validates (`TRAINS` if it only trains),
     None without validation.
-    `fingerprint` is a sha256, as hex, of the columns' names and the encoded rows in their order.
+    `fingerprint` is a sha256, as hex, of the columns' names and the encoded rows in their order. `weight_n` are the
+    weights of the rows, above 0 (None: all are 1), which with `frequency` say how often each was seen.
     `left_out` counts the rows that are left out, by reason; `unused` has the reasons of columns that are of no use.
     """
 
@@ -67,6 +69,8 @@ class Dataset:
     fingerprint: str
     left_out: Mapping[str, int] = field(default_factory=dict)
     unused: Mapping[str, str] = field(default_factory=dict)
+    weight_n: Floats | None = None
+    frequency: bool = False
 
     @property
     def num_rows(self) -> int:
@@ -88,16 +92,18 @@ def read_dataset(
         chunks, left_out = _read(source)
         raw_n = np.concatenate([chunk.numbers[source.target] for chunk in chunks])
         y_n = transformed_target(source.target_transform, raw_n)
+        weight_n = _weights(source, chunks)
         key_n = _keys(source, chunks) if source.split or in_canonical_order else np.zeros(0, np.uint64)
         fold_n = fold_of_dataset(draw(key_n, source.split.seed), source.split) if source.split else None
         trains_n = _trains(fold_n, len(y_n))
         masks = np.split(trains_n, np.cumsum([chunk.num_rows for chunk in chunks])[:-1])
         card = _fit_card(source, chunks, masks, bias)
         low_k, high_k = _bounds(source, chunks, masks)
-        fill_k = np.array([_fill(feature, chunks, masks) for feature in source.features])
+        fill_k = np.array([_fill(feature, chunks, masks, source.weights) for feature in source.features])
         _refuse(untrainable(card, np.array([trains_n.sum()]), low_k[None], high_k[None], fill_k[None]).get(0))
         order_n = canonical_order(key_n) if in_canonical_order else np.arange(len(y_n))
         x_nd, y_n, trains_n = _encode_all(card, fill_k, chunks, order_n, source.s3), y_n[order_n], trains_n[order_n]
+        weight_n = None if weight_n is None else weight_n[order_n]
         _refuse(None if ridge else _why_too_few(x_nd, trains_n, bias))
         return Dataset(
             name=source.name,
@@ -108,18 +114,23 @@ def read_dataset(
             x_nd=x_nd,
             y_n=y_n,
             fold_n=None if fold_n is None else fold_n[order_n],
-            fingerprint=fingerprint(card, x_nd, y_n),
+            fingerprint=fingerprint(card, x_nd, y_n, weight_n),
             left_out=left_out,
             unused=source.unused,
+            weight_n=weight_n,
+            frequency=source.weights is not None and source.weights.kind == "frequency",
         )
 
 
-def wanted_columns(features: Sequence[Feature], target: str, group_by: Sequence[str] = ()) -> tuple[Wanted, ...]:
-    """Return the columns to read: the features, the target, and the columns of the group key."""
+def wanted_columns(
+    features: Sequence[Feature], target: str, group_by: Sequence[str] = (), weights: RowWeights | None = None
+) -> tuple[Wanted, ...]:
+    """Return the columns to read: the features, the target, the columns of the group key, and that of the weights."""
     return (
         *(Wanted(feature.name, WANTED[feature.kind]) for feature in features),
         Wanted(target),
         *(Wanted(name, "text") for name in group_by),
+        *([Wanted(weights.column)] if weights else []),
     )
 
 
@@ -145,11 +156,13 @@ def encode_columns(
         raise DataError(f"{place}: {exc}{unseen}") from exc
 
 
-def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats) -> str:
-    """Return the sha256, as hex, of the columns' names and the rows in their order."""
+def fingerprint(card: ModelCard, x_nd: Floats, y_n: Floats, weight_n: Floats | None = None) -> str:
+    """Return the sha256, as hex, of the columns' names and the rows in their order, with their weights."""
     digest = hashlib.sha256("\n".join([*card.columns, card.target]).encode())
     digest.update(np.ascontiguousarray(x_nd).data)
     digest.update(np.ascontiguousarray(y_n).data)
+    if weight_n is not None:
+        digest.update(np.ascontiguousarray(weight_n).data)
     return digest.hexdigest()
 
 
@@ -158,15 +171,18 @@ def _read(source: ResolvedSource) -> tuple[list[Columns], dict[str, int]]:
 
     Raises DataError at the first bad row, and if no row is left.
     """
-    chunks, target, counts = [], source.target_feature, Counter[int]()
-    for read in read_columns(source.fragments, wanted_columns(source.features, source.target), source.s3):
-        chunk, reason_n = read, left_out_rows(read, source.features, target)
+    chunks, target, counts, weights = [], source.target_feature, Counter[int](), source.weights
+    wanted = wanted_columns(source.features, source.target, weights=weights)
+    for read in read_columns(source.fragments, wanted, source.s3):
+        chunk = present(read, weights)
+        reason_n = left_out_rows(chunk, source.features, target)
         if reason_n is not None:
             counts.update(reason_n[reason_n >= 0].tolist())
-            chunk = read.take(np.flatnonzero(reason_n < 0))
-        bad_n = bad_rows(chunk, source.features, target)
+            chunk = chunk.take(np.flatnonzero(reason_n < 0))
+        bad_n = bad_rows(chunk, source.features, target, weights=weights)
         if bad_n.any():
-            raise DataError(error_of_row(chunk, int(bad_n.argmax()), source.features, target, source.s3))
+            row = int(bad_n.argmax())
+            raise DataError(error_of_row(chunk, row, source.features, target, source.s3, weights=weights))
         chunks.append(chunk)
     reasons = left_out_reasons(source.features, target)
     left_out = left_out_of(reasons, [counts[at] for at in range(len(reasons))])
@@ -190,12 +206,17 @@ def _why_too_few(x_nd: Floats, trains_n: Mask, bias: bool) -> str | None:
     around_nd = x_nd[trains_n] - (x_nd[trains_n].mean(0) if bias else 0.0)
     size_d = np.abs(around_nd).max(0)
     rank = np.linalg.matrix_rank(around_nd / np.where(size_d > 0, size_d, 1.0)) + bias
-    return too_few_rows(num_rows, num_weights) if rank == num_rows else None
+    return too_few_rows(num_rows, num_weights) if rank >= num_rows else None
 
 
 def _keys(source: ResolvedSource, chunks: Sequence[Columns]) -> Keys:
     names = [*(feature.name for feature in source.features), source.target]
+    names += [source.weights.column] if source.weights else []
     return np.concatenate([row_keys(chunk, names) for chunk in chunks])
+
+
+def _weights(source: ResolvedSource, chunks: Sequence[Columns]) -> Floats | None:
+    return None if source.weights is None else np.concatenate([source.weights.of(chunk) for chunk in chunks])
 
 
 def _trains(fold_n: Folds | None, num_rows: int) -> Mask:
@@ -234,19 +255,29 @@ def _bounds(source: ResolvedSource, chunks: Sequence[Columns], masks: Sequence[M
     return np.fmin.reduce([low_mk[0] for low_mk, _ in bounds]), np.fmax.reduce([high_mk[0] for _, high_mk in bounds])
 
 
-def _fill(feature: Feature, chunks: Sequence[Columns], masks: Sequence[Mask]) -> float:
-    """Return the mean, or the median, of the values in the rows that train; NaN without values, or without a fill."""
+def _fill(
+    feature: Feature, chunks: Sequence[Columns], masks: Sequence[Mask], weights: RowWeights | None = None
+) -> float:
+    """Return the mean, or the median, of the values in the rows that train; NaN without values, or without a fill.
+
+    A mean has the weights of the rows.
+    """
     if not feature.fills:
         return np.nan
-    values = []
+    values, shares = [], []
     for chunk, mask_n in zip(chunks, masks, strict=True):
         value_n = chunk.numbers[feature.name][mask_n].astype(np.float64, copy=False)
-        values.append(value_n[~np.isnan(value_n)])
+        known_n = ~np.isnan(value_n)
+        values.append(value_n[known_n])
+        if weights is not None:
+            shares.append(weights.of(chunk)[mask_n][known_n])
     count = sum(map(len, values))
     if not count:
         return np.nan
     if feature.missing == "median":
         return float(np.median(np.concatenate(values)))
+    if weights is not None:
+        return float(np.average(np.concatenate(values), weights=np.concatenate(shares)))
     return sum(float(value_n.sum()) for value_n in values) / count
 
 

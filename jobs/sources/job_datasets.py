@@ -19,6 +19,7 @@ from jobs.sources.fragments import find_fragments
 from jobs.sources.names import check_names
 from jobs.sources.read_options import read_options
 from jobs.sources.resolved import ResolvedSource, dataset_in_errors
+from jobs.sources.row_weights import RowWeights
 from jobs.sources.validation_split import Split
 from model_store.objects.s3_settings import S3Settings
 
@@ -97,7 +98,7 @@ def require_none(bad: Mapping[str, GridlineError]) -> None:
 
 def require_columns(source: ResolvedSource) -> None:
     """Raise DataError if the first file of a source lacks a column: that is known before a cluster is joined."""
-    wanted = wanted_columns(source.features, source.target, source.group_by)
+    wanted = wanted_columns(source.features, source.target, source.group_by, source.weights)
     for first in source.fragments[:1]:
         with dataset_in_errors(source.name):
             if isinstance(first.format, Delimited):
@@ -134,6 +135,7 @@ def resolve_source(dataset: DatasetConfig, base: Path, s3: S3Settings) -> Resolv
         min_counts={} if chosen_later else {rule.name: rule.min_count for rule in rules if rule.min_count},
         target_transform=dataset.target_transform,
         missing_target=dataset.missing_target or ("drop" if any(rule.is_pattern for rule in rules) else "error"),
+        weights=RowWeights(dataset.weights, dataset.weights_kind) if dataset.weights is not None else None,
     )
 
 

@@ -17,6 +17,7 @@ from jobs.sources.columns import Fragment
 from jobs.sources.feature_rules import FeatureRule
 from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
 from jobs.sources.read_options import DEFAULTS, ReadOptions
+from jobs.sources.row_weights import RowWeights
 from jobs.sources.validation_split import Split
 from model_store.objects.s3_settings import S3Settings
 
@@ -50,6 +51,7 @@ class ResolvedSource:
     unused: Mapping[str, str] = field(default_factory=dict)
     target_transform: TargetTransform | None = None
     missing_target: Literal["error", "drop"] = "error"
+    weights: RowWeights | None = None
 
     @property
     def target_feature(self) -> Feature:

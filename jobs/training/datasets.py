@@ -59,6 +59,7 @@ class TrainedDatasets:
     feature_min_mk: np.ndarray
     feature_max_mk: np.ndarray
     certificate: Certificate | None = None
+    frequency: bool = False
 
     @property
     def name(self) -> str:
@@ -110,6 +111,7 @@ def trained_dataset(
         fill_mk=dataset.fill_k[None],
         feature_min_mk=dataset.feature_min_k[None],
         feature_max_mk=dataset.feature_max_k[None],
+        frequency=dataset.frequency,
         certificate=certified(dataset.name, dataset.card, train_moments, hyperparameters, settings),
     )
 
@@ -132,12 +134,13 @@ def notes_of(card: ModelCard, moments: Moments) -> dict[int, tuple[str, ...]]:
 def rows_of(dataset: Dataset) -> Rows:
     """Return the rows of a dataset with the fold of each; nothing is copied."""
     x_nd, y_n = _tensor(dataset.x_nd), _tensor(dataset.y_n)
+    weight_n = None if dataset.weight_n is None else _tensor(dataset.weight_n)
     if dataset.fold_n is None:
-        return Rows(x_nd, y_n)
+        return Rows(x_nd, y_n, weight_n=weight_n)
     # By chance a small dataset has no row in some fold: the others are numbered without a gap.
     folds = np.unique(dataset.fold_n[dataset.fold_n != TRAINS])
     fold_n = np.where(dataset.fold_n == TRAINS, TRAINS, np.searchsorted(folds, dataset.fold_n))
-    return Rows(x_nd, y_n, torch.from_numpy(fold_n), len(folds))
+    return Rows(x_nd, y_n, torch.from_numpy(fold_n), len(folds), weight_n=weight_n)
 
 
 def scored_rows_fingerprint(dataset: Dataset) -> str:

@@ -98,13 +98,13 @@ def certify(
     largest, smallest = eigenvalue_p[-1].item(), eigenvalue_p[0].item()
     normalized = _normalized(descent, settings).condition_m[0].item()
     verdicts, advice = _unknown(hyperparameters), None
-    if settings.is_gradient_descent(moments.num_rows_m[0].item()):
+    if settings.is_gradient_descent(moments.rows_m[0].item()):
         end = _end(descent, settings)
         verdicts = _verdicts(descent, end)
         (advice,) = _advice(descent, end, settings)
     return Certificate(
         dataset=dataset,
-        num_rows=int(moments.num_rows_m[0].item()),
+        num_rows=int(moments.rows_m[0].item()),
         eigenvalue_min=smallest,
         eigenvalue_max=largest,
         condition_number=descent.spectrum.condition_m[0].item(),
@@ -122,7 +122,7 @@ def advise(moments: Moments, hyperparameters: Hyperparameters, settings: Trainin
     """Return the advice of the certificates of m datasets, without the rest of them."""
     descent = prepare(moments, hyperparameters, settings)
     advice = _advice(descent, _end(descent, settings), settings)
-    known_m = map(settings.is_gradient_descent, moments.num_rows_m.tolist())
+    known_m = map(settings.is_gradient_descent, moments.rows_m.tolist())
     return [text if known else None for text, known in zip(advice, known_m, strict=True)]
 
 

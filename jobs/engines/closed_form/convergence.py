@@ -63,7 +63,7 @@ def rest_of_loop(
     descent = prepare(trained, hyperparameters, settings)
     weight_mgp = descent.raw(last_weight_mgp[:, :, None])[:, :, 0] if kept_weight_mgp is None else kept_weight_mgp
     gap_mg = _distance_from_limit(descent, weight_mgp)
-    descends_m = torch.tensor([settings.is_gradient_descent(size) for size in trained.num_rows_m.tolist()])
+    descends_m = torch.tensor([settings.is_gradient_descent(size) for size in trained.rows_m.tolist()])
     near_mg = converged_by_gap(gap_mg, LOOP_TOLERANCE[settings.torch_dtype])
     near_mg |= ~descends_m[:, None] & converged_by_gap(gap_mg, NOISE_TOLERANCE) & rest_mg
     if settings.optimizer == "adamw":

@@ -48,6 +48,6 @@ def _bisect(descent: Descent, last_mg: Tensor) -> Tensor:
 
 def _overflows(descent: Descent, steps_mg: Tensor) -> Tensor:
     weight_mgp = descent.raw(descent.weights(descent.displacement(steps_mg[:, :, None])))[:, :, 0]
-    squares_mg = mse(descent.moments, weight_mgp, descent.bias) * descent.moments.num_rows_m[:, None]
+    squares_mg = mse(descent.moments, weight_mgp, descent.bias) * descent.moments.rows_m[:, None]
     unit_mg = descent.raw_squares(torch.ones_like(squares_mg))
     return ~(squares_mg <= FLOAT32_MAX * unit_mg)

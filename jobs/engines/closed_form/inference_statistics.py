@@ -21,7 +21,8 @@ from jobs.engines.scaling import feature_scaling
 class InferenceStatistics:
     """The statistics of m models; see `handler.stack.StatisticsOf`.
 
-    `degrees_of_freedom_m` and `undetermined_mpp` are None if the data of every dataset determine all its weights.
+    `undetermined_mpp` is None if the data of every dataset determine all its weights; so are `degrees_of_freedom_m`,
+    unless rows have frequency weights.
     """
 
     inverse_cross_product_mpp: Tensor
@@ -30,11 +31,11 @@ class InferenceStatistics:
     undetermined_mpp: Tensor | None = None
 
 
-def statistics_of(moments: Moments, weight_mp: Tensor, bias: bool) -> InferenceStatistics:
+def statistics_of(moments: Moments, weight_mp: Tensor, bias: bool, *, frequency: bool = False) -> InferenceStatistics:
     """Return the statistics of weights over their rows.
 
     Where columns are dependent, the inverse is one on what the data determine, and the degrees of freedom count the
-    weights that they do.
+    weights that they do. With `frequency`, the weights of rows say how often each was seen: they are the observations.
     """
     # It is inverted in scaled units, which keep more digits. A weight in raw units is T times the weight in scaled
     # units, so the inverse is T · inverse · Tᵀ.
@@ -55,11 +56,11 @@ def statistics_of(moments: Moments, weight_mp: Tensor, bias: bool) -> InferenceS
             chosen_m = suspect_m[lacks_m]
             inverse_mpp[chosen_m] = _inverse_where_determined(found.equations)[lacks_m]
             rank_m[chosen_m], direction_mpp[chosen_m] = found.rank_m[lacks_m], found.direction_mpp[lacks_m]
-    freedom_m = moments.num_rows_m - rank_m
+    freedom_m = (moments.num_rows_m if frequency else moments.rows_m) - rank_m
     return InferenceStatistics(
         inverse_cross_product_mpp=inverse_mpp,
         residual_variance_m=_residual_variance(moments, weight_mp, bias, freedom_m),
-        degrees_of_freedom_m=None if direction_mpp is None else freedom_m,
+        degrees_of_freedom_m=freedom_m if frequency or direction_mpp is not None else None,
         undetermined_mpp=direction_mpp,
     )
 

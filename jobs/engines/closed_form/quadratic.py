@@ -16,7 +16,7 @@ from torch import Tensor
 
 from jobs.engines.closed_form.descent import Descent
 from jobs.engines.closed_form.spectrum import gradient
-from jobs.engines.moments import Moments, mse
+from jobs.engines.moments import Moments, mse, or_one
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def loss_along(descent: Descent, rows: Moments, about_mp: Tensor) -> Quadratic:
     """Return the mean squared error over rows (raw moments) along a descent. It is not negative without rows."""
     weight_mp = descent.weights(about_mp[:, None, None, :])[:, 0, 0]
     loss_m = mse(rows, descent.raw(weight_mp[:, None, None, :]), descent.bias)[:, 0, 0]
-    rows = replace(rows, num_rows_m=rows.num_rows_m.clamp(min=1.0))
+    rows = replace(rows, num_rows_m=or_one(rows.num_rows_m))
     rows = descent.scaling.apply(rows) if descent.scaling else rows
     basis_mpp, d = descent.spectrum.eigenvector_mpp, rows.num_columns
     slopes_mdp = basis_mpp[:, :d]

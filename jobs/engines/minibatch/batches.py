@@ -21,7 +21,8 @@ class Samples:
     """The rows that an engine steps over, as they are: they are chosen, scaled and converted when they are loaded.
 
     `rows_n` are the places of the rows in `x_nd` and `y_n` (None: all of them). Where ranks share the rows of a
-    dataset, these are the rows from `offset` on of `total` (None: there are no others).
+    dataset, these are the rows from `offset` on of `total` (None: there are no others). `factor_n` is what each row of
+    `x_nd` is multiplied by when it is loaded, with its target and its one, to give it a weight (None: nothing).
     """
 
     x_nd: Tensor
@@ -30,6 +31,7 @@ class Samples:
     scaling: Scaling | None = None
     offset: int = 0
     total: int | None = None
+    factor_n: Tensor | None = None
 
     @property
     def num_rows(self) -> int:
@@ -68,10 +70,17 @@ class Samples:
         x_cd.copy_(taken_cd)
         y_c.copy_(taken_c)
 
+    def factors(self, places: Tensor | slice) -> Tensor | None:
+        """Return what the rows at some places are multiplied by; None for nothing."""
+        if self.factor_n is None:
+            return None
+        return self.factor_n[places if self.rows_n is None else self.rows_n[places]]
+
     def converted(self, dtype: torch.dtype) -> Samples:
         """Return a copy of the rows, scaled, in a precision."""
         x_nd, y_n = self.take(slice(None))
-        return Samples(x_nd.to(dtype), y_n.to(dtype), offset=self.offset, total=self.total)
+        factor_n = self.factors(slice(None))
+        return Samples(x_nd.to(dtype), y_n.to(dtype), offset=self.offset, total=self.total, factor_n=factor_n)
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _fit(
     checkpoints: Checkpoints | None,
 ) -> Fits:
     """Return the fits of all datasets; those with equally many batches to an epoch are fitted together."""
-    number_m = num_batches(fold.trained.num_rows_m, settings.batch_size)
+    number_m = num_batches(fold.trained.rows_m, settings.batch_size)
     places = [(number_m == number).nonzero()[:, 0] for number in sorted(set(number_m.tolist()))]
     if len(places) > 1:
         fits = []

@@ -27,14 +27,19 @@ from jobs.engines.settings import TrainingSettings, initial_weights
 
 @dataclass(frozen=True)
 class RowsEvaluator:
-    """Any loss by a pass over the rows (m, r, q), of which those of zeros add nothing: their residual is 0."""
+    """Any loss by a pass over the rows (m, r, q), of which those of zeros add nothing: their residual is 0.
+
+    `weighted`: rows are multiplied by factors, which stand in the column of ones.
+    """
 
     z_mrq: Tensor
     size_m: Tensor
+    weighted: bool = False
 
     def loss(self, weight_mqg: Tensor, loss: Loss) -> Tensor:
         residual_mrg = torch.bmm(self.z_mrq, weight_mqg)
-        return loss.total(residual_mrg, dim=1).double() / self.size_m[:, None]
+        of_rows = loss.of_rows(self.z_mrq[..., -2:-1]) if self.weighted else loss
+        return of_rows.total(residual_mrg, dim=1).double() / self.size_m[:, None]
 
 
 @dataclass
@@ -83,14 +88,18 @@ def start(
     )
 
 
-def run_epoch(z_mrq: Tensor, batches: Batches, stack: BucketStack, settings: TrainingSettings, epoch: int) -> Tensor:
+def run_epoch(
+    rows: RowsEvaluator, batches: Batches, stack: BucketStack, settings: TrainingSettings, epoch: int
+) -> Tensor:
     """Take the steps of an epoch (from 1); return the loss of the live trials over its last batch, before its step."""
+    z_mrq = rows.z_mrq
     factor = settings.schedule.at(epoch - 1, settings.epochs)
     rate_mpg = stack.learning_rate_mpg if factor == 1 else stack.learning_rate_mpg * factor
     z_nq, loss = z_mrq.flatten(0, 1), stack.loss
     residual_mbg = z_mrq
     for number, place_mb in enumerate(batches.epoch(epoch)):
         z_mbq = z_mrq if place_mb is None else z_nq.index_select(0, place_mb.reshape(-1)).view(*place_mb.shape, -1)
+        loss = stack.loss.of_rows(z_mbq[..., -2:-1]) if rows.weighted else stack.loss
         residual_mbg = torch.bmm(z_mbq, stack.weight_mqg)
         gradient_mqg = torch.bmm(z_mbq.mT, loss.derivative(residual_mbg))
         gradient_mqg *= (loss.derivative_scale / batches.num_rows(number).to(z_mrq.dtype))[:, None, None]

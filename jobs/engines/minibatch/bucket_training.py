@@ -58,7 +58,7 @@ class BucketRows:
         evaluator = _evaluator(rows, scaling, settings)
         stack = bucket.start(evaluator.z_mrq.shape[2] - 1, scaling, hyperparameters, settings)
         batches = Batches(rows.size_m, settings.batch_size, settings.seed)
-        return Run(stack, partial(bucket.run_epoch, evaluator.z_mrq, batches, stack, settings), evaluator)
+        return Run(stack, partial(bucket.run_epoch, evaluator, batches, stack, settings), evaluator)
 
     def evaluator(self, fold: int, scaling: Scaling | None, settings: TrainingSettings) -> RowsEvaluator:
         """Return what scores any loss on the rows of a fold."""
@@ -67,7 +67,8 @@ class BucketRows:
 
 
 def _evaluator(rows: Ragged, scaling: Scaling | None, settings: TrainingSettings) -> RowsEvaluator:
-    return RowsEvaluator(rows.padded(scaling, settings.torch_dtype, bias=settings.bias), rows.size_m)
+    z_mrq = rows.padded(scaling, settings.torch_dtype, bias=settings.bias, loss=settings.loss)
+    return RowsEvaluator(z_mrq, rows.size_m, weighted=rows.weight_n is not None)
 
 
 def train(
@@ -101,9 +102,10 @@ def _cut(size_m: Tensor, size_bytes_m: Tensor) -> list[Tensor]:
 def _alone(data: BucketRows) -> Rows:
     """Return the rows of one dataset alone; its folds are numbered without a gap."""
     x_nd, y_n = data.rows.x_nd[data.rows.place_n], data.rows.y_n[data.rows.place_n]
+    weight_n = None if data.rows.weight_n is None else data.rows.weight_n[data.rows.place_n]
     if data.fold_n is None:
-        return Rows(x_nd, y_n)
+        return Rows(x_nd, y_n, weight_n=weight_n)
     fold_n = data.fold_n.to(torch.int64)
     held_out = torch.tensor([fold for fold, of_all in enumerate(data.held_out) if of_all.num_rows_m[0] > 0])
     numbered_n = torch.where(fold_n < 0, fold_n, torch.searchsorted(held_out, fold_n))
-    return Rows(x_nd, y_n, numbered_n, len(held_out))
+    return Rows(x_nd, y_n, numbered_n, len(held_out), weight_n=weight_n)

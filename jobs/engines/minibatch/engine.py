@@ -205,11 +205,12 @@ def add_gradient(loaded: Loaded | Summed, stack: Stack, total_g: Tensor | None =
             total_g += loss_w[: len(total_g)]
         return
     g, scale = len(stack.live_g), stack.loss.derivative_scale / piece.batch_rows
+    loss = stack.loss.of_rows(loaded.z_cq[:, -2:-1]) if loaded.weighted else stack.loss
     residual_cw, slope_cw = stack.views(len(loaded.z_cq))
     torch.mm(loaded.z_cq, weight_qw, out=residual_cw)
     if total_g is not None:
-        total_g += stack.loss.total(residual_cw[:, :g])
+        total_g += loss.total(residual_cw[:, :g])
     if stack.slope_cw is not stack.residual_cw:
-        slope_cw[:, :g] = stack.loss.derivative(residual_cw[:, :g])
+        slope_cw[:, :g] = loss.derivative(residual_cw[:, :g])
     beta = 0 if piece.opens else 1
     torch.addmm(gradient_qw, loaded.z_cq.T, slope_cw, beta=beta, alpha=scale, out=gradient_qw)

@@ -49,7 +49,8 @@ class PiecesEvaluator:
         weight_qg = weight_mqg[0].contiguous()
         total_g = torch.zeros(weight_qg.shape[1], dtype=torch.float64)
         for loaded in self.loader.batches(None, 0, 0):
-            total_g += loss.total(loaded.z_cq @ weight_qg).double().cpu()
+            of_rows = loss.of_rows(loaded.z_cq[:, -2:-1]) if loaded.weighted else loss
+            total_g += of_rows.total(loaded.z_cq @ weight_qg).double().cpu()
         return self.ranks.total(total_g, "a score")[None] / self.loader.num_total
 
 

@@ -82,6 +82,11 @@ class HessianLoader:
         places = slice(begin, end) if batches.order_n is None else batches.order_n[begin:end]
         x_cd, side_yc = buffers[0][: end - begin], buffers[1][:, : end - begin]
         self.samples.write(places, x_cd, side_yc[-1])
+        factor_c = self.samples.factors(places)
+        if factor_c is not None:
+            side_yc[:-1] = 1.0
+            side_yc *= factor_c
+            x_cd *= factor_c[:, None]
         return [
             Summed(piece, hessian_qq)
             for _, alike in groupby(pieces, lambda piece: (piece.end - piece.begin, piece.batch_rows))

@@ -48,10 +48,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A piece with its rows."""
+    """A piece with its rows; `weighted` says that they are multiplied by factors, which stand in the column of ones."""
 
     piece: Piece
     z_cq: Tensor
+    weighted: bool = False
 
 
 class PieceLoader(Protocol):
@@ -128,6 +129,7 @@ class Loader:
         self.device = device or samples.x_nd.device
         self.piece_rows = piece_rows or default_piece_rows(self.device)
         self._dtype = dtype
+        self._weighted = samples.factor_n is not None
         self._num_q = samples.num_columns + 1 + bias
         self._load_rows = 2 * self.piece_rows
         self._converted_nq: Tensor | None = None
@@ -139,7 +141,7 @@ class Loader:
         pieces = pieces_of(batches, self.piece_rows)
         if self._converted_nq is not None and batches.order_n is None:
             for piece in pieces:
-                yield Loaded(piece, self._converted_nq[piece.begin : piece.end])
+                yield Loaded(piece, self._converted_nq[piece.begin : piece.end], self._weighted)
             return
         order_n = batches.order_n
         if order_n is not None and self._converted_nq is not None:
@@ -149,7 +151,7 @@ class Loader:
             load.slot.make_ready()
             begin = load.pieces[0].begin
             for piece in load.pieces:
-                yield Loaded(piece, load.z_cq[piece.begin - begin : piece.end - begin])
+                yield Loaded(piece, load.z_cq[piece.begin - begin : piece.end - begin], self._weighted)
             load.slot.release()
 
     def _loads(self, order_n: Tensor | None, loads: Iterator[list[Piece]], depth: int) -> Iterator[_Load]:
@@ -171,6 +173,9 @@ class Loader:
         d = self.samples.num_columns
         z_cq[:, :d], z_cq[:, -1] = self.samples.take(rows)
         z_cq[:, d:-1] = 1.0
+        factor_c = self.samples.factors(rows)
+        if factor_c is not None:
+            z_cq *= factor_c.to(z_cq.device)[:, None]
 
     def _converted(self) -> Tensor:
         converted_nq = torch.empty(self.samples.num_rows, self._num_q, dtype=self._dtype, device=self.device)

@@ -13,18 +13,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from jobs.engines.losses import row_factors
 from jobs.engines.minibatch.batches import shuffled
 from jobs.engines.scaling import Scaling
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """Rows of m datasets: those at `place_n` of `x_nd` and `y_n`, `size_m` of them to each dataset, in order."""
+    """Rows of m datasets: those at `place_n` of `x_nd` and `y_n`, `size_m` of them to each dataset, in order.
+
+    `weight_n` are the weights of the rows of `x_nd` (None: all are 1).
+    """
 
     x_nd: Tensor
     y_n: Tensor
     place_n: Tensor
     size_m: Tensor
+    weight_n: Tensor | None = None
 
     @property
     def dataset_n(self) -> Tensor:
@@ -42,8 +47,11 @@ class Ragged:
         size_m = torch.zeros_like(self.size_m).index_add_(0, self.dataset_n, chosen_n.to(torch.int64))
         return replace(self, place_n=self.place_n[chosen_n], size_m=size_m)
 
-    def padded(self, scaling: Scaling | None, dtype: torch.dtype, *, bias: bool) -> Tensor:
-        """Return z = [x 1 y] of each dataset, scaled by its own scaling, then zeros, (m, r, q)."""
+    def padded(self, scaling: Scaling | None, dtype: torch.dtype, *, bias: bool, loss: str) -> Tensor:
+        """Return z = [x 1 y] of each dataset, scaled by its own scaling, then zeros, (m, r, q).
+
+        Rows with weights are multiplied by their factors for a loss.
+        """
         m, r, d = len(self.size_m), int(self.size_m.max()) + 1, self.x_nd.shape[1]
         dataset_n, x_nd, y_n = self.dataset_n, self.x_nd[self.place_n], self.y_n[self.place_n]
         if scaling is not None:
@@ -54,7 +62,13 @@ class Ragged:
         z_nq[row_n, -1] = y_n.to(dtype)
         if bias:
             z_nq[row_n, d] = 1.0
+        if self.weight_n is not None:
+            z_nq[row_n] *= self._factors(self.weight_n[self.place_n], loss).to(dtype)[:, None]
         return z_nq.view(m, r, d + 1 + bias)
+
+    def _factors(self, weight_n: Tensor, loss: str) -> Tensor:
+        sum_m = torch.zeros(len(self.size_m), dtype=torch.float64).index_add_(0, self.dataset_n, weight_n)
+        return row_factors(weight_n, (sum_m / self.size_m)[self.dataset_n], loss)
 
 
 def _spread(start_m: Tensor, size_m: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from jobs.engines.minibatch.batches import Samples
-from jobs.engines.moments import Moments
+from jobs.engines.moments import Moments, or_one
 
 
 class Reduce(Protocol):
@@ -83,8 +83,10 @@ def pooled(moments: Moments, ranks: Ranks) -> Moments:
         return moments
     n_m1 = moments.num_rows_m[:, None]
     sums = torch.cat([n_m1, n_m1 * moments.mean_md, n_m1 * moments.y_mean_m[:, None]], dim=1)
-    totals = ranks.total(sums, "the means")
-    means = totals[:, 1:] / totals[:, :1].clamp(min=1.0)
+    counted = moments.count_m is not None
+    totals = ranks.total(torch.cat([moments.rows_m[:, None], sums], dim=1) if counted else sums, "the means")
+    count_m, totals = (totals[:, 0], totals[:, 1:]) if counted else (None, totals)
+    means = totals[:, 1:] / or_one(totals[:, :1])
     gap_md, y_gap_m = moments.mean_md - means[:, :-1], moments.y_mean_m - means[:, -1]
     scatter_mdd = moments.scatter_mdd + n_m1[:, :, None] * gap_md[:, :, None] * gap_md[:, None, :]
     cross_md = moments.cross_md + n_m1 * gap_md * y_gap_m[:, None]
@@ -98,4 +100,5 @@ def pooled(moments: Moments, ranks: Ranks) -> Moments:
         y_mean_m=means[:, -1],
         cross_md=products[:, d * d : -1],
         y_scatter_m=products[:, -1],
+        count_m=count_m,
     )

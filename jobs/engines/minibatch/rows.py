@@ -11,6 +11,7 @@ from functools import cached_property
 from torch import Tensor
 
 from jobs.engines.hyperparameters import Hyperparameters
+from jobs.engines.losses import row_factors
 from jobs.engines.minibatch import engine
 from jobs.engines.minibatch.batches import Samples
 from jobs.engines.minibatch.evaluation import Evaluator
@@ -23,7 +24,7 @@ from jobs.engines.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Rows:
-    """`x_nd` and `y_n` in raw units, float64 or float32.
+    """`x_nd` and `y_n` in raw units, float64 or float32; `weight_n` are the weights of the rows (None: all are 1).
 
     `fold_n` is the fold of a row, from 0, or -1 for a row that only trains; None if no row is held out. A single fold
     is a validation set. Each of several `ranks` has its own rows, maybe none; all ranks make the same calls, and the
@@ -35,24 +36,25 @@ class Rows:
     fold_n: Tensor | None = None
     num_folds: int = 0
     ranks: Ranks = SINGLE_PROCESS
+    weight_n: Tensor | None = None
 
     def share(self, ranks: Ranks) -> Rows:
         """Return this rank's share of the rows: as many as those of the others, give or take one."""
         n = len(self.y_n)
         own = slice(n * ranks.rank // ranks.number, n * (ranks.rank + 1) // ranks.number)
         fold_n = None if self.fold_n is None else self.fold_n[own]
-        return Rows(self.x_nd[own], self.y_n[own], fold_n, self.num_folds, ranks)
+        weight_n = None if self.weight_n is None else self.weight_n[own]
+        return Rows(self.x_nd[own], self.y_n[own], fold_n, self.num_folds, ranks, weight_n)
 
     @cached_property
     def all_rows(self) -> Moments:
         """The moments of all rows."""
-        return pooled(moments_of(self.x_nd, self.y_n), self.ranks)
+        return self._moments(None)
 
     @cached_property
     def held_out(self) -> tuple[Moments, ...]:
         """The moments of each fold."""
-        folds = (self._in(fold) for fold in range(self.num_folds))
-        return tuple(pooled(moments_of(self.x_nd, self.y_n, rows_n), self.ranks) for rows_n in folds)
+        return tuple(self._moments(self._in(fold)) for fold in range(self.num_folds))
 
     @property
     def train_moments(self) -> Moments:
@@ -69,17 +71,30 @@ class Rows:
         """Return a fit to the rows outside a fold (None: all rows), before its first step."""
         if scaling is not None:
             hyperparameters = scaling.hyperparameters(hyperparameters)
-        return engine.prepare(self.training(scaling, without=fold), hyperparameters, settings, self.ranks)
+        samples = self.training(scaling, without=fold, loss=settings.loss)
+        return engine.prepare(samples, hyperparameters, settings, self.ranks)
 
     def evaluator(self, fold: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:
         """Return what scores any loss on the rows of a fold."""
-        held_out = Samples(self.x_nd, self.y_n, self._in(fold), scaling)
+        factor_n = self._factors(self.held_out[fold], settings.loss)
+        held_out = Samples(self.x_nd, self.y_n, self._in(fold), scaling, factor_n=factor_n)
         return engine.samples_evaluator(with_global_offset(held_out, self.ranks), settings, self.ranks)
 
-    def training(self, scaling: Scaling | None, *, without: int | None) -> Samples:
-        """Return the rows outside fold `without` (None: all rows), to be scaled."""
+    def training(self, scaling: Scaling | None, *, without: int | None, loss: str) -> Samples:
+        """Return the rows outside fold `without` (None: all rows), to be scaled, with the factors of a loss."""
         rows_n = None if without is None or self.fold_n is None else (self.fold_n != without).nonzero()[:, 0]
-        return with_global_offset(Samples(self.x_nd, self.y_n, rows_n, scaling), self.ranks)
+        trained = self.all_rows if rows_n is None or without is None else self.all_rows.without(self.held_out[without])
+        factor_n = self._factors(trained, loss)
+        return with_global_offset(Samples(self.x_nd, self.y_n, rows_n, scaling, factor_n=factor_n), self.ranks)
+
+    def _moments(self, rows_n: Tensor | None) -> Moments:
+        return pooled(moments_of(self.x_nd, self.y_n, rows_n, weight_n=self.weight_n), self.ranks)
+
+    def _factors(self, of: Moments, loss: str) -> Tensor | None:
+        """Return what all rows are multiplied by, so that their loss has their weight relative to the mean of some."""
+        if self.weight_n is None:
+            return None
+        return row_factors(self.weight_n, of.num_rows_m / of.rows_m, loss)
 
     def _in(self, fold: int) -> Tensor:
         assert self.fold_n is not None  # noqa: S101 - there are folds

@@ -32,6 +32,10 @@ class Chunks(Protocol):
     def num_rows(self) -> int:
         """The number of rows of every reading."""
 
+    @property
+    def weighted(self) -> bool:
+        """Whether rows are multiplied by factors, which stand in the column of ones."""
+
     def read(self, epoch: int | None) -> Iterator[Tensor]:
         """Yield z = [x 1 y] in the units and the precision of training, chunk by chunk, (c, q), valid until the next.
 
@@ -42,8 +46,8 @@ class Chunks(Protocol):
 class Stream(Protocol):
     """The rows of a dataset, from which those of a fit can be chosen."""
 
-    def chunks(self, scaling: Scaling | None, num_rows: int, *, without: int | None, within: int | None) -> Chunks:
-        """Return the rows outside a fold, or those within one (None: all rows), to be scaled."""
+    def chunks(self, scaling: Scaling | None, rows: Moments, *, without: int | None, within: int | None) -> Chunks:
+        """Return the rows outside a fold, or within one (None: all rows), to be scaled; `rows` are their moments."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class ChunkLoader:
         """Yield the pieces of an epoch; see `PieceLoader`."""
         n = self.num_total
         full = batch_size is None or batch_size >= n
-        return pieces_of(self.chunks.read(None if full else epoch), n, n if full else batch_size or n)
+        size = n if full else batch_size or n
+        return pieces_of(self.chunks.read(None if full else epoch), n, size, weighted=self.chunks.weighted)
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,8 @@ class StreamedRows:
         self, fold: int | None, scaling: Scaling | None, hyperparameters: Hyperparameters, settings: TrainingSettings
     ) -> Run:
         """Return a fit to the rows outside a fold (None: all rows), which are read again in every epoch."""
-        num_rows_m = self.all_rows.num_rows_m - (0 if fold is None else self.held_out[fold].num_rows_m)
-        chunks = self.stream.chunks(scaling, int(num_rows_m[0]), without=fold, within=None)
+        trained = self.all_rows if fold is None else self.all_rows.without(self.held_out[fold])
+        chunks = self.stream.chunks(scaling, trained, without=fold, within=None)
         if scaling is not None:
             hyperparameters = scaling.hyperparameters(hyperparameters)
         stack = engine.start(self.all_rows.num_columns, hyperparameters, settings)
@@ -89,11 +94,11 @@ class StreamedRows:
 
     def evaluator(self, fold: int, scaling: Scaling | None, settings: TrainingSettings) -> Evaluator:
         """Return what scores any loss on the rows of a fold."""
-        num_rows = int(self.held_out[fold].num_rows_m[0])
-        return PiecesEvaluator(ChunkLoader(self.stream.chunks(scaling, num_rows, without=None, within=fold)))
+        chunks = self.stream.chunks(scaling, self.held_out[fold], without=None, within=fold)
+        return PiecesEvaluator(ChunkLoader(chunks))
 
 
-def pieces_of(chunks: Iterable[Tensor], num_rows: int, batch_size: int) -> Iterator[Loaded]:
+def pieces_of(chunks: Iterable[Tensor], num_rows: int, batch_size: int, *, weighted: bool = False) -> Iterator[Loaded]:
     """Yield the rows of chunks as pieces of batches; a batch may continue in the next chunk."""
     begin = 0
     for chunk_cq in chunks:
@@ -104,5 +109,5 @@ def pieces_of(chunks: Iterable[Tensor], num_rows: int, batch_size: int) -> Itera
             end = min(begin + len(chunk_cq) - at, begin + PIECE_ROWS, closed)
             last = closed == num_rows
             piece = Piece(begin, end, closed - opened, opens=begin == opened, closes=end == closed, last=last)
-            yield Loaded(piece, chunk_cq[at : at + end - begin])
+            yield Loaded(piece, chunk_cq[at : at + end - begin], weighted)
             begin, at = end, at + end - begin

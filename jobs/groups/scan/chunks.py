@@ -15,7 +15,7 @@ from jobs.groups.scan.digits import add_digits
 from jobs.groups.scan.group_names import Groups
 from jobs.groups.scan.kept_rows import kept_rows
 from jobs.groups.scan.layout import Layout
-from jobs.groups.scan.packed import Codes, sum_rows
+from jobs.groups.scan.packed import Codes, Floats, sum_rows
 from jobs.groups.scan.partial import Partial, extremes_of_rows
 from jobs.groups.scan.rows import Rows
 from jobs.sources.checks import bad_rows, error_of_row
@@ -38,10 +38,11 @@ def chunk_partial(columns: Columns, layout: Layout, s3: S3Settings, *, keep_rows
     card, split, kept = layout.card, layout.split, kept_rows(columns, layout)
     columns, groups = kept.columns, kept.groups
     m, code_n, failures = len(groups.name_m), groups.code_n, {}
-    bad_n = bad_rows(columns, card.features, layout.target, layout.group_by)
+    bad_n = bad_rows(columns, card.features, layout.target, layout.group_by, layout.weights)
     if bad_n.any():
         failures, valid = _errors(columns, layout, groups, bad_n, s3), np.flatnonzero(~bad_n)
         code_n, columns = code_n[valid], columns.take(valid)
+    weight_n = None if layout.weights is None else layout.weights.of(columns)
     key_n = row_keys(columns, layout.row_names)
     # Fortran order is faster to write and to sum, C order is faster to index by rows.
     x_nd = np.empty((columns.num_rows, len(card.columns)), order="C" if keep_rows else "F")
@@ -51,17 +52,23 @@ def chunk_partial(columns: Columns, layout: Layout, s3: S3Settings, *, keep_rows
     if split is not None:
         num_folds, draw_n = split.num_folds, draw(key_n, split.seed)
         fold_n = fold_of_rows(draw_n, split).astype(np.int64) - TRAINS
-        extremes = extremes_of_rows(draw_n, np.column_stack([x_nd, y_n]), code_n, m)
+        extremes = extremes_of_rows(draw_n, np.column_stack([x_nd, y_n]), code_n, m, weight_n)
         trains_n = None if split.folds else fold_n == 0
     place_n = code_n * (1 + num_folds) + fold_n
-    packed = sum_rows(x_nd, y_n, place_n, m * (1 + num_folds))
-    lacks = add_digits(packed, x_nd, y_n, place_n)
+    packed = sum_rows(x_nd, y_n, place_n, m * (1 + num_folds), weight_n)
+    lacks = add_digits(packed, x_nd, y_n, place_n) if weight_n is None else None
     low_mk, high_mk = bounds_of(columns, card.features, card.target, code_n, m, trains_n)
     moments_mhf, hash_m2 = packed.reshape(m, 1 + num_folds, -1), _hash_sums(key_n, code_n, m)
-    rows = Rows(code_n, key_n, x_nd, y_n) if keep_rows else None
+    rows = Rows(code_n, key_n, x_nd, y_n, weight_n) if keep_rows else None
+    count_mh = None if weight_n is None else _counts(place_n, m, 1 + num_folds)
     lacks_mhf = None if lacks is None else lacks.reshape(m, 1 + num_folds, -1)
     sums = (groups.name_m, moments_mhf, low_mk, high_mk, hash_m2, extremes, failures, rows, lacks_mhf)
-    return Partial(*sums, kept.left_out_mr)
+    return Partial(*sums, kept.left_out_mr, count_mh)
+
+
+def _counts(place_n: Codes, num_groups: int, num_folds: int) -> Floats:
+    counts: Floats = np.bincount(place_n, minlength=num_groups * num_folds).astype(np.float64)
+    return counts.reshape(num_groups, num_folds)
 
 
 def _errors(
@@ -71,10 +78,11 @@ def _errors(
     rows = np.flatnonzero(bad_n)
     codes, first = np.unique(groups.code_n[rows], return_index=True)
     names = groups.name_m.take(pa.array(codes)).to_pylist()
-    errors = {}
+    errors, card = {}, layout.card
     for number, (name, row) in enumerate(zip(names, rows[first].tolist(), strict=True)):
         if number < PLACED_ERRORS or row in columns.bad or not columns.fragment.format.rereads_for_cell:
-            errors[name] = error_of_row(columns, row, layout.card.features, layout.target, s3, layout.group_by)
+            key, weights = layout.group_by, layout.weights
+            errors[name] = error_of_row(columns, row, card.features, layout.target, s3, key, weights)
         else:
             place = f"{columns.fragment.location}: row {columns.file_row(row) + 1}"
             errors[name] = f"{place}: a cell is empty, infinite, or outside the domain of its transform"

@@ -14,6 +14,7 @@ from jobs.groups.scan.group_names import Groups, groups_of
 from jobs.groups.scan.layout import Layout
 from jobs.sources.checks import left_out_rows
 from jobs.sources.columns import Columns
+from jobs.sources.row_weights import present
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Kept:
 
 
 def kept_rows(columns: Columns, layout: Layout) -> Kept:
-    """Return the rows that stay; a row that is left out needs no key of a group."""
+    """Return the rows that stay; a row that is left out needs no key of a group. A row with weight 0 is not there."""
+    columns = present(columns, layout.weights)
     reason_n = left_out_rows(columns, layout.card.features, layout.target)
     if reason_n is None:
         return Kept(columns, groups_of(columns, layout), None)

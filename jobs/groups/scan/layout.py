@@ -19,6 +19,7 @@ from jobs.sources.checks import left_out_reasons
 from jobs.sources.columns import Wanted
 from jobs.sources.dataset import wanted_columns
 from jobs.sources.resolved import ResolvedSource
+from jobs.sources.row_weights import RowWeights
 from jobs.sources.validation_split import Split
 
 
@@ -38,7 +39,7 @@ class Fills:
 
 @dataclass(frozen=True)
 class Layout:
-    """How rows are read: a card with one column for every level, the columns of the group key, the split.
+    """How rows are read: a card with one column for every level, the columns of the key, the split, the weights.
 
     Each feature of the card has columns of its own; those that only terms take are `hidden`. `min_counts` are the
     fewest rows of a level, `unused` the reasons of columns that patterns found and that are of no use. The names of
@@ -55,6 +56,7 @@ class Layout:
     missing_target: Literal["error", "drop"] = "error"
     min_counts: Mapping[str, int] = field(default_factory=dict)
     unused: Mapping[str, str] = field(default_factory=dict)
+    weights: RowWeights | None = None
 
     @property
     def target(self) -> Feature:
@@ -69,12 +71,12 @@ class Layout:
     @property
     def row_names(self) -> list[str]:
         """The columns that enter the hash of a row."""
-        return [*self.card.feature_names, self.card.target]
+        return [*self.card.feature_names, self.card.target, *([self.weights.column] if self.weights else [])]
 
     @property
     def wanted(self) -> tuple[Wanted, ...]:
         """The columns to read; a cell of another kind is the error of its group."""
-        wanted = wanted_columns(self.card.features, self.card.target, self.group_by)
+        wanted = wanted_columns(self.card.features, self.card.target, self.group_by, self.weights)
         return tuple(replace(column, bad_cells="mark") for column in wanted)
 
     def fill_of(self, name_m: pa.Array, code_n: Codes) -> Floats | None:
@@ -99,4 +101,5 @@ def initial_layout(source: ResolvedSource) -> Layout:
         missing_target=source.missing_target,
         min_counts=source.min_counts,
         unused=source.unused,
+        weights=source.weights,
     )

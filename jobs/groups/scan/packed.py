@@ -33,10 +33,15 @@ def packed_width(num_columns: int) -> int:
     return 1 + q + q * (q + 1) // 2
 
 
-def sum_rows(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Floats:
-    """Return the moments of the rows of each group, (m, f); zeros for a group without rows."""
+def sum_rows(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int, weight_n: Floats | None = None) -> Floats:
+    """Return the moments of the rows of each group, (m, f); zeros for a group without rows.
+
+    With weights, n is their sum.
+    """
     if num_groups <= FEW_GROUPS:
-        return _sum_few(x_nd, y_n, code_n, num_groups)
+        return _sum_few(x_nd, y_n, code_n, num_groups, weight_n)
+    if weight_n is not None:
+        return _sum_weighted(x_nd, y_n, code_n, num_groups, weight_n)
     count_m = np.bincount(code_n, minlength=num_groups).astype(np.float64)
     columns = [*np.ascontiguousarray(x_nd.T), np.ascontiguousarray(y_n)]
     divisor_m = np.maximum(count_m, 1)
@@ -51,15 +56,31 @@ def sum_rows(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Float
     return _rows([count_m, *means, *scatter])
 
 
-def _sum_few(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int) -> Floats:
+def _sum_weighted(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int, weight_n: Floats) -> Floats:
+    def sums(column_n: Floats) -> Floats:
+        return np.bincount(code_n, weights=weight_n * column_n, minlength=num_groups).astype(np.float64, copy=False)
+
+    total_m = np.bincount(code_n, weights=weight_n, minlength=num_groups)
+    divisor_m = np.where(total_m > 0, total_m, 1.0)
+    columns = [*np.ascontiguousarray(x_nd.T), np.ascontiguousarray(y_n)]
+    means = [sums(column) / divisor_m for column in columns]
+    centred = [column - mean[code_n] for column, mean in zip(columns, means, strict=True)]
+    scatter = [sums(a * b) for a, b in combinations_with_replacement(centred, 2)]
+    return _rows([total_m, *means, *scatter])
+
+
+def _sum_few(x_nd: Floats, y_n: Floats, code_n: Codes, num_groups: int, weight_n: Floats | None) -> Floats:
     packed = np.zeros((num_groups, packed_width(x_nd.shape[1])))
+    weights = None if weight_n is None else torch.from_numpy(weight_n)
     for code in range(num_groups if len(code_n) else 0):
         mask_n = code_n == code
         if mask_n.all():
-            packed[code] = pack(moments_of(torch.from_numpy(x_nd), torch.from_numpy(y_n), precise=False))[0]
+            whole = torch.from_numpy(x_nd), torch.from_numpy(y_n)
+            packed[code] = pack(moments_of(*whole, weight_n=weights, precise=False))[0]
         elif mask_n.any():
             here = torch.from_numpy(x_nd[mask_n]), torch.from_numpy(y_n[mask_n])
-            packed[code] = pack(moments_of(*here, precise=False))[0]
+            of_here = None if weights is None else weights[torch.from_numpy(mask_n)]
+            packed[code] = pack(moments_of(*here, weight_n=of_here, precise=False))[0]
     return packed
 
 
@@ -68,7 +89,7 @@ def combine(packed_vf: Floats, code_v: Codes, num_groups: int) -> Floats:
     q = _num_columns(packed_vf.shape[1])
     count_v, *columns = np.ascontiguousarray(packed_vf.T)
     count_m = np.bincount(code_v, weights=count_v, minlength=num_groups)
-    divisor_m = np.maximum(count_m, 1)
+    divisor_m = np.where(count_m > 0, count_m, 1.0)
     means = [np.bincount(code_v, weights=count_v * c, minlength=num_groups) / divisor_m for c in columns[:q]]
     gaps = [column - mean[code_v] for column, mean in zip(columns, means, strict=False)]
     scatter = [

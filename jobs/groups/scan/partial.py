@@ -30,7 +30,8 @@ Counts = NDArray[np.uint64]
 class Extremes:
     """The rows of each group with the lowest and the highest draw: a small group needs one that validates or trains.
 
-    `draw_m2` are the two draws, `count_m2` the numbers of rows with them, `row_m2q` the encoded rows and targets.
+    `draw_m2` are the two draws, `count_m2` the numbers of rows with them, `row_m2q` the encoded rows and targets, and
+    their weights last if they have any.
     """
 
     draw_m2: Floats
@@ -45,7 +46,8 @@ class Partial:
     `low_mk` and `high_mk` bound the raw features and the target (last) of the rows that train. `hash_m2` are the sums
     of two hashes of every row modulo 2^64, in any order. `failures` are the reasons of groups that can't be trained.
     `rows` are their rows, if they are kept. `lacks_mhf` are the rounding errors of the scatter (None: not known); see
-    `digits`. `left_out_mr` counts the rows that are left out, by reason (None: there are none).
+    `digits`. `left_out_mr` counts the rows that are left out, by reason (None: there are none). `count_mh` are the
+    numbers of rows, if rows have weights: the sums have those.
     """
 
     name_m: pa.Array
@@ -58,10 +60,16 @@ class Partial:
     rows: Rows | None = None
     lacks_mhf: Floats | None = None
     left_out_mr: NDArray[np.int64] | None = None
+    count_mh: Floats | None = None
 
     @property
     def num_groups(self) -> int:
         return len(self.name_m)
+
+    @property
+    def rows_mh(self) -> Floats:
+        """The number of rows of each fold, whatever their weights."""
+        return self.moments_mhf[:, :, 0] if self.count_mh is None else self.count_mh
 
     def take(self, index_m: NDArray[np.intp]) -> Partial:
         """Return the groups at `index_m`, in that order, with their failures and without rows."""
@@ -83,6 +91,7 @@ class Partial:
             failures=failures,
             lacks_mhf=None if self.lacks_mhf is None else self.lacks_mhf[index_m],
             left_out_mr=None if self.left_out_mr is None else self.left_out_mr[index_m],
+            count_mh=None if self.count_mh is None else self.count_mh[index_m],
         )
 
     def split(self, num_parts: int) -> tuple[Partial, ...]:
@@ -165,6 +174,7 @@ def merge(partials: Sequence[Partial]) -> Partial:
         rows=merge_rows([partial.rows for partial in partials], codes),
         lacks_mhf=_merge_lacks(partials, code_v, m),
         left_out_mr=_merge_left_out(partials, codes, m),
+        count_mh=reduce(np.add, "rows_mh") if any(p.count_mh is not None for p in partials) else None,
     )
 
 
@@ -214,8 +224,11 @@ def merge_extremes(extremes: Sequence[Extremes | None], code_v: Codes, num_group
     return extremes_of(draw_v2, count_v2, row_v2q, code_v, num_groups)
 
 
-def extremes_of_rows(draw_n: Floats, row_nq: Floats, code_n: Codes, num_groups: int) -> Extremes:
+def extremes_of_rows(
+    draw_n: Floats, row_nq: Floats, code_n: Codes, num_groups: int, weight_n: Floats | None = None
+) -> Extremes:
     """Return the rows with the lowest and the highest draw of each group."""
+    row_nq = row_nq if weight_n is None else np.column_stack([row_nq, weight_n])
     draw_n2 = np.stack([draw_n, draw_n], axis=1)
     return extremes_of(draw_n2, np.ones_like(draw_n2), np.stack([row_nq, row_nq], axis=1), code_n, num_groups)
 

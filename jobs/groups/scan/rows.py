@@ -8,7 +8,7 @@ Shapes: n rows · m groups · d encoded columns, one for every level.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,18 @@ from jobs.sources.row_keys import Keys, canonical_order
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows: `code_n` is the group of each row, `key_n` its hash."""
+    """Rows: `code_n` is the group of each row, `key_n` its hash, `weight_n` its weight (None: all are 1)."""
 
     code_n: Codes
     key_n: Keys
     x_nd: Floats
     y_n: Floats
+    weight_n: Floats | None = None
 
     def take(self, index_n: NDArray[np.intp]) -> Rows:
         """Return the rows at `index_n`, in that order."""
-        return Rows(self.code_n[index_n], self.key_n[index_n], self.x_nd[index_n], self.y_n[index_n])
+        weight_n = None if self.weight_n is None else self.weight_n[index_n]
+        return Rows(self.code_n[index_n], self.key_n[index_n], self.x_nd[index_n], self.y_n[index_n], weight_n)
 
     def split(self, part_m: Codes, num_parts: int) -> list[Rows]:
         """Return the rows of each part, by the part of each group; groups are numbered anew within their part."""
@@ -38,7 +40,7 @@ class Rows:
         part_n = part_m[self.code_n]
         order_n = np.argsort(part_n, kind="stable")
         index = np.split(order_n, np.searchsorted(part_n[order_n], np.arange(1, num_parts)))
-        return [Rows(within_m[self.code_n[at]], self.key_n[at], self.x_nd[at], self.y_n[at]) for at in index]
+        return [replace(rows, code_n=within_m[rows.code_n]) for rows in map(self.take, index)]
 
     def ordered(self) -> Rows:
         """Return the same rows, sorted by group and canonical order."""
@@ -55,4 +57,7 @@ def merge_rows(rows: Sequence[Rows | None], codes: Sequence[Codes]) -> Rows | No
         key_n=np.concatenate([each.key_n for each, _ in present]),
         x_nd=np.concatenate([each.x_nd for each, _ in present]),
         y_n=np.concatenate([each.y_n for each, _ in present]),
+        weight_n=np.concatenate(weights)
+        if (weights := [w for each, _ in present if (w := each.weight_n) is not None])
+        else None,
     )

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handler.transforms import transformed_target
+from jobs.engines.losses import row_factors
+from jobs.engines.moments import Moments
 from jobs.engines.scaling import Scaling
 from jobs.errors import DataError
 from jobs.groups.scan.kept_rows import kept_rows
@@ -57,12 +59,17 @@ class RowStream:
     bias: bool
     seed: int
     dtype: torch.dtype
+    loss: str
 
     def chunks(
-        self, scaling: Scaling | None, num_rows: int, *, without: int | None, within: int | None
+        self, scaling: Scaling | None, rows: Moments, *, without: int | None, within: int | None
     ) -> StreamedChunks:
-        """Return the rows outside the fold `without`, or in the fold `within` (both None: all rows), scaled."""
-        return StreamedChunks(self, scaling, num_rows, without, within)
+        """Return the rows outside the fold `without`, or in the fold `within` (both None: all rows), scaled.
+
+        `rows` are the moments of these rows.
+        """
+        mean_weight_1 = rows.num_rows_m / rows.rows_m
+        return StreamedChunks(self, scaling, int(rows.rows_m[0]), mean_weight_1, without, within)
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,14 @@ class StreamedChunks:
     stream: RowStream
     scaling: Scaling | None
     num_rows: int
+    mean_weight_1: Tensor
     without: int | None
     within: int | None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows are multiplied by factors; see `losses.row_factors`."""
+        return self.stream.layout.weights is not None
 
     def read(self, epoch: int | None) -> Iterator[Tensor]:
         """Yield z = [x 1 y], chunk by chunk; shuffled by the epoch, or in the order of the source if it is None."""
@@ -148,6 +161,9 @@ class StreamedChunks:
             z_nq[:, -1] = self.scaling.target(torch.from_numpy(y_n))
         else:
             z_nq[:, -1].numpy()[:] = y_n
+        if layout.weights is not None:
+            weight_n = torch.from_numpy(layout.weights.of(columns))
+            z_nq *= row_factors(weight_n, self.mean_weight_1, stream.loss)[:, None]
         chosen_n = self._chosen(columns)
         return z_nq if chosen_n is None else z_nq[torch.from_numpy(chosen_n)]
 

@@ -74,6 +74,9 @@ class Survey:
         if self.extremes is not None:
             low_mk, high_mk = self.extremes.row_m2q[:, 0], self.extremes.row_m2q[:, 1]
             low_m1, high_m1 = self.extremes.count_m2[:, :1], self.extremes.count_m2[:, 1:]
+            if low_mk.shape[1] > sum_mk.shape[1]:  # the weight of a row is last
+                low_m1, high_m1 = low_m1 * low_mk[:, -1:], high_m1 * high_mk[:, -1:]
+                low_mk, high_mk = low_mk[:, :-1], high_mk[:, :-1]
             # If no row validates, those with the lowest draw do. If none trains, those with the highest draw do.
             taken_mk = (self.rows_m2[:, 1:] == 0) & np.isfinite(low_mk)
             sum_mk = sum_mk - np.where(taken_mk, low_mk * low_m1, 0.0)
@@ -81,7 +84,7 @@ class Survey:
             given_mk = (self.rows_m2[:, :1] == 0) & np.isfinite(high_mk)
             sum_mk = np.where(given_mk, high_mk * high_m1, sum_mk)
             count_mk = np.where(given_mk, high_m1, count_mk)
-        means_mk: Floats = np.where(count_mk > 0, sum_mk / np.maximum(count_mk, 1), np.nan)
+        means_mk: Floats = np.where(count_mk > 0, sum_mk / np.where(count_mk > 0, count_mk, 1.0), np.nan)
         return means_mk
 
 
@@ -119,6 +122,7 @@ def with_surveys(layout: Layout, surveys: Sequence[Survey]) -> Layout:
 def _survey_chunk(read: Columns, layout: Layout) -> Survey:
     kept, features, split = kept_rows(read, layout), layout.card.features, layout.split
     columns, groups = kept.columns, kept.groups
+    weight_n = None if layout.weights is None else _summed(layout.weights.of(columns))
     m, k = len(groups.name_m), len(features)
     filled = [at for at, feature in enumerate(features) if feature.fills]
     value_nk = np.full((columns.num_rows, k), np.nan)
@@ -127,12 +131,15 @@ def _survey_chunk(read: Columns, layout: Layout) -> Survey:
     trains_n, extremes, draw_n = np.ones(columns.num_rows, dtype=bool), None, np.zeros(columns.num_rows)
     if split is not None and split.fraction is not None:
         draw_n = draw(row_keys(columns, layout.row_names), split.seed)
-        trains_n, extremes = fold_of_rows(draw_n, split) == TRAINS, extremes_of_rows(draw_n, value_nk, groups.code_n, m)
+        trains_n = fold_of_rows(draw_n, split) == TRAINS
+        extremes = extremes_of_rows(draw_n, value_nk, groups.code_n, m, weight_n)
     sum_mk, count_mk = np.zeros((m, k)), np.zeros((m, k))
     for at in filled:
         here_n = trains_n & np.isfinite(value_nk[:, at])
-        sum_mk[:, at] = np.bincount(groups.code_n[here_n], weights=value_nk[here_n, at], minlength=m)
-        count_mk[:, at] = np.bincount(groups.code_n[here_n], minlength=m)
+        share_n = 1.0 if weight_n is None else weight_n[here_n]
+        sum_mk[:, at] = np.bincount(groups.code_n[here_n], weights=value_nk[here_n, at] * share_n, minlength=m)
+        counted = None if weight_n is None else share_n
+        count_mk[:, at] = np.bincount(groups.code_n[here_n], weights=counted, minlength=m)
     rows_m2 = np.stack([np.bincount(groups.code_n[mask_n], minlength=m) for mask_n in (trains_n, ~trains_n)], axis=1)
     return Survey(
         levels=_levels(columns, features, trains_n),
@@ -160,6 +167,12 @@ def _levels(
 def _first_day(columns: Columns, feature: Feature, trains_n: NDArray[np.bool_]) -> float:
     days_n = columns.numbers[feature.name][trains_n] if feature.kind == "datetime" else np.zeros(0)
     return float(np.fmin.reduce(days_n, initial=np.inf))
+
+
+def _summed(weight_n: Floats) -> Floats:
+    """Return weights that can be summed: 0 for what is none, which the scan refuses."""
+    valid_n = np.isfinite(weight_n) & (weight_n > 0)
+    return np.where(valid_n, weight_n, 0.0)
 
 
 def merge_surveys(surveys: Sequence[Survey], features: Sequence[Feature]) -> Survey:

@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from handler.model_card import OTHER_LEVEL, Feature, ModelCard
 from jobs.engines.closed_form.dependence import undetermined
 from jobs.engines.moments import Moments
 from jobs.groups.scan.digits import combine_lacks, with_lacks
+from jobs.groups.scan.held_out import names_of, total, with_validation
 from jobs.groups.scan.layout import Layout
-from jobs.groups.scan.packed import Floats, combine, pack, unpack
+from jobs.groups.scan.packed import Floats, unpack
 from jobs.groups.scan.partial import Partial
 from jobs.sources.checks import left_out_of, no_row_left, too_few_rows, untrainable
 
@@ -49,18 +51,18 @@ def split_trainable(
     With `ridge`, weight decay determines the weights even of fewer rows.
     """
     failures = _emptied(partial, layout) | dict(partial.failures)
-    packed_mhf, unsplit = _with_validation(partial, layout)
+    packed_mhf, count_mh, unsplit = with_validation(partial, layout)
     failures = unsplit | failures
     healthy = ~np.isin(np.array(partial.name_m.to_pylist(), dtype=object), list(failures)) if failures else None
     index_m = np.arange(partial.num_groups) if healthy is None else np.flatnonzero(healthy)
     trainable = []
     for card, chosen_m, columns in _cards(packed_mhf, layout, bias, index_m):
-        reasons = _reasons(partial, packed_mhf, card, chosen_m, columns, layout, ridge=ridge)
+        reasons = _reasons(partial, packed_mhf, count_mh, card, chosen_m, columns, layout, ridge=ridge)
         names = partial.name_m.take(pa.array(chosen_m)).to_pylist() if reasons else []
         failures |= {names[at]: reason for at, reason in reasons.items()}
         good_m = np.delete(chosen_m, list(reasons))
         if len(good_m):
-            trainable.append(_trainable(partial, packed_mhf, card, good_m, columns))
+            trainable.append(_trainable(partial, packed_mhf, count_mh, card, good_m, columns))
     return trainable, failures
 
 
@@ -69,7 +71,7 @@ def left_out_by_group(partial: Partial, layout: Layout) -> dict[str, dict[str, i
     if partial.left_out_mr is None:
         return {}
     some_m = partial.left_out_mr.sum(axis=1) > 0
-    named = zip(_names(partial, some_m), partial.left_out_mr[some_m].tolist(), strict=True)
+    named = zip(names_of(partial, some_m), partial.left_out_mr[some_m].tolist(), strict=True)
     return {name: left_out_of(layout.left_out_reasons, counts) for name, counts in named}
 
 
@@ -77,14 +79,19 @@ def _emptied(partial: Partial, layout: Layout) -> dict[str, str]:
     """Return the reasons of groups whose rows are all left out."""
     left_out = left_out_by_group(partial, layout)
     empty_m = partial.moments_mhf[:, :, 0].sum(axis=1) == 0
-    return {name: no_row_left(left_out[name]) for name in _names(partial, empty_m) if name in left_out}
+    return {name: no_row_left(left_out[name]) for name in names_of(partial, empty_m) if name in left_out}
 
 
 def _trainable(
-    partial: Partial, packed_mhf: Floats, card: ModelCard, good_m: NDArray[np.intp], column_d: NDArray[np.intp]
+    partial: Partial,
+    packed_mhf: Floats,
+    count_mh: Floats | None,
+    card: ModelCard,
+    good_m: NDArray[np.intp],
+    column_d: NDArray[np.intp],
 ) -> Trainable:
-    good_mhf = packed_mhf[good_m]
-    moments = unpack(_total(good_mhf), column_d)
+    good_mhf, good_mh = packed_mhf[good_m], None if count_mh is None else count_mh[good_m]
+    moments = _counted(unpack(total(good_mhf), column_d), None if good_mh is None else good_mh.sum(1))
     if partial.lacks_mhf is not None:
         # Rows that were moved from one fold to another left their sums' lacks behind.
         moved_m = (good_mhf != partial.moments_mhf[good_m]).any((1, 2))
@@ -94,7 +101,10 @@ def _trainable(
         card=card,
         name_m=partial.name_m.take(pa.array(good_m)),
         moments=moments,
-        held_out=tuple(unpack(good_mhf[:, fold], column_d) for fold in range(1, good_mhf.shape[1])),
+        held_out=tuple(
+            _counted(unpack(good_mhf[:, fold], column_d), None if good_mh is None else good_mh[:, fold])
+            for fold in range(1, good_mhf.shape[1])
+        ),
         low_mk=partial.low_mk[good_m],
         high_mk=partial.high_mk[good_m],
         hash_m2=partial.hash_m2[good_m],
@@ -103,65 +113,15 @@ def _trainable(
     )
 
 
-def _total(packed_mhf: Floats) -> Floats:
-    m, num_folds, width = packed_mhf.shape
-    if num_folds == 1:
-        return packed_mhf[:, 0]
-    return combine(packed_mhf.reshape(-1, width), np.repeat(np.arange(m), num_folds), m)
+def _counted(moments: Moments, count_m: Floats | None) -> Moments:
+    """Return moments with the numbers of rows, if rows have weights."""
+    return moments if count_m is None else replace(moments, count_m=torch.from_numpy(count_m))
 
 
 def _total_lacks(lacks_mhf: Floats, count_mh: Floats) -> Floats:
     m, num_folds, width = lacks_mhf.shape
     code_v = np.repeat(np.arange(m), num_folds)
     return combine_lacks(lacks_mhf.reshape(-1, width), count_mh.reshape(-1), code_v, m)
-
-
-def _with_validation(partial: Partial, layout: Layout) -> tuple[Floats, dict[str, str]]:
-    """Return moments in which every group has rows that validate and rows that train; see `fold_of_dataset`."""
-    packed_mhf, split, extremes = partial.moments_mhf, layout.split, partial.extremes
-    if split is None or extremes is None:
-        return packed_mhf, {}
-    count_mh = packed_mhf[:, :, 0]
-    alone_m = (count_mh > 0).sum(1) == 1
-    equal_m = alone_m & (extremes.draw_m2[:, 0] == extremes.draw_m2[:, 1])
-    failed = dict.fromkeys(
-        _names(partial, equal_m), "validation needs two different rows or more: add rows, or set 'validation: none'"
-    )
-    short_m = np.flatnonzero(alone_m & ~equal_m)
-    if not len(short_m):
-        return packed_mhf, failed
-    packed_mhf = packed_mhf.copy()
-    whole_mf = _total(packed_mhf[short_m])
-    low_mf, high_mf = (_one_row(extremes.row_m2q[short_m, side], extremes.count_m2[short_m, side]) for side in (0, 1))
-    if split.fraction is not None:
-        # If no row validates, those with the lowest draw do. If none trains, those with the highest draw do.
-        none_validates_m1 = count_mh[short_m, :1] > 0
-        validates_mf = np.where(none_validates_m1, low_mf, _less(whole_mf, high_mf))
-        packed_mhf[short_m, 0], packed_mhf[short_m, 1] = _less(whole_mf, validates_mf), validates_mf
-        return packed_mhf, failed
-    apart_m = low_mf[:, 0] + high_mf[:, 0] == whole_mf[:, 0]
-    packed_mhf[short_m[apart_m]] = 0.0
-    packed_mhf[short_m[apart_m], 1], packed_mhf[short_m[apart_m], 2] = low_mf[apart_m], high_mf[apart_m]
-    together_m = np.zeros_like(alone_m)
-    together_m[short_m[~apart_m]] = True
-    reason = f"all its rows fall into one of {split.folds} folds: set another seed, or fewer folds"
-    return packed_mhf, failed | dict.fromkeys(_names(partial, together_m), reason)
-
-
-def _names(partial: Partial, mask_m: NDArray[np.bool_]) -> list[str]:
-    names: list[str] = partial.name_m.filter(pa.array(mask_m)).to_pylist()
-    return names
-
-
-def _one_row(row_mq: Floats, count_m: Floats) -> Floats:
-    """Return the packed moments of one row for each group, repeated `count_m` times."""
-    m, q = row_mq.shape
-    return np.concatenate([count_m[:, None], row_mq, np.zeros((m, q * (q + 1) // 2))], axis=1)
-
-
-def _less(whole_mf: Floats, part_mf: Floats) -> Floats:
-    """Return the packed moments of the rows of `whole_mf` without those of `part_mf`."""
-    return pack(unpack(whole_mf).without(unpack(part_mf)))
 
 
 def _cards(
@@ -206,7 +166,7 @@ def _narrowed(feature: Feature, absent: Set[str], hidden: Set[str]) -> Feature:
 
 def _trained(packed_mhf: Floats, layout: Layout) -> Floats:
     """Return the moments of the rows that train; with folds, all rows."""
-    return packed_mhf[:, 0] if layout.split and layout.split.fraction is not None else _total(packed_mhf)
+    return packed_mhf[:, 0] if layout.split and layout.split.fraction is not None else total(packed_mhf)
 
 
 def _unseen_levels(packed_mhf: Floats, card: ModelCard, layout: Layout) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
@@ -223,6 +183,7 @@ def _unseen_levels(packed_mhf: Floats, card: ModelCard, layout: Layout) -> Itera
 def _reasons(
     partial: Partial,
     packed_mhf: Floats,
+    count_mh: Floats | None,
     card: ModelCard,
     chosen_m: NDArray[np.intp],
     columns: NDArray[np.intp],
@@ -232,9 +193,12 @@ def _reasons(
 ) -> dict[int, str]:
     """Return the reasons of untrainable groups, by their position in `chosen_m`."""
     trained = unpack(_trained(packed_mhf[chosen_m], layout), columns)
+    if count_mh is not None:
+        held_out = layout.split is not None and layout.split.fraction is not None
+        trained = _counted(trained, count_mh[chosen_m, 0] if held_out else count_mh[chosen_m].sum(1))
     fill_mk = layout.fills.of(partial.name_m.take(pa.array(chosen_m))) if layout.fills else None
     low_mk, high_mk = partial.low_mk[chosen_m], partial.high_mk[chosen_m]
-    reasons = untrainable(card, trained.num_rows_m.numpy(), low_mk, high_mk, fill_mk)
+    reasons = untrainable(card, trained.rows_m.numpy(), low_mk, high_mk, fill_mk)
     for name, level, where_m in _unseen_levels(packed_mhf[chosen_m], card, layout):
         remedy = "set 'unseen: reference', or another seed"
         reason = f"feature {name!r}: a row that validates has level {level!r}, and none that trains: {remedy}"
@@ -245,10 +209,10 @@ def _reasons(
 def _too_few(trained: Moments, card: ModelCard) -> dict[int, str]:
     """Return the reasons of groups with fewer rows than weights, unless some rows depend on others."""
     num_weights = trained.num_columns + card.bias
-    few_m = (trained.num_rows_m < num_weights).nonzero()[:, 0]
+    few_m = (trained.rows_m < num_weights).nonzero()[:, 0]
     if not len(few_m):
         return {}
-    rows_m = trained.num_rows_m[few_m]
-    full_m = undetermined(trained.take(few_m), card.bias).rank_m == rows_m
+    rows_m = trained.rows_m[few_m]
+    full_m = undetermined(trained.take(few_m), card.bias).rank_m >= rows_m
     counted = zip(few_m[full_m].tolist(), rows_m[full_m].tolist(), strict=True)
     return {at: too_few_rows(int(num_rows), num_weights) for at, num_rows in counted}

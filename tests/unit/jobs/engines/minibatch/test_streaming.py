@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from jobs.engines.minibatch.streaming import pieces_of
+from jobs.engines.moments import empty_moments
 from jobs.engines.threads import num_threads
 from jobs.errors import DataError
 from jobs.groups.scan import stream as fleet_stream
@@ -106,8 +107,11 @@ def stream_of(folder: Path, source: str, num_rows: int, memory_mb: int = 64) -> 
     config = job_of(source, ["area"], group_by=None, batch_size=8)
     resolved = resolve_source(config.datasets[0], folder, S3Settings())
     layout = initial_layout(resolved)
-    rows = RowStream(Source(resolved.fragments, S3Settings(), memory_mb), layout, np.array([0]), True, 7, torch.float32)
-    return rows.chunks(None, num_rows, without=None, within=None)
+    rows = RowStream(
+        Source(resolved.fragments, S3Settings(), memory_mb), layout, np.array([0]), True, 7, torch.float32, "mse"
+    )
+    moments = replace(empty_moments(1, 1), num_rows_m=torch.tensor([float(num_rows)]))
+    return rows.chunks(None, moments, without=None, within=None)
 
 
 @pytest.fixture
