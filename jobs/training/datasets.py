@@ -84,7 +84,7 @@ class TrainedDatasets:
         """Return after how many epochs each trial has converged, (m, g); None if it is not known, or takes long."""
         if self.certificate is not None:
             return torch.tensor([[verdict.epochs_needed or 0 for verdict in self.certificate.verdicts]])
-        descends = all(map(self.settings.is_gradient_descent, self.train_moments.num_rows_m.tolist()))
+        descends = all(map(self.settings.is_gradient_descent, self.train_moments.rows_m.tolist()))
         if not descends or self.hyperparameters.learning_rate_mg.numel() > MAX_FORECAST_TRIALS:
             return None
         return epochs_to_converge(self.train_moments, self.hyperparameters, self.settings)
