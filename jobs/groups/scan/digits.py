@@ -54,7 +54,7 @@ def _lose_digits(packed_mf: Floats, d: int) -> NDArray[np.bool_]:
     if d > FEW_COLUMNS:
         loses_m: NDArray[np.bool_] = loses_digits(unpack(packed_mf).scatter_mdd).numpy()
         return loses_m
-    products = np.ascontiguousarray(packed_mf[:, 2 + d :].T)
+    products = packed_mf[:, 2 + d :].T.copy()  # what follows eliminates in place, and one group is contiguous as it is
     left = dict(zip(combinations_with_replacement(range(d + 1), 2), products, strict=True))
     variances = [left[i, i].copy() for i in range(d)]
     loses_m = np.zeros(len(packed_mf), dtype=np.bool_)

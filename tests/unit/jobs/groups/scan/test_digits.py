@@ -46,12 +46,14 @@ def test_add_digits_gives_groups_the_digits_of_a_dataset(number: int) -> None:
         assert digits_of(weight_mp[m], certified("wampler5").coefficient_p) >= 8
 
 
-def test_add_digits_does_nothing_for_independent_columns() -> None:
-    x_nd, y_n, code_n = groups(4)
-    odd_n = code_n % 2 == 1
-    packed_mw = sum_rows(x_nd[odd_n], y_n[odd_n], code_n[odd_n], 4)
+@pytest.mark.parametrize("number", [1, 2, FEW_GROUPS + 5])
+def test_add_digits_does_nothing_for_independent_columns(number: int) -> None:
+    random = np.random.default_rng(0)
+    code_n = np.repeat(np.arange(number), 8)
+    x_nd, y_n = random.normal(size=(len(code_n), 3)), random.normal(size=len(code_n))
+    packed_mw = sum_rows(x_nd, y_n, code_n, number)
     before_mw = packed_mw.copy()
-    assert add_digits(packed_mw, x_nd[odd_n], y_n[odd_n], code_n[odd_n]) is None
+    assert add_digits(packed_mw, x_nd, y_n, code_n) is None
     np.testing.assert_array_equal(packed_mw, before_mw)
 
 
