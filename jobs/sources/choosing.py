@@ -58,7 +58,10 @@ def choose_columns(source: ResolvedSource) -> ResolvedSource:
         chosen = _that_fit(chosen, facts, unused, source)
         if not chosen:
             reasons = "; ".join(f"{name!r} {reason}" for name, reason in unused.items()) or "none is of the kind"
-            raise DataError(f"{first.location}: 'features' leaves no column to predict with: {reasons}")
+            raise DataError(
+                f"{first.location}: 'features' leaves no column to predict with: {reasons}: add columns of numbers or "
+                "of fewer levels, or write dates as 2026-01-31"
+            )
         _check_powers(terms, chosen)
         return replace(
             source,
