@@ -6,7 +6,7 @@ WORKERS ?= 3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test soak check bench serve lock clean
+.PHONY: install demo test real soak check bench serve lock clean
 
 install: $(INSTALLED)
 
@@ -22,7 +22,10 @@ demo: install
 	@$(BIN)/python -m examples.demo
 
 test: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not soak"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not soak and not real"
+
+real: install
+	$(BIN)/python -m pytest -m real --timeout 600
 
 soak: install
 	$(BIN)/python -m pytest -m soak --timeout 5400 || test $$? -eq 5  # 5: there is none yet
