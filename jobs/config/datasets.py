@@ -75,7 +75,7 @@ class DatasetConfig(ReadingConfig):
                 raise refused(f"names {name!r}, which has another use here: remove one of them", key="group_by")
         if self.prefix is not None and not self.group_by:
             raise refused("has no effect without 'group_by': remove it, or write it into 'name'", key="prefix")
-        if self.weights in (*names, self.target, *self.group_by):
+        if self.weights is not None and self.weights in (*names, self.target, *self.group_by):
             raise refused(f"names {self.weights!r}, which has another use here: remove one of them", key="weights")
         if self.weights is None and "weights_kind" in self.model_fields_set:
             raise refused("has no effect without 'weights': name the column of the weights", key="weights_kind")
