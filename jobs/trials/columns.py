@@ -22,6 +22,7 @@ from jobs.trials.keys import KEY_BYTES
 
 Axis = Literal["m", "g"]
 KEY_COLUMN = "key_mgb"  # the name in stored objects
+COUNT = "count_m"  # of moments: only rows with weights have it
 RESULT = tuple(field.name for field in fields(BlockResult) if field.name not in ("engine", "wall_s"))
 GRID = tuple(field.name for field in fields(Hyperparameters))
 MOMENTS = tuple(field.name for field in fields(Moments) if "_low_" not in field.name)  # training alone needs these
@@ -81,7 +82,7 @@ def columns_of(trials: KeyedTrials) -> dict[str, Tensor]:
         ("trained", MOMENTS, trials.train_moments),
         ("scored", MOMENTS, trials.score_moments),
     ):
-        columns |= {f"{prefix}.{name}": getattr(values, name) for name in names}
+        columns |= {f"{prefix}.{name}": value for name in names if (value := getattr(values, name)) is not None}
     return columns
 
 
@@ -89,7 +90,8 @@ def from_columns(engine: EngineName, columns: Mapping[str, Tensor]) -> KeyedTria
     """Return the trials from their columns. Raises KeyError if a column is missing."""
 
     def of(prefix: str, names: tuple[str, ...]) -> dict[str, Tensor]:
-        return {name: columns[f"{prefix}.{name}"] for name in names}
+        present = [name for name in names if name != COUNT or f"{prefix}.{name}" in columns]
+        return {name: columns[f"{prefix}.{name}"] for name in present}
 
     make_result: Callable[..., BlockResult] = BlockResult  # all fields but these two are columns
     return KeyedTrials(

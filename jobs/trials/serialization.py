@@ -72,8 +72,9 @@ def _shape(trials: KeyedTrials) -> str:
 def _stored(trials: KeyedTrials) -> dict[str, Tensor]:
     columns = columns_of(trials)
     derived: list[str] = []
-    if all(torch.equal(columns[f"trained.{name}"], columns[f"scored.{name}"]) for name in MOMENTS):
-        derived += [f"scored.{name}" for name in MOMENTS]
+    moments = [name for name in MOMENTS if f"trained.{name}" in columns]
+    if all(torch.equal(columns[f"trained.{name}"], columns[f"scored.{name}"]) for name in moments):
+        derived += [f"scored.{name}" for name in moments]
     held_out = [f"result.{name}" for name in NOTHING_HELD_OUT]
     if all(bool(columns[name].isnan().all()) for name in held_out):
         derived += held_out
@@ -81,7 +82,7 @@ def _stored(trials: KeyedTrials) -> dict[str, Tensor]:
 
 
 def _restored(columns: dict[str, Tensor]) -> dict[str, Tensor]:
-    filled = {f"scored.{name}": columns[f"trained.{name}"] for name in MOMENTS}
+    filled = {f"scored.{name}": columns[f"trained.{name}"] for name in MOMENTS if f"trained.{name}" in columns}
     for name in NOTHING_HELD_OUT:
         filled[f"result.{name}"] = torch.full_like(columns[f"result.{name.replace('val_', 'train_')}"], torch.nan)
     return filled | columns

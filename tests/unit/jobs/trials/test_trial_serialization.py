@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -63,6 +64,21 @@ def assert_equal(a: KeyedTrials, b: KeyedTrials) -> None:
 def test_read_trials_returns_what_was_written(held_out: bool) -> None:
     (group,) = read_trials(write_trials([sample(0, held_out=held_out)]))
     assert_equal(group, sample(0, held_out=held_out))
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_rows_with_weights_are_stored_with_their_number(held_out: bool) -> None:
+    plain = sample(0, held_out=held_out)
+    number_m = torch.tensor([9.0], dtype=torch.float64)
+    trained = replace(plain.train_moments, count_m=number_m)
+    scored = replace(plain.score_moments, count_m=number_m - 4) if held_out else trained
+    weighted = replace(plain, train_moments=trained, score_moments=scored)
+    with_weights, without = sorted(
+        read_trials(write_trials([weighted, plain])), key=lambda group: group.train_moments.count_m is None
+    )
+    assert_equal(with_weights, weighted)
+    assert_equal(without, plain)
+    assert without.train_moments.count_m is None
 
 
 def test_datasets_of_one_shape_are_one_group() -> None:
