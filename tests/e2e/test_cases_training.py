@@ -104,7 +104,7 @@ def test_a_quantile_is_selected_by_its_own_loss(desk: Desk) -> None:
     assert np.mean(y_n <= intercept + slope * x_n) == pytest.approx(0.9, abs=0.03)
 
 
-@pytest.mark.parametrize("group", ["stroe", "Store", "store "])
+@pytest.mark.parametrize("group", ["stroe", "Store", "stores"])
 def test_a_typo_of_group_by_is_one_line(desk: Desk, group: str) -> None:
     desk.write("data.csv", text_of(with_column(lambda at: "pq"[at % 2]), header="a,b,y,store"))
     answer = desk.train({"group_by": [group]})
