@@ -88,7 +88,8 @@ def run_job(
         claim.check()
         _keep_run(ledger, run_id, config, trained.datasets)
         outcome = _commit(ledger, outcome)
-        keep_results(ledger.run(run_id), outcome)
+        if outcome.computed or outcome.committed:  # else the run has the results of these trials
+            keep_results(ledger.run(run_id), outcome)
         if repetition is not None:
             repetition.remember(outcome, ledger.head(config.name))
         return outcome

@@ -143,11 +143,14 @@ TABLES: dict[str, tuple[str | bytes, str]] = {
     "empty file": ("", "islands.csv: the file is empty"),
     "constant target": (HEADER + "\n1,2,3\n2,1,3\n3,4,3\n4,3,3\n", "the target 'species' is 3 in every row"),
     "fewer rows than weights": ("\n".join([HEADER, *ROWS[:2], ""]), "2 rows train, and there are 3 weights"),
-    "duplicate header": (DATA.replace("height", "area"), "islands.csv:1: the header names column 'area' twice"),
-    "wrong delimiter": (DATA.replace(",", ";"), "islands.csv:1: the header is one column with a semicolon in it"),
+    "duplicate header": (DATA.replace("height", "area"), "islands.csv:1: column 'area' is there twice"),
+    "two delimiters": (DATA.replace(HEADER, HEADER.replace(",", ";")), "islands.csv:2: the row has 1 cell"),
     "short row": (DATA.replace("3,4,7.2", "3,4"), "islands.csv:4: the row has 2 cells"),
     "rubbish": (bytes(range(256)) * 20, "islands.csv: byte 0 is NUL: the file is binary, not text"),
-    "not UTF-8": (DATA.replace("height", "höhe").encode("latin-1"), "islands.csv: byte 6 (0xf6) is not UTF-8"),
+    "not UTF-8": (
+        DATA.replace("height", "höhe").encode("latin-1"),
+        "islands.csv:1: the header has a byte that is not UTF-8: set 'encoding'",
+    ),
 }
 
 

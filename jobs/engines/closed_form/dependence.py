@@ -160,14 +160,14 @@ def _solved(direction_pd: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 def _sentence(name: str, terms: Sequence[tuple[float, str]], constant: float) -> str:
     if not terms:
-        return f"column {name} is {constant:.6g} in every row that trains: its weight is not unique"
+        return f"column {name} is {constant:.6g} in every row that trains: only weight decay makes its weight unique"
     if len(terms) > MAX_TERMS:
         some = ", ".join(other for _, other in terms[:MAX_TERMS])
         made = f"a sum of multiples of {len(terms)} others, such as {some}"
     else:
         made = "".join(_term(factor, other, first=at == 0) for at, (factor, other) in enumerate(terms))
         made += f" {'-' if constant < 0 else '+'} {abs(constant):.6g}" if constant else ""
-    return f"column {name} is {made} in every row that trains: their weights are not unique"
+    return f"column {name} is {made} in every row that trains: only weight decay makes their weights unique"
 
 
 def _term(factor: float, other: str, *, first: bool) -> str:

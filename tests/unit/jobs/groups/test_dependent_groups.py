@@ -24,9 +24,11 @@ from tests.samples.group_tables import (
 FEATURES: list[Any] = ["a", "b", {"name": "color", "kind": "categorical"}, {"name": "shade", "kind": "categorical"}]
 SAID = {
     "plain": [],
-    "equal": ["column 'b' is 'a' in every row that trains: their weights are not unique"],
-    "constant": ["column 'b' is 1.5 in every row that trains: its weight is not unique"],
-    "shade of color": ["column 'shade=dark red' is 'color=red' in every row that trains: their weights are not unique"],
+    "equal": ["column 'b' is 'a' in every row that trains: only weight decay makes their weights unique"],
+    "constant": ["column 'b' is 1.5 in every row that trains: only weight decay makes its weight unique"],
+    "shade of color": [
+        "column 'shade=dark red' is 'color=red' in every row that trains: only weight decay makes their weights unique"
+    ],
     "one color": ["column 'color' is 'red' in every row that trains: it has no weight"],
 }
 

@@ -51,24 +51,36 @@ ONES = np.ones(30)
     ("columns", "bias", "expected"),
     [
         ((A, B), True, ()),
-        ((A, B, A), True, ("column 'c' is 'a' in every row that trains: their weights are not unique",)),
+        (
+            (A, B, A),
+            True,
+            ("column 'c' is 'a' in every row that trains: only weight decay makes their weights unique",),
+        ),
         (
             (A, B, 2 * A - B + 7),
             True,
-            ("column 'c' is 2 × 'a' - 'b' + 7 in every row that trains: their weights are not unique",),
+            ("column 'c' is 2 × 'a' - 'b' + 7 in every row that trains: only weight decay makes their weights unique",),
         ),
         ((A, B, 2 * A - B + 7), False, ()),
-        ((A, A * -0.5), False, ("column 'b' is -0.5 × 'a' in every row that trains: their weights are not unique",)),
-        ((A, 7 * ONES), True, ("column 'b' is 7 in every row that trains: its weight is not unique",)),
+        (
+            (A, A * -0.5),
+            False,
+            ("column 'b' is -0.5 × 'a' in every row that trains: only weight decay makes their weights unique",),
+        ),
+        ((A, 7 * ONES), True, ("column 'b' is 7 in every row that trains: only weight decay makes its weight unique",)),
         ((A, 7 * ONES), False, ()),
-        ((A, 0 * ONES), False, ("column 'b' is 0 in every row that trains: its weight is not unique",)),
+        (
+            (A, 0 * ONES),
+            False,
+            ("column 'b' is 0 in every row that trains: only weight decay makes its weight unique",),
+        ),
         (
             (A, A, 7 * ONES, A * 1e9),
             True,
             (
-                "column 'b' is 'a' in every row that trains: their weights are not unique",
-                "column 'c' is 7 in every row that trains: its weight is not unique",
-                "column 'd' is 1e+09 × 'a' in every row that trains: their weights are not unique",
+                "column 'b' is 'a' in every row that trains: only weight decay makes their weights unique",
+                "column 'c' is 7 in every row that trains: only weight decay makes its weight unique",
+                "column 'd' is 1e+09 × 'a' in every row that trains: only weight decay makes their weights unique",
             ),
         ),
     ],
@@ -82,7 +94,10 @@ def test_dependences_say_what_a_column_is_made_of(
 def test_dependences_name_the_level_that_holds_those_of_another_column() -> None:
     x_nd, y_n = nested()
     assert dependences(moments(x_nd, y_n), True, NESTED) == {
-        0: ("column 'b=5' is 'a=1' - 'b=3' - 'b=4' in every row that trains: their weights are not unique",)
+        0: (
+            "column 'b=5' is 'a=1' - 'b=3' - 'b=4' in every row that trains: "
+            "only weight decay makes their weights unique",
+        )
     }
 
 
