@@ -37,9 +37,17 @@ def best_trials(score_mg: Tensor, gap_mg: Tensor, learning_rate_mg: Tensor, mode
 
 
 def score_of(trained: TrainedDatasets, policy: Policy) -> Tensor:
-    """Return the score of each trial that may be promoted, (m, g); NaN for the others."""
+    """Return the score of each trial that may be promoted, (m, g); NaN for the others.
+
+    Weight decay raises the error of the training rows up to the limit: a trial that stopped on its way has no score of
+    these rows where another with weight decay has converged.
+    """
     result = trained.result
     allowed_mg = promotable(result.converged_mg, result.r2_mg, trained.settings.loss, policy.require)
+    if not policy.metric.startswith("val_"):
+        decays_g = trained.hyperparameters.weight_decay_g > 0
+        arrived_m1 = (allowed_mg & result.converged_mg & decays_g).any(1, keepdim=True)
+        allowed_mg = allowed_mg & ~(decays_g & ~result.converged_mg & arrived_m1)
     return result.metric(policy.metric).masked_fill(~allowed_mg, torch.nan)
 
 

@@ -143,15 +143,27 @@ def _remedy(cell: str, column: Wanted, row: int, batch: Batch, options: ReadOpti
     position = batch.at[list(batch.wanted).index(column)]
     around = [cells[position] for _, cells in islice(batch.records, max(row - SAMPLE, 0), row + SAMPLE)]
     if not _is_mostly(around, column, options):
-        dates = "set 'kind: datetime' for dates" if _are_dates([cell, *around]) else "correct it"
-        return f"{dates}, or set 'kind: categorical' for a feature of categories"
+        return _remedy_of_column(cell, around, column, options)
     if row == 0 and _is_first(batch) and _is_without_numbers(batch.records[0], batch, options):
         return f"set 'skiprows: {_with_line(options, batch.records[0][0])}' if it is a row of units{_or_missing(cell)}"
     if batch.ended and row == len(batch.records) - 1:
         return f"set 'skipfooter: {options.skipfooter + 1}' if the last row is of totals{_or_missing(cell)}"
-    if any(sign in cell for sign in SIGNS):
-        return f"write it without {next(sign for sign in SIGNS if sign in cell)!r}"
+    if sign := _sign_of(cell):
+        return f"write it without {sign!r}"
     return f"correct it{_or_missing(cell)}"
+
+
+def _remedy_of_column(cell: str, around: Sequence[str], column: Wanted, options: ReadOptions) -> str:
+    """Return what to do about a column of which most cells are not numbers."""
+    if (sign := _sign_of(cell)) and _is_mostly([each.replace(sign, "") for each in around], column, options):
+        return f"write the column without {sign!r}"
+    dates = "set 'kind: datetime' for dates" if _are_dates([cell, *around]) else "correct it"
+    return f"{dates}, or set 'kind: categorical' for a feature of categories; a target has to be numbers"
+
+
+def _sign_of(cell: str) -> str:
+    """Return the sign of a currency or of a share that a cell has; empty if it has none."""
+    return next((sign for sign in SIGNS if sign in cell), "")
 
 
 def _or_missing(cell: str) -> str:

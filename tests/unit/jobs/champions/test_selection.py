@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.champions.comparison import FIRST, SAME, Comparison, Comparisons
-from jobs.champions.selection import best_trials, promotable
+from jobs.champions.selection import best_points, best_trials, promotable
 from jobs.engines.trials import BlockResult
 from jobs.recipe import Mode, Policy, Requirement
 from tests.samples.datasets import trained
@@ -97,6 +97,27 @@ def judged(challenger: float, champion: float | None, basis: int = SAME, **value
     comparisons = Comparisons(policy, *scores, np.array([basis], dtype=np.int8))
     assert comparisons.promoted_m.tolist() == [comparisons[0].promoted]
     return comparisons[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "decay", "expected"), [("train_mse", 0.1, 1), ("train_mse", 0.0, 0), ("val_mse", 0.1, 0)]
+)
+def test_best_points_of_training_errors_under_weight_decay_have_converged(
+    metric: str, decay: float, expected: int
+) -> None:
+    found = trained(rates=[0.01, 0.1])
+    grid = replace(found.hyperparameters, weight_decay_g=torch.full((2,), decay, dtype=torch.float64))
+    errors = torch.tensor([[0.1, 0.2]], dtype=torch.float64)
+    result = replace(
+        found.result,
+        converged_mg=torch.tensor([[False, True]]),
+        train_mse_mg=errors,
+        val_mse_mg=errors,
+        r2_mg=1 - errors,
+    )
+    assert best_points(replace(found, result=result, hyperparameters=grid), Policy(metric, "min")).tolist() == [
+        expected
+    ]
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,12 @@ def test_reading_one_odd_cell_among_numbers_is_never_a_category(cell: str, expec
     assert refusal(tmp_path) == f"t.csv:3: column 'a': {cell!r} is not a number: {expected}"
 
 
+@pytest.mark.parametrize(("written", "sign"), [("${}", "$"), ("{} %", "%"), ("€{}", "€")])
+def test_reading_numbers_with_a_sign_are_no_categories(written: str, sign: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(table(write=written.format))
+    assert refusal(tmp_path).endswith(f"is not a number: write the column without {sign!r}")
+
+
 def test_reading_a_column_of_words_may_be_a_category(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(table(write=lambda value: f"w{value}" if value != int(value) else str(value)))
     assert "or set 'kind: categorical' for a feature of categories" in refusal(tmp_path)
