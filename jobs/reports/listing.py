@@ -24,7 +24,10 @@ def champion_documents(version: Version) -> Iterator[dict[str, Any]]:
 
 
 def champion_document(ledger: Ledger, collection: str, dataset: str, number: int | None) -> dict[str, Any]:
-    """Return the document of `models show --json`: the champion's row, its coefficients and its features."""
+    """Return the document of `models show --json`: the champion's row, its coefficients and its features.
+
+    Coefficients and errors are of the transformed target, if it has a transform.
+    """
     champion = ledger.champion(collection, dataset, number, verify_statistics=False)
     return {
         "collection": collection,
@@ -32,6 +35,7 @@ def champion_document(ledger: Ledger, collection: str, dataset: str, number: int
         **_readable(champion.row),
         "coefficients": champion.coefficients,
         "target": champion.card.target,
+        "target_transform": champion.card.target_transform,
         "features": list(champion.card.feature_names),
     }
 
