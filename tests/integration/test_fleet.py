@@ -17,7 +17,7 @@ import yaml
 
 from jobs.cli import main
 from jobs.config import JobConfig
-from jobs.errors import DataError
+from jobs.errors import ConfigError
 from jobs.groups.stored import part_of_bytes
 from jobs.progress import Progress
 from jobs.reports.outcome import JobOutcome
@@ -257,6 +257,6 @@ def test_fleets_that_share_a_name_are_refused(inline_cluster: InlineCluster, far
     farm.write(groups(["a", "b"]))
     settings = document("data/*.parquet")
     settings["datasets"].append(settings["datasets"][0] | {"name": "again"})
-    with pytest.raises(DataError, match="dataset 'a' is both of 'again' and of 'sites'"):
+    with pytest.raises(ConfigError, match=r"'sites' and 'again' have groups of the same names.* set 'prefix: sites/'"):
         run_job(JobConfig.model_validate(settings), farm.folder, farm.ledger, progress=Progress(quiet=True))
     assert not list(farm.folder.glob("store/versions/**/*.json"))

@@ -119,7 +119,7 @@ def test_no_credentials_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("")
-    with pytest.raises(StoreRefusedError, match="check the path, its owner and the disk"):
+    with pytest.raises(StoreRefusedError, match="a part of the path is a file: set --store to a f"):
         commit(open_ledger(str(tmp_path / "store")), "plants", {"a": 1.0})
 
 
