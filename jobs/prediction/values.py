@@ -164,7 +164,7 @@ def _good(value_n: Array) -> Values:
 def _numbers(raw: Any, marks: frozenset[str], options: ReadOptions) -> Values:
     """Return a column of text as numbers: as training reads it, or cell by cell where it would refuse one."""
     with suppress(ValueError):
-        return _good(numbers_of_text(raw, marks, options))
+        return _good(numbers_of_text(raw, marks, options)[0])
     found = _by_level(raw, partial(number_of, marks=marks, decimal=options.decimal, thousands=options.thousands))
     other_n = ~np.isin(found.value_n, (0.0, 1.0)) & ~np.isnan(found.value_n)
     if other_n.any():  # "no" among prices is no price

@@ -190,4 +190,4 @@ def _numbers(column: Any, marks: frozenset[str], options: ReadOptions) -> Array:
         found: Array = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
         return found  # most columns of numbers, and much faster
     except pa.ArrowInvalid:
-        return numbers_of_text(column, marks, options)
+        return numbers_of_text(column, marks, options)[0]

@@ -118,6 +118,7 @@ class Columns:
     raws: Mapping[str, Any] = field(default_factory=dict)  # arrays of pyarrow
     row_n: NDArray[np.intp] | None = None  # where some rows were left out: the place of each row after `first_row`
     bad: Mapping[int, str] = field(default_factory=dict)
+    truths: Mapping[str, int] = field(default_factory=dict)  # the first row with a truth, of columns that have some
 
     def file_row(self, row: int) -> int:
         """Return the row of the file (from 0) that is at `row` here."""

@@ -49,6 +49,7 @@ def to_columns(
     Raises ValueError for a text that is not what is wanted.
     """
     numbers, texts, raws = {}, {}, {}
+    truths: dict[str, int] = {}
     for column in wanted:
         cells, marks = table.column(column.name), options.marks(column.name, column.kind)
         if column.kind == "raw":
@@ -58,10 +59,14 @@ def to_columns(
         elif column.kind == "datetime":
             numbers[column.name] = days_of_column(cells, marks)
         else:
-            number_n = numbers_of_text(cells, marks, options) if is_text(cells.type) else convert(cells)
+            if is_text(cells.type):
+                number_n, truth_row = numbers_of_text(cells, marks, options)
+                truths |= {} if truth_row is None else {column.name: truth_row}
+            else:
+                number_n = convert(cells)
             named = options.numeric_marks(column.name)
             numbers[column.name] = np.where(np.isin(number_n, named), np.nan, number_n) if named else number_n
-    return Columns(fragment, first_row, table.num_rows, numbers, texts, raws)
+    return Columns(fragment, first_row, table.num_rows, numbers, texts, raws, truths=truths)
 
 
 def text_of(column: Any, marks: Marks) -> Text:
@@ -79,8 +84,10 @@ def text_of(column: Any, marks: Marks) -> Text:
     return Text(code_n, np.array(distinct, dtype=object))
 
 
-def numbers_of_text(column: Any, marks: Marks, options: ReadOptions) -> Floats:
-    """Return a column of text as float64, NaN where a cell is missing. Raises ValueError for another text.
+def numbers_of_text(column: Any, marks: Marks, options: ReadOptions) -> tuple[Floats, int | None]:
+    """Return a column of text as float64, NaN where a cell is missing, and the row of its first truth, if it has one.
+
+    Raises ValueError for another text.
 
     Truths count as 1 and 0 in a column that has only truths, 1 and 0: "no" among prices is no price.
     """
@@ -88,14 +95,21 @@ def numbers_of_text(column: Any, marks: Marks, options: ReadOptions) -> Floats:
         text = pc.utf8_trim_whitespace(column)
         with suppress(pa.ArrowInvalid):  # most columns are numbers and marks; the rest is converted by level
             number = pc.if_else(pc.is_in(text, value_set=pa.array(list(marks))), None, text).cast(pa.float64())
-            return np.asarray(number.to_numpy(zero_copy_only=False), dtype=np.float64)
+            return np.asarray(number.to_numpy(zero_copy_only=False), dtype=np.float64), None
     code_n, texts = levels_of(column)
     convert = partial(number_of, marks=marks, decimal=options.decimal, thousands=options.thousands)
     value = _values(texts, convert)
-    truths = np.array([text is not None and text.strip() in TRUTHS for text in texts], dtype=bool)
-    if truths.any() and not np.isin(value[:-1][~np.isnan(value[:-1])], (0.0, 1.0)).all():
+    truths = np.array([*(text is not None and text.strip() in TRUTHS for text in texts), False], dtype=bool)
+    if not truths.any():
+        return value[code_n], None
+    if has_other_numbers(value):
         raise ValueError("truths among numbers")
-    return value[code_n]
+    return value[code_n], int(truths[code_n].argmax())
+
+
+def has_other_numbers(value_n: Array) -> bool:
+    """Return whether a number is neither 0 nor 1, nor missing."""
+    return bool(((value_n != 0) & (value_n != 1) & ~np.isnan(value_n)).any())
 
 
 def days_of_column(column: Any, marks: Marks) -> Floats:

@@ -17,6 +17,7 @@ from jobs.sources.blocks import blocks, converted_ahead, lines_of
 from jobs.sources.by_record import read_records
 from jobs.sources.cells import shown
 from jobs.sources.columns import Columns, Fragment, Wanted
+from jobs.sources.conversions import has_other_numbers
 from jobs.sources.headers import Header, read_header
 from jobs.sources.names import cleaned
 from jobs.sources.read_options import DEFAULTS, ReadOptions
@@ -26,7 +27,30 @@ from model_store.objects.s3_settings import S3Settings
 
 Opener = Callable[[str, ReadOptions, S3Settings], AbstractContextManager[TextStream]]
 
+FEW = 64  # the first numbers of a block, which mostly show that it has no truths
 COMPRESSED_RATIO = 5  # about how much larger the text is
+
+
+class NumberKinds:
+    """Which columns of a file have truths, and which other numbers: a block alone does not show that one has both."""
+
+    def __init__(self, s3: S3Settings) -> None:
+        self._s3 = s3
+        self._truths: dict[str, tuple[Columns, int]] = {}
+        self._others: set[str] = set()
+
+    def check(self, columns: Columns) -> None:
+        """Raise DataError if a column has truths among other numbers, in these rows or those before."""
+        for name, row in columns.truths.items():
+            self._truths.setdefault(name, (columns, row))
+        for name, value_n in columns.numbers.items():
+            if name not in self._others and (has_other_numbers(value_n[:FEW]) or has_other_numbers(value_n)):
+                self._others.add(name)
+        for name in self._truths.keys() & self._others:
+            first, row = self._truths[name]
+            place, cell = first.fragment.format.cell(first, row, name, self._s3)
+            remedy = f"set 'na_values: [{cell}]' if it stands for a missing value, or correct it"
+            raise DataError(f"{place}: column {name!r}: {cell} is among numbers: {remedy}")
 
 
 @dataclass(frozen=True)
@@ -68,9 +92,10 @@ class Delimited:
             header = read_header(stream, fragment.location, self.options, self.delimiter, wanted)
             known = replace(self, options=replace(self.options, delimiter=header.delimiter))
             at = header.positions(wanted)
-            row = 0
+            row, kinds = 0, NumberKinds(s3)
             for columns in known._read(replace(fragment, format=known), stream, header, wanted, at):
-                yield replace(columns, first_row=row)
+                kinds.check(placed := replace(columns, first_row=row))
+                yield placed
                 row += columns.num_rows
 
     def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:

@@ -285,6 +285,13 @@ def test_reading_a_total_far_into_the_file_keeps_its_line(tmp_path: Path) -> Non
     assert read(tmp_path, skipfooter=1).num_rows == 40_000
 
 
+@pytest.mark.parametrize(("most", "last"), [("7.5", "yes"), ("yes", "7.5")])
+def test_reading_truths_and_numbers_far_from_each_other_is_refused(most: str, last: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,y\n" + f"{most},1,2\n" * 600_000 + f"{last},1,2\n")
+    message = refusal(tmp_path)
+    assert "column 'a': 'yes' is among numbers: set 'na_values: [\"yes\"]' if it stands for a missing value" in message
+
+
 def test_reading_a_quoted_line_end_far_into_the_file(tmp_path: Path) -> None:
     rows = [f"{at},{at % 7},{at % 5},n\n" for at in range(400_000)]
     rows[300_000] = '1,2,3,"two\nlines"\n'
