@@ -2,6 +2,8 @@
 
 Cells are UTF-8, or what the options say; a byte order mark, CRLF, quoted cells and blank lines are understood. Nothing
 is coerced: a cell of a numeric column is a number, a truth, or missing (see `handler.cells`), or it is an error.
+
+Shapes: n rows.
 """
 
 from __future__ import annotations
