@@ -109,14 +109,19 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+def truth_among_numbers(place: str, name: str, truth: str) -> DataError:
+    """Return the error of a truth in a column of numbers."""
+    remedy = f"set 'na_values: [{json.dumps(truth)}]' if it stands for a missing value, or correct it"
+    return DataError(f"{place}: column {name!r}: {truth!r} is among numbers: {remedy}")
+
+
 def _truth_among_numbers(batch: Batch, options: ReadOptions) -> DataError:
     for column, at in zip(batch.wanted, batch.at, strict=True):
         of_column = [(line, cells[at].strip()) for line, cells in batch.records] if column.kind == "number" else []
         truths = [(line, cell) for line, cell in of_column if cell in TRUTHS]
         if truths and any(_is_other_number(cell, column, options) for _, cell in of_column):
             line, cell = truths[0]
-            remedy = f"set 'na_values: [{json.dumps(cell)}]' if it stands for a missing value, or correct it"
-            return DataError(f"{batch.location}:{line}: column {column.name!r}: {cell!r} is among numbers: {remedy}")
+            return truth_among_numbers(f"{batch.location}:{line}", column.name, cell)
     return DataError(f"{batch.location}: the file can't be read: check its options")
 
 

@@ -17,7 +17,7 @@ from jobs.errors import DataError
 from jobs.sources.arrow_blocks import BlockReader
 from jobs.sources.blocks import blocks, converted_ahead, lines_of
 from jobs.sources.by_record import read_records
-from jobs.sources.cells import shown
+from jobs.sources.cells import shown, truth_among_numbers
 from jobs.sources.columns import Columns, Fragment, Wanted
 from jobs.sources.conversions import has_other_numbers
 from jobs.sources.headers import Header, read_header
@@ -51,8 +51,7 @@ class NumberKinds:
         for name in self._truths.keys() & self._others:
             first, row = self._truths[name]
             place, cell = first.fragment.format.cell(first, row, name, self._s3)
-            remedy = f"set 'na_values: [{cell}]' if it stands for a missing value, or correct it"
-            raise DataError(f"{place}: column {name!r}: {cell} is among numbers: {remedy}")
+            raise truth_among_numbers(place, name, cell.strip("' "))
 
 
 @dataclass(frozen=True)
