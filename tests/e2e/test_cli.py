@@ -9,14 +9,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jobs.cli import main
 from model_store import open_ledger
+from tests.servers.command_line import Answer, run
 from tests.servers.inline_cluster import InlineCluster
 
 JOB = """\
@@ -38,20 +36,6 @@ ROWS = ("1,5,3.1", "2,1,4.9", "3,4,7.2", "4,2,8.8", "5,3,11.1")
 DATA = "\n".join([HEADER, *ROWS, ""])
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        (line,) = self.out.splitlines()
-        return json.loads(line)
-
-
 class Shell:
     """The command line in this process, over a folder with a job, its data, and the place of a store."""
 
@@ -65,12 +49,7 @@ class Shell:
         (self.folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
     def run(self, *arguments: str) -> Answer:
-        self.capture.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        out, err = self.capture.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Answer(ended.value.code, out, err)
+        return run(self.capture, *arguments)
 
     def train(self, *options: str) -> Answer:
         return self.run("train", str(self.folder / "job.yaml"), *options)

@@ -1,4 +1,4 @@
-"""Delimited files as people have them, at their worst, and the options that pandas reads them with."""
+"""Delimited files at their worst, the options that pandas reads them with, and whether two readings are equal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from hypothesis import strategies as st
 
 NUMBERS = ("0", "1", "-2", "3.5", "1e3", "-4.25E-2", "+7", ".5", "6.", " 8 ", "0012", "9007199254740993", "1e-320")
@@ -28,6 +29,7 @@ NUMBER_COLUMNS, TEXT_COLUMNS = ("a", "y"), ("s",)
 UNUSED = ("u", "u", 'size (5")', "naïve", "a b", "u v\nw", "")
 
 Lines = list[str]
+Columns = dict[str, list[Any]]
 Options = dict[str, Any]
 
 
@@ -138,3 +140,8 @@ def _file(draw: st.DrawFn, text: str, delimiter: str, options: Options) -> Hosti
     suffix = ".tsv" if delimiter == "\t" else ".csv"
     content = COMPRESSIONS[ending](text.encode(encoding, "replace"))
     return HostileFile(content, suffix + ending, delimiter, options)
+
+
+def same(first: Columns, second: Columns) -> bool:
+    """Return whether two readings have the same rows."""
+    return pd.DataFrame(first, dtype=object).equals(pd.DataFrame(second, dtype=object))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from jobs.cli import main
+from tests.servers.command_line import Answer, run
 
 Json = dict[str, Any]
 Row = list[str]
@@ -47,26 +45,6 @@ def text_of(rows: list[Row], delimiter: str = ",", header: str = "a,b,y", end: s
 PLAIN = text_of(ROWS)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Json:
-        found: Json = json.loads(self.out)
-        return found
-
-    @property
-    def line(self) -> str:
-        """The only line of a refusal."""
-        [line] = [line for line in self.err.splitlines() if line.startswith("gridline: ")]
-        return line
-
-
 class Desk:
     """A folder with files, and the command line over it."""
 
@@ -78,13 +56,7 @@ class Desk:
         return name
 
     def run(self, *arguments: str) -> Answer:
-        self._capture.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        out, err = self._capture.readouterr()
-        assert isinstance(ended.value.code, int)
-        assert "Traceback" not in out + err
-        return Answer(ended.value.code, out, err)
+        return run(self._capture, *arguments)
 
     def train(self, *datasets: Json, training: Json | None = None, rates: Any = "auto", **keys: Any) -> Answer:
         """Train datasets that are, unless they say otherwise, y by a and b of data.csv."""

@@ -21,13 +21,11 @@ from jobs.sources.fragments import find_fragments
 from jobs.sources.read_options import ReadOptions
 from jobs.sources.reading import read_columns
 from model_store.objects.s3_settings import S3Settings
-from tests.samples.hostile import NUMBER_COLUMNS, TEXT_COLUMNS, HostileFile, hostile_files
+from tests.samples.hostile import NUMBER_COLUMNS, TEXT_COLUMNS, Columns, HostileFile, hostile_files, same
 
 S3 = S3Settings()
 WANTED = (*map(Wanted, NUMBER_COLUMNS), *(Wanted(name, "text") for name in TEXT_COLUMNS))
 READ_AT_LEAST = 0.4
-
-Columns = dict[str, list[Any]]
 
 
 def by_gridline(folder: Path, file: HostileFile) -> Columns:
@@ -84,11 +82,6 @@ def _number(cell: Any, options: Mapping[str, Any]) -> float:
 def _text(cell: Any, marks: Collection[str]) -> str | None:
     text = "" if pd.isna(cell) else str(cell).strip()
     return None if text in ("", *marks) else text
-
-
-def same(first: Columns, second: Columns) -> bool:
-    """Return whether two readings have the same rows."""
-    return pd.DataFrame(first, dtype=object).equals(pd.DataFrame(second, dtype=object))
 
 
 def test_hostile_csv_files_are_read_as_pandas_reads_them_or_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from jobs.sources.fragments import find_fragments
 from jobs.sources.read_options import ReadOptions
 from jobs.sources.reading import read_columns
 from model_store.objects.s3_settings import S3Settings
+from tests.samples.hostile import Columns, same
 
 READ_AT_LEAST = 0.5
 
@@ -32,8 +33,6 @@ DAYS = (pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("us", "Europe/
 TRUTHS = (pa.bool_(), pa.dictionary(pa.int8(), pa.int64()))
 OTHERS = (pa.null(), pa.time32("s"), pa.duration("s"), pa.list_(pa.int8()), pa.struct({"x": pa.int8()}))
 TYPES = (*WHOLE, *FRACTIONS, *TEXTS, *DAYS, *TRUTHS, *OTHERS)
-
-Columns = dict[str, list[Any]]
 
 
 @st.composite
@@ -117,11 +116,6 @@ def _text(cell: Any) -> str | None:
         text = cell.tz_convert(None).isoformat() if zone else cell.isoformat()
         return text + zone if zone else text.removesuffix("T00:00:00")
     return str(cell).strip()
-
-
-def same(first: Columns, second: Columns) -> bool:
-    """Return whether two readings have the same rows."""
-    return pd.DataFrame(first, dtype=object).equals(pd.DataFrame(second, dtype=object))
 
 
 def test_hostile_parquet_files_are_read_as_pandas_reads_them_or_refused(tmp_path: Path) -> None:
