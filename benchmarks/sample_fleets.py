@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handler.fleet import FactTable, Fleet, TextColumn
-from handler.model_card import Feature, ModelCard
-from handler.stack import Stack, Statistics
-from handler.text_table import NameIndex, TextTable
+from handler.models.fleet import FactTable, Fleet, TextColumn
+from handler.models.stack import Stack, Statistics
+from handler.models.text_table import NameIndex, TextTable
+from handler.rows.model_card import Feature, ModelCard
 from model_store.archives.archive import Archive, write_archive
 
 

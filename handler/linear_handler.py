@@ -16,15 +16,12 @@ from typing import Any
 
 import torch
 
-from . import fleet_files
-from .answering import OK, Answer, answer, refusal
-from .description import describe, describe_dataset
-from .errors import HandlerError
-from .fleet import Fleet
-from .payload import Request
-from .responses import to_json
-from .worker_metrics import WorkerMetrics
-from .worker_socket import buffered_reader
+from .answers.answering import OK
+from .hosting.endpoint import Endpoint
+from .hosting.worker_metrics import WorkerMetrics
+from .hosting.worker_socket import buffered_reader
+from .models import fleet_files
+from .requests.payload import Request
 
 PHRASES = {400: "Bad Request", 404: "Not Found"}
 QUIET = "GRIDLINE_WORKER_LOG_LEVEL"
@@ -36,14 +33,14 @@ class LinearHandler:
     """Serve a fleet. It does not inherit BaseHandler, which takes 0.1 s and loads a model class with pickle."""
 
     def __init__(self) -> None:
-        self.fleet: Fleet | None = None
+        self.endpoint: Endpoint | None = None
         self.metrics: WorkerMetrics | None = None
 
     def initialize(self, context: Any) -> None:
         """Open the archive that TorchServe has unpacked; all workers memory-map the same files of weights."""
         torch.set_num_threads(1)
         logging.getLogger().setLevel(os.environ.get(QUIET, "INFO"))  # INFO prints two lines for each request
-        self.fleet = fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER)
+        self.endpoint = Endpoint(fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER))
         self.metrics = WorkerMetrics(context.model_name)
         self.metrics.start()
         _read_through_buffer()
@@ -53,12 +50,15 @@ class LinearHandler:
 
         A status other than 200 is set for each request: an exception would fail the whole batch.
         """
-        assert self.fleet is not None  # noqa: S101 - TorchServe initialises first
+        assert self.endpoint is not None  # noqa: S101 - TorchServe initialises first
         assert self.metrics is not None  # noqa: S101
         started = time.perf_counter()
-        answers = _answers(self.fleet, data, context)
+        received = [_request(row, context.get_all_request_header(index)) for index, row in enumerate(data)]
+        answers = self.endpoint.respond(received)
         for index, one in enumerate(answers):
-            context.set_response_content_type(index, "application/json")
+            context.set_response_content_type(index, one.content_type)
+            for name, value in one.headers.items():
+                context.set_response_header(index, name, value)
             if one.status != OK:
                 context.set_response_status(one.status, PHRASES[one.status], index)
         self.metrics.count(answers, time.perf_counter() - started)
@@ -72,17 +72,22 @@ def _read_through_buffer() -> None:
         vars(protocol)["_retrieve_buffer"] = buffered_reader()
 
 
-def _answers(fleet: Fleet, data: Sequence[Mapping[str, Any]], context: Any) -> list[Answer]:
-    """Return the answers to the requests of a batch; some may ask for a description."""
-    headers = [context.get_all_request_header(index) for index in range(len(data))]
-    asks = [_asks_for_description(row, said) for row, said in zip(data, headers, strict=True)]
-    predictions = iter(
-        answer(fleet, [_request(row, said) for row, said, asked in zip(data, headers, asks, strict=True) if not asked])
+def _request(row: Mapping[str, Any], described: Mapping[str, Any]) -> Request:
+    """Return the request: the body is in `body`; in a form or over gRPC it is in `data` or `body`.
+
+    `described` has the caller's headers, and TorchServe's own: a description of each parameter, and of the address.
+    """
+    parameter = described.get("body")  # TorchServe's description of the parameter `body`
+    content_type = parameter.get("content-type", "") if isinstance(parameter, dict) else ""
+    path = described.get("url_path")  # the dataset of /predictions/<collection>/<version>/<dataset>
+    return Request(
+        row.get("body", row.get("data", b"")),
+        content_type.lower(),
+        path if isinstance(path, str) and path else None,
+        explain=described.get("explain") == "True",
+        method="GET" if _asks_for_description(row, described) else "POST",
+        headers={name.lower(): value for name, value in described.items() if isinstance(value, str)},
     )
-    return [
-        _description(fleet, _path_dataset(said)) if asked else next(predictions)
-        for said, asked in zip(headers, asks, strict=True)
-    ]
 
 
 def _asks_for_description(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:
@@ -96,25 +101,3 @@ def _asks_for_description(row: Mapping[str, Any], headers: Mapping[str, Any]) ->
     if body or not isinstance(body, (bytes, bytearray, str)):
         return False
     return all(name.lower() != "content-type" for name in headers)
-
-
-def _description(fleet: Fleet, dataset: str | None) -> Answer:
-    try:
-        description = describe(fleet) if dataset is None else describe_dataset(fleet, dataset)
-    except HandlerError as exc:
-        return refusal(exc)
-    return Answer(OK, to_json(description))
-
-
-def _request(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
-    """Return the request: the body is in `body`; in a form or over gRPC it is in `data` or `body`."""
-    body = row.get("body", row.get("data", b""))
-    parameter = headers.get("body")  # TorchServe's description of the parameter `body`
-    content_type = parameter.get("content-type", "") if isinstance(parameter, dict) else ""
-    return Request(body, content_type.lower(), _path_dataset(headers), headers.get("explain") == "True")
-
-
-def _path_dataset(headers: Mapping[str, Any]) -> str | None:
-    """Return the dataset of /predictions/<collection>/<version>/<dataset>, if the address has one."""
-    path = headers.get("url_path")
-    return path if isinstance(path, str) and path else None

@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from handler.stack import Stack, Statistics
+from handler.models.stack import Stack, Statistics
 from jobs.champions.choice import why_chosen
 from jobs.champions.promotion import warnings_of
 from jobs.champions.selection import best_points, score_of

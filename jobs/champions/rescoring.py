@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handler.stack import Stack
+from handler.models.stack import Stack
 from jobs.champions.challengers import Challengers, weights
 from jobs.champions.comparison import NEITHER, OF_THE_LOSS, OTHER, Floats
 from jobs.champions.translation import UntranslatableError, question_of, translated

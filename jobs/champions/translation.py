@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from handler.model_card import OTHER_LEVEL, Feature, ModelCard
+from handler.rows.model_card import OTHER_LEVEL, Feature, ModelCard
 
 WITHOUT_MISSING = ("error", "drop")  # rules under which no row that is trained on lacks the value
 

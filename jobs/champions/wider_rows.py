@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from handler.model_card import ModelCard
+from handler.rows.model_card import ModelCard
 from jobs.errors import DataError, SourceError
 from jobs.sources.dataset import Dataset, read_dataset
 from jobs.sources.resolved import ResolvedSource

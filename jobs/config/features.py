@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from handler.datetimes import days_of
+from handler.rows.datetimes import days_of
 from jobs.config.values import WHOLE, Flag, Section, Text, items, refused
 
 Kind = Literal["numeric", "categorical", "datetime"]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from handler.model_card import ModelCard
+from handler.rows.model_card import ModelCard
 from jobs.champions.challengers import Challengers
 from jobs.champions.choice import why_chosen
 from jobs.champions.selection import best_trials, promotable

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from handler.model_card import ModelCard
-from handler.stack import Stack, StatisticsOf
+from handler.models.stack import Stack, StatisticsOf
+from handler.rows.model_card import ModelCard
 from jobs.champions.challengers import Challengers
 from jobs.engines.moments import Moments
 from jobs.groups.training import PartResult

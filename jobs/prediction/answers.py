@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.encoding import Floats
 from handler.errors import NotServedError
-from handler.model_card import Feature
+from handler.rows.encoding import Floats
+from handler.rows.model_card import Feature
 from jobs.prediction.models import EndpointModels, Json, Models, PredictionOptions, RefusedInstanceError, StoredModels
 from jobs.prediction.picking import Pick, Picked, picked
 from jobs.prediction.scores import NO_INTERVAL, score_rows

@@ -16,7 +16,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from handler.model_card import Feature
+from handler.rows.model_card import Feature
 from handler.wording import listed
 from jobs.errors import DataError, SourceError, UsageError
 from jobs.prediction.values import Batch

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from handler.model_card import Feature
+from handler.rows.model_card import Feature
 from jobs.errors import UsageError
 
 if TYPE_CHECKING:
-    from handler.fleet import Fleet
+    from handler.models.fleet import Fleet
     from model_store.ledger.versions import Version
     from model_store.torchserve.inference import Inference
 
@@ -112,8 +112,8 @@ class StoredModels:
 
     def ask(self, request: Json) -> Json:
         """Return what an endpoint that serves this version answers. Raises UsageError for what it would refuse."""
-        from handler.answering import OK, answer
-        from handler.payload import Request
+        from handler.answers.answering import OK, answer
+        from handler.requests.payload import Request
 
         [answered] = answer(self.fleet, [Request(json.dumps(request).encode())])
         document: Json = json.loads(answered.body)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from handler import scoring
-from handler.answering import encode_and_predict
-from handler.encoding import Floats
+from handler.answers import scoring
+from handler.answers.answering import encode_and_predict
 from handler.errors import EncodingError
-from handler.stack import ServedStack
+from handler.models.stack import ServedStack
+from handler.rows.encoding import Floats
 
 Rows = NDArray[np.intp]
 

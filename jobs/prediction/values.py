@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from handler.cells import TRUTHS, number_of
-from handler.datetimes import days_of
-from handler.model_card import Feature
+from handler.rows.cells import TRUTHS, number_of
+from handler.rows.datetimes import days_of
+from handler.rows.model_card import Feature
 from handler.wording import listed, nearest
 from jobs.errors import DataError
 from jobs.sources.cells import shown

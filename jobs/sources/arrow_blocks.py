@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from handler.cells import MISSING, is_number
+from handler.rows.cells import MISSING, is_number
 from jobs.sources.blocks import Block, num_lines
 from jobs.sources.columns import Array, Columns, Fragment, Wanted
 from jobs.sources.conversions import to_columns

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from handler.cells import TRUTHS, number_of
-from handler.datetimes import days_of
+from handler.rows.cells import TRUTHS, number_of
+from handler.rows.datetimes import days_of
 from jobs.errors import DataError
 from jobs.sources.columns import Wanted
 from jobs.sources.read_options import ReadOptions

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.model_card import Feature, ModelCard
-from handler.transforms import DOMAINS
+from handler.rows.model_card import Feature, ModelCard
+from handler.rows.transforms import DOMAINS
 from jobs.sources.columns import Columns
 from jobs.sources.row_weights import RowWeights
 from model_store.objects.s3_settings import S3Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from handler.model_card import Feature, Kind, Term
+from handler.rows.model_card import Feature, Kind, Term
 from jobs.errors import DataError
 from jobs.sources.column_facts import ColumnFacts, SourceFacts, facts_of
 from jobs.sources.columns import Wanted

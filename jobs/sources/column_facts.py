@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import types
 
-from handler.model_card import Kind
+from handler.rows.model_card import Kind
 from jobs.sources.columns import Array, Columns, Format, Wanted
 from jobs.sources.conversions import days_of_column, is_text, numbers_of_text, text_of
 from jobs.sources.parquet import Parquet, numbers_of

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import types
 
-from handler.cells import TRUTHS, level_of, number_of
-from handler.datetimes import days_of
+from handler.rows.cells import TRUTHS, level_of, number_of
+from handler.rows.datetimes import days_of
 from jobs.sources.columns import Array, Columns, Fragment, Text, Wanted
 from jobs.sources.read_options import DEFAULTS, ReadOptions
 

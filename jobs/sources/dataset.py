@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.encoding import encode
 from handler.errors import EncodingError
-from handler.model_card import Feature, ModelCard
-from handler.transforms import transformed_target
+from handler.rows.encoding import encode
+from handler.rows.model_card import Feature, ModelCard
+from handler.rows.transforms import transformed_target
 from jobs.errors import DataError
 from jobs.sources.checks import (
     Mask,

@@ -1,7 +1,7 @@
 """Read csv and tsv: pyarrow converts blocks of lines, and `by_record` what it refuses, to read it or to say why.
 
 Cells are UTF-8, or what the options say; a byte order mark, CRLF, quoted cells and blank lines are understood. Nothing
-is coerced: a cell of a numeric column is a number, a truth, or missing (see `handler.cells`), or it is an error.
+is coerced: a cell of a numeric column is a number, a truth, or missing (see `handler.rows.cells`), or it is an error.
 
 Shapes: n rows.
 """

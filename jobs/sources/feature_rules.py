@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from handler.date_parts import DatePart
-from handler.datetimes import days_of
-from handler.model_card import FILLED, Factor, Feature, Kind, Missing, Term, Unseen
-from handler.transforms import Transform
+from handler.rows.date_parts import DatePart
+from handler.rows.datetimes import days_of
+from handler.rows.model_card import FILLED, Factor, Feature, Kind, Missing, Term, Unseen
+from handler.rows.transforms import Transform
 
 if TYPE_CHECKING:
     from jobs.config import FeatureConfig

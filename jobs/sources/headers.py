@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
-from handler.cells import is_number
+from handler.rows.cells import is_number
 from jobs.errors import DataError
 from jobs.sources.blocks import blocks, lines_of
 from jobs.sources.columns import Wanted

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 
-from handler.cells import level_of, number_of
-from handler.datetimes import days_of
+from handler.rows.cells import level_of, number_of
+from handler.rows.datetimes import days_of
 from jobs.errors import DataError
 from jobs.sources.cells import shown
 from jobs.sources.columns import Array, Columns, Format, Fragment, Text, Wanted

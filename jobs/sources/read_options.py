@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from handler.cells import MISSING, is_number, number_of
+from handler.rows.cells import MISSING, is_number, number_of
 
 if TYPE_CHECKING:
     from jobs.config.reading_options import ReadingConfig

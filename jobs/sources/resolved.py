@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from handler.model_card import Feature, ModelCard, Term
-from handler.transforms import TargetTransform
+from handler.rows.model_card import Feature, ModelCard, Term
+from handler.rows.transforms import TargetTransform
 from jobs.errors import DataError, SourceError
 from jobs.sources.columns import Fragment
 from jobs.sources.feature_rules import FeatureRule

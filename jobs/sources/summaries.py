@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.date_parts import level_of, part_of
-from handler.model_card import MISSING_LEVEL, OTHER_LEVEL, Feature
+from handler.rows.date_parts import level_of, part_of
+from handler.rows.model_card import MISSING_LEVEL, OTHER_LEVEL, Feature
 from jobs.sources.columns import Columns
 
 Floats = NDArray[np.float64]

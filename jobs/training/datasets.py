@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from handler.model_card import ModelCard
+from handler.rows.model_card import ModelCard
 from jobs.engines.closed_form import engine as closed_form
 from jobs.engines.closed_form.certificate import Certificate, automatic_rates, certify
 from jobs.engines.closed_form.convergence import epochs_to_converge

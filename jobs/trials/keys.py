@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import torch
 
-from handler.model_card import ModelCard
+from handler.rows.model_card import ModelCard
 from jobs.engines.closed_form.certificate import NUM_AUTOMATIC_RATES
 from jobs.engines.hyperparameters import HYPERPARAMETERS
 from jobs.engines.settings import TrainingSettings

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from handler.model_card import ModelCard
+from handler.rows.model_card import ModelCard
 from jobs.engines.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import BlockResult

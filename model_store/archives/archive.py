@@ -1,8 +1,8 @@
 """The archive of a version: a `.mar` that TorchServe loads, with equal bytes for equal content.
 
     MAR-INF/MANIFEST.json       name, version, handler
-    gridline_handler/*.py       the package `handler`, under a name that no installed package has
-    model/*.safetensors         the models, in the layout of handler/fleet_files.py
+    gridline_handler/**/*.py    the package `handler`, under a name that no installed package has
+    model/*.safetensors         the models, in the layout of handler/models/fleet_files.py
 
 Entries are sorted, not compressed (deflate differs between zlib builds, and weights do not shrink) and dated 1980.
 """
@@ -17,11 +17,13 @@ import shutil
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from handler.fleet import Fleet
+from handler.models.fleet import Fleet
 from model_store.errors import CorruptObjectError
 
 EXT = "mar"
@@ -29,7 +31,9 @@ MANIFEST = "MAR-INF/MANIFEST.json"
 PACKAGE = "gridline_handler"
 HANDLER = f"{PACKAGE}.linear_handler"
 MODEL_FOLDER = "model"
-ALLOWED = re.compile(rf"{re.escape(MANIFEST)}|{PACKAGE}/[a-z0-9_]+\.py|{MODEL_FOLDER}/[a-z0-9-]+\.safetensors")
+ALLOWED = re.compile(
+    rf"{re.escape(MANIFEST)}|{PACKAGE}/([a-z0-9_]+/)?[a-z0-9_]+\.py|{MODEL_FOLDER}/[a-z0-9-]+\.safetensors"
+)
 DATE = (1980, 1, 1, 0, 0, 0)
 CREATED_ON = "01/01/1980 00:00:00"
 REGULAR_FILE = 0o100644 << 16
@@ -54,7 +58,7 @@ class Archive:
 
 def write_archive(fleet: Fleet, folder: Path) -> Archive:
     """Write the archive of a version into `folder`, and return it."""
-    from handler.fleet_files import write
+    from handler.models.fleet_files import write
 
     with tempfile.TemporaryDirectory(dir=folder) as staging_name:
         staging = Path(staging_name)
@@ -89,8 +93,16 @@ def check_archive(path: Path) -> None:
 
 def handler_files() -> dict[str, bytes]:
     """Return the entries of the package `handler`, by name."""
-    sources = (item for item in resources.files("handler").iterdir() if item.name.endswith(".py"))
-    return {f"{PACKAGE}/{source.name}": source.read_bytes() for source in sources}
+    return {f"{PACKAGE}/{name}": source for name, source in _sources(resources.files("handler"))}
+
+
+def _sources(folder: Traversable) -> Iterator[tuple[str, bytes]]:
+    """Yield the Python files in a folder and its folders, by their paths in it."""
+    for item in folder.iterdir():
+        if item.name.endswith(".py"):
+            yield item.name, item.read_bytes()
+        elif item.is_dir() and item.name.isidentifier() and not item.name.startswith("__"):
+            yield from ((f"{item.name}/{name}", source) for name, source in _sources(item))
 
 
 def code_digest() -> str:

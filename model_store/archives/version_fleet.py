@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handler.fleet import FactTable, Fleet, TextColumn
-from handler.stack import STATISTICS, Stack, Statistics
-from handler.text_table import NameIndex, TextTable
+from handler.models.fleet import FactTable, Fleet, TextColumn
+from handler.models.stack import STATISTICS, Stack, Statistics
+from handler.models.text_table import NameIndex, TextTable
 from model_store.errors import CorruptObjectError
 from model_store.ledger.champion_columns import row_blobs
 from model_store.ledger.checkpoints import read_stack

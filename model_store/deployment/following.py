@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from handler.description import example
+from handler.description.description import example
 from model_store.archives.stored import archive_of
 from model_store.archives.version_fleet import fleet_of_version
 from model_store.deployment.errors import ServerError

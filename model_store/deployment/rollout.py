@@ -49,7 +49,7 @@ class Deployment:
 
 
 def deploy(target: Target, archive: Archive, example: Mapping[str, Any]) -> Deployment:
-    """Make a version the one that serves; `example` is from handler.description.example.
+    """Make a version the one that serves; `example` is from handler.description.description.example.
 
     Returns with `changed` False if it serves already. Raises DeploymentError if it does not start correctly: then
     the old version serves as before, and the new one is gone.

@@ -52,7 +52,7 @@ class Server(Protocol):
         """Return one registered version, with the state of its workers."""
 
     def example(self, model: str, version: str) -> Mapping[str, Any] | None:
-        """Return a request and its answer as a worker of the version gives them: see `handler.description.example`."""
+        """Return a request and its answer as a worker of the version gives them."""
 
     def register(self, archive: Archive, workers: int) -> None:
         """Bring an archive to the server and start its workers; it is not the default yet. A failure leaves no file."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handler.model_card import ModelCard
+from handler.rows.model_card import ModelCard
 from model_store.ledger.champion_columns import row_blobs
 from model_store.ledger.checkpoint_arrays import read_weights, require_row
 from model_store.ledger.versions import Version
@@ -43,7 +43,7 @@ class ChampionModel:
         """Return the model as an `nn.Linear(d, 1)` in PyTorch's default dtype."""
         import torch
 
-        from handler.stack import Stack
+        from handler.models.stack import Stack
 
         bias_1 = torch.from_numpy(self.bias_1) if self.card.bias else None
         return Stack(self.card, torch.from_numpy(self.weight_d[np.newaxis]), bias_1).linear(0)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from handler.errors import ModelCardError
-from handler.model_card import ModelCard
+from handler.rows.model_card import ModelCard
 from model_store.errors import CorruptObjectError
 
 CARD = "model_card"

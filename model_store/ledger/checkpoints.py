@@ -13,8 +13,8 @@ import torch
 from safetensors.numpy import save
 from torch import Tensor
 
-from handler.model_card import ModelCard
-from handler.stack import REQUIRED, STATISTICS, Stack, Statistics
+from handler.models.stack import REQUIRED, STATISTICS, Stack, Statistics
+from handler.rows.model_card import ModelCard
 from model_store.errors import CorruptObjectError, NewerFormatError, StoreError
 from model_store.ledger.checkpoint_arrays import CARD, Arrays, kind, load_arrays, read_weights, shape_problem
 

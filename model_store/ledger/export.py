@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from handler.stack import Stack
+from handler.models.stack import Stack
 from model_store.errors import ExportFolderError, StoreRefusedError
 from model_store.ledger.champion_columns import row_blobs
 from model_store.ledger.checkpoints import read_stack

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from handler.description import example
+from handler.description.description import example
 from jobs.cli import main
 from model_store import open_ledger
 from model_store.archives.archive import Archive

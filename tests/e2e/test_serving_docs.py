@@ -13,7 +13,7 @@ import grpc_tools
 import pytest
 from grpc_tools import protoc
 
-from handler.model_card import Feature, ModelCard
+from handler.rows.model_card import Feature, ModelCard
 from model_store import open_ledger
 from model_store.deployment.following import deploy_version
 from model_store.deployment.rollout import Target, undeploy

@@ -7,8 +7,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from handler.answering import answer
-from handler.payload import Request
+from handler.answers.answering import answer
+from handler.requests.payload import Request
 from tests.samples.payloads import OK, Payload, payloads
 from tests.servers.torchserve import ServedStores
 

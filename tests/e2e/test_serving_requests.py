@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from handler.answering import answer
-from handler.payload import Request
+from handler.answers.answering import answer
+from handler.requests.payload import Request
 from model_store import open_ledger
 from model_store.archives.stored import archive_of
 from model_store.deployment.rollout import Target, undeploy

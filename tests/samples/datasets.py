@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from handler.model_card import Feature, ModelCard
+from handler.rows.model_card import Feature, ModelCard
 from jobs.engines.settings import TrainingSettings
 from jobs.engines.trials import EngineName
 from jobs.recipe import Recipe

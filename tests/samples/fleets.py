@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from handler.encoding import encode
-from handler.model_card import Feature, ModelCard
-from handler.stack import Stack, Statistics
+from handler.models.stack import Stack, Statistics
+from handler.rows.encoding import encode
+from handler.rows.model_card import Feature, ModelCard
 from model_store.ledger.champion_table import rows_to_table
 from model_store.ledger.checkpoints import write_checkpoint, write_statistics
 from model_store.ledger.ledger import Ledger

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from handler.model_card import Feature, ModelCard
-from handler.stack import Stack, Statistics
+from handler.models.stack import Stack, Statistics
+from handler.rows.model_card import Feature, ModelCard
 from model_store.ledger.checkpoints import write_checkpoint, write_statistics
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from handler.stack import Stack
+from handler.models.stack import Stack
 from tests.samples.fleets import sample_stores
 
 OK, BAD, UNKNOWN = 200, 400, 404

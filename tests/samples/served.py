@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from handler.answering import OK, answer
-from handler.description import describe
-from handler.fleet import Fleet
-from handler.model_card import Feature, ModelCard
-from handler.payload import Request
-from handler.stack import Stack, Statistics
+from handler.answers.answering import OK, answer
+from handler.description.description import describe
+from handler.models.fleet import Fleet
+from handler.models.stack import Stack, Statistics
+from handler.requests.payload import Request
+from handler.rows.model_card import Feature, ModelCard
 from jobs.cli import main
 from model_store import open_ledger
 from model_store.deployment.errors import PredictionRefusedError

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handler import fleet_files
-from handler.answering import Answer, answer
-from handler.description import describe
+from handler.answers.answering import Answer, answer
+from handler.description.description import describe
 from handler.errors import HandlerError
-from handler.fleet import Fleet
-from handler.payload import Request
+from handler.models import fleet_files
+from handler.models.fleet import Fleet
+from handler.requests.payload import Request
 from model_store.archives.archive import MODEL_FOLDER, Archive
 from model_store.deployment.errors import ServerError
 from model_store.deployment.server import RegisteredVersion, Worker

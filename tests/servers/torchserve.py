@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from handler.fleet import Fleet
+from handler.models.fleet import Fleet
 from model_store import open_ledger
 from model_store.archives.stored import archive_of
 from model_store.archives.version_fleet import fleet_of_version

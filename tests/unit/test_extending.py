@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather
 
-from handler.model_card import Feature, ModelCard
+from handler.rows.model_card import Feature, ModelCard
 from jobs.config import DatasetConfig
 from jobs.errors import DataError
 from jobs.prediction.input import Reading, opened

@@ -135,8 +135,8 @@ FOLDERS = [entry for entry in HOUSE if not entry.endswith(".py")]
 def test_imports_are_found() -> None:
     names = imported(ROOT / "jobs" / "engines" / "closed_form" / "engine.py")
     assert {"torch.Tensor", "jobs.engines.moments.leaving_out"} <= names
-    relative = imported(ROOT / "handler" / "scoring.py")
-    assert "handler.stack.ServedStack" in relative
+    relative = imported(ROOT / "handler" / "answers" / "scoring.py")
+    assert "handler.models.stack.ServedStack" in relative
 
 
 def test_house_names_every_module_once() -> None:

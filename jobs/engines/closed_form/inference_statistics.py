@@ -19,7 +19,7 @@ from jobs.engines.scaling import feature_scaling
 
 @dataclass(frozen=True)
 class InferenceStatistics:
-    """The statistics of m models; see `handler.stack.StatisticsOf`.
+    """The statistics of m models; see `handler.models.stack.StatisticsOf`.
 
     `undetermined_mpp` is None if the data of every dataset determine all its weights; so are `degrees_of_freedom_m`,
     unless rows have frequency weights.

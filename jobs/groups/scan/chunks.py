@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from handler.transforms import transformed_target
+from handler.rows.transforms import transformed_target
 from jobs.groups.scan.digits import add_digits
 from jobs.groups.scan.group_names import Groups
 from jobs.groups.scan.kept_rows import kept_rows

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from handler.model_card import Feature, ModelCard
+from handler.rows.model_card import Feature, ModelCard
 from jobs.groups.scan.packed import Codes, Floats
 from jobs.sources.checks import left_out_reasons
 from jobs.sources.columns import Wanted

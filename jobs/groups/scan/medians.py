@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.model_card import Feature
+from handler.rows.model_card import Feature
 from jobs.errors import DataError
 from jobs.groups.scan.packed import Codes, Floats
 

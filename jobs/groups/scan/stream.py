@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handler.transforms import transformed_target
+from handler.rows.transforms import transformed_target
 from jobs.engines.losses import row_factors
 from jobs.engines.moments import Moments
 from jobs.engines.scaling import Scaling

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from handler.model_card import Feature
+from handler.rows.model_card import Feature
 from jobs.groups.scan.kept_rows import kept_rows
 from jobs.groups.scan.layout import Fills, Layout
 from jobs.groups.scan.medians import Cells, cells_of, merge_cells

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from handler.model_card import OTHER_LEVEL, Feature, ModelCard
+from handler.rows.model_card import OTHER_LEVEL, Feature, ModelCard
 from jobs.engines.closed_form.dependence import undetermined
 from jobs.engines.moments import Moments
 from jobs.groups.scan.digits import combine_lacks, with_lacks

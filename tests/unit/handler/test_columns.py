@@ -13,17 +13,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.answering import answer
-from handler.date_parts import iso_of, level_of, part_of
-from handler.datetimes import days_of
-from handler.description import describe
-from handler.encoding import encode
+from handler.answers.answering import answer
+from handler.description.description import describe
 from handler.errors import EncodingError
-from handler.fleet import Fleet
-from handler.model_card import Factor, Feature, ModelCard, Term
-from handler.payload import Request
-from handler.stack import Stack, Statistics
-from handler.text_table import NameIndex
+from handler.models.fleet import Fleet
+from handler.models.stack import Stack, Statistics
+from handler.models.text_table import NameIndex
+from handler.requests.payload import Request
+from handler.rows.date_parts import iso_of, level_of, part_of
+from handler.rows.datetimes import days_of
+from handler.rows.encoding import encode
+from handler.rows.model_card import Factor, Feature, ModelCard, Term
 
 DAY = Feature("day", kind="datetime", parts=("days",), origin=days_of("2026-01-01"))
 COLOR = Feature("color", kind="categorical", levels=("blue", "red"))

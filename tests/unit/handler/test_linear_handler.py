@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from handler.fleet_files import write
+from handler.hosting.worker_metrics import WorkerMetrics
 from handler.linear_handler import LinearHandler
-from handler.worker_metrics import WorkerMetrics
+from handler.models.fleet_files import write
 from model_store.archives.version_fleet import fleet_of_version
 from model_store.ledger.ledger import Ledger
 from tests.servers.torchserve import COLLECTION

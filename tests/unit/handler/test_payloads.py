@@ -7,9 +7,9 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from handler.answering import answer
-from handler.fleet import Fleet
-from handler.payload import Request
+from handler.answers.answering import answer
+from handler.models.fleet import Fleet
+from handler.requests.payload import Request
 from tests.samples.payloads import OK, Payload, hostile, nearly_valid, valid
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from handler.encoding import encode
-from handler.model_card import OTHER_LEVEL, Factor, Feature, ModelCard, Term
+from handler.rows.encoding import encode
+from handler.rows.model_card import OTHER_LEVEL, Factor, Feature, ModelCard, Term
 from jobs.champions.translation import UntranslatableError, question_of, translated
 
 A, LOG_A, B, C = Feature("a"), Feature("a", transform="log10"), Feature("b"), Feature("c")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from handler.model_card import Feature, ModelCard
+from handler.rows.model_card import Feature, ModelCard
 from model_store import open_ledger
 from tests.samples.fleets import commit_models
 from tests.samples.served import A, B, coded, commit, gridline, groups, model, plain

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from handler.model_card import Feature, ModelCard
+from handler.rows.model_card import Feature, ModelCard
 from jobs.config import DatasetConfig
 from jobs.sources.dataset import read_dataset
 from jobs.sources.job_datasets import resolve_source

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from handler.model_card import Feature, ModelCard
-from handler.stack import Stack
+from handler.models.stack import Stack
+from handler.rows.model_card import Feature, ModelCard
 from jobs.errors import DataError
 from jobs.prediction.files import predict_document, predict_rows
 from jobs.prediction.input import Reading, opened

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from handler.encoding import encode
-from handler.model_card import ModelCard
+from handler.rows.encoding import encode
+from handler.rows.model_card import ModelCard
 from jobs.config import DatasetConfig
 from jobs.errors import DataError
 from jobs.sources.choosing import choose_columns

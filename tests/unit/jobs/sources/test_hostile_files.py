@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import HealthCheck, given, settings
 
-from handler.cells import MISSING
+from handler.rows.cells import MISSING
 from jobs.errors import DataError
 from jobs.sources.columns import Wanted
 from jobs.sources.fragments import find_fragments

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handler.encoding import encode
 from handler.errors import EncodingError
+from handler.rows.encoding import encode
 from jobs.config import DatasetConfig
 from jobs.errors import DataError
 from jobs.sources.dataset import Dataset, read_dataset

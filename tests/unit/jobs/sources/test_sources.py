@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handler.model_card import Feature
+from handler.rows.model_card import Feature
 from jobs.config import DatasetConfig
 from jobs.sources.columns import Fragment, Wanted
 from jobs.sources.dataset import Dataset, read_dataset

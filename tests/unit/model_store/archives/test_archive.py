@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from handler.fleet_files import read
+from handler.models.fleet_files import read
 from model_store import open_ledger
 from model_store.archives.archive import MANIFEST, Archive, check_archive, handler_files, write_archive
 from model_store.archives.stored import archive_of, export_archive
@@ -89,8 +89,8 @@ def test_the_handler_in_an_archive_runs_without_gridline(ledger: Ledger, tmp_pat
         opened.extractall(tmp_path / "unpacked")
     program = (
         "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import gridline_handler.linear_handler as m; "
-        "from gridline_handler import fleet_files; from gridline_handler.answering import answer; "
-        "from gridline_handler.payload import Request; "
+        "from gridline_handler.models import fleet_files; from gridline_handler.answers.answering import answer; "
+        "from gridline_handler.requests.payload import Request; "
         "fleet = fleet_files.read(pathlib.Path(sys.argv[1]) / 'model'); "
         'body = b\'{"dataset": "north", "instances": [[3, 1]]}\'; '
         "print(answer(fleet, [Request(body)])[0].status); "
@@ -112,11 +112,12 @@ def test_the_handler_in_an_archive_runs_without_gridline(ledger: Ledger, tmp_pat
     [
         ({"model/evil.pkl": b"x"}, "'model/evil.pkl' is not one that gridline writes"),
         ({"../evil.py": b"x"}, "is not one that gridline writes"),
-        ({"gridline_handler/sub/evil.py": b"x"}, "is not one that gridline writes"),
+        ({"gridline_handler/sub/evil.py": b"x"}, "its handler is not that of this gridline"),
+        ({"gridline_handler/sub/sub/evil.py": b"x"}, "is not one that gridline writes"),
         ({"requirements.txt": b"x"}, "is not one that gridline writes"),
         ({"gridline_handler/evil.py": b"import os"}, "its handler is not that of this gridline"),
-        ({"gridline_handler/scoring.py": b"import os"}, "its handler is not that of this gridline"),
-        ({"gridline_handler/scoring.py": None}, "its handler is not that of this gridline"),
+        ({"gridline_handler/answers/scoring.py": b"import os"}, "its handler is not that of this gridline"),
+        ({"gridline_handler/answers/scoring.py": None}, "its handler is not that of this gridline"),
         ({MANIFEST: b'{"model": {"handler": "os"}}'}, "its manifest names another handler"),
         ({MANIFEST: None}, "its manifest names another handler"),
     ],

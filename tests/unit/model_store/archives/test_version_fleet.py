@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from handler.answering import answer
-from handler.payload import Request
-from handler.stack import Stack
+from handler.answers.answering import answer
+from handler.models.stack import Stack
+from handler.requests.payload import Request
 from model_store import open_ledger
 from model_store.archives.version_fleet import fleet_of_version
 from model_store.errors import CorruptObjectError, UnknownDatasetError

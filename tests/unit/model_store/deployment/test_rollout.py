@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from handler.description import example
+from handler.description.description import example
 from model_store import open_ledger
 from model_store.archives.archive import Archive
 from model_store.archives.stored import archive_of

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from handler.model_card import Feature, ModelCard
-from handler.stack import Stack, Statistics
+from handler.models.stack import Stack, Statistics
+from handler.rows.model_card import Feature, ModelCard
 from model_store.errors import CorruptObjectError, NewerFormatError, StoreError
 from model_store.ledger.checkpoints import read_stack, write_checkpoint, write_statistics
 

@@ -1,0 +1,177 @@
+"""The JSON of an answer, in the protocol of the request.
+
+Shapes: n rows of a piece · d encoded columns · k raw features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PayloadError
+from ..models.fleet import Fleet
+from ..models.stack import ServedStack
+from ..requests.payload import Query
+from ..rows.date_parts import iso_of
+from ..rows.encoding import Floats
+from ..wording import shown
+from . import scoring
+from .pieces import Piece
+
+Json = dict[str, Any]
+
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A piece with its encoded rows, raw values and predictions; `outside_nk`: values outside the trained range."""
+
+    piece: Piece
+    x_nd: Floats
+    raw_nk: Floats
+    prediction_n: Floats
+    outside_nk: NDArray[np.bool_]
+
+
+def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
+    """Return the body for a query with its scored pieces.
+
+    Raises PayloadError for an interval or an explanation if the model has no statistics for it, or if it overflows.
+    """
+    answer: Json = {
+        "predictions": _in_order(query, scored, (one.prediction_n.tolist() for one in scored)),
+        "model": {"collection": fleet.collection, "version": fleet.version, "dataset": _dataset(query, scored)},
+    }
+    if query.interval is not None:
+        answer["intervals"] = _intervals(fleet, query, scored, query.interval)
+    if query.extrapolation:
+        answer["extrapolations"] = _in_order(query, scored, (_extrapolations(fleet, one) for one in scored))
+    if query.explanations:
+        answer["explanations"] = _in_order(query, scored, (_explanations(fleet, one) for one in scored))
+    if query.protocol == "inputs":
+        answer = _as_outputs(query, answer)
+    try:
+        return to_json(answer)
+    except ValueError as exc:  # the predictions are finite, so it is a bound or a contribution
+        raise PayloadError("an interval or an explanation is beyond float64: give smaller values") from exc
+
+
+def to_json(value: Json) -> bytes:
+    """Return the value as JSON in UTF-8; half a surrogate pair, invalid in UTF-8, becomes a JSON escape."""
+    return ENCODER.encode(value).encode(errors="backslashreplace")
+
+
+def _in_order(query: Query, scored: Sequence[Scored], values: Iterable[Sequence[Any]]) -> Sequence[Any]:
+    """Return one value for each instance, in the order of the request."""
+    if len(scored) == 1:
+        return next(iter(values))
+    ordered: list[Any] = [None] * len(query.instances)
+    for one, its_values in zip(scored, values, strict=True):
+        for position, value in zip(one.piece.positions, its_values, strict=True):
+            ordered[position] = value
+    return ordered
+
+
+def _dataset(query: Query, scored: Sequence[Scored]) -> str | Sequence[str]:
+    """Return the dataset, or one for each instance if there are several."""
+    names = _in_order(query, scored, (one.piece.datasets for one in scored))
+    return names[0] if len(scored) == 1 and len(set(names)) == 1 else names
+
+
+def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: float) -> Json:
+    intervals = [
+        scoring.intervals(fleet.stacks[one.piece.stack], one.piece.models, one.x_nd, one.prediction_n, level)
+        for one in scored
+    ]
+    for one, bounds in zip(scored, intervals, strict=True):
+        there = ~np.isnan(bounds.prediction_n2).any(axis=1)
+        if not there.all():
+            row = int(np.argmin(there))
+            raise PayloadError(
+                f"instance {one.piece.positions[row]}: dataset {shown(one.piece.datasets[row])} has no statistics "
+                "for an interval: it has no more rows than weights, or was trained without; leave 'interval' out"
+            )
+    return {
+        "level": level,
+        "confidence": _in_order(query, scored, (bounds.confidence_n2.tolist() for bounds in intervals)),
+        "prediction": _in_order(query, scored, (bounds.prediction_n2.tolist() for bounds in intervals)),
+    }
+
+
+def _extrapolations(fleet: Fleet, one: Scored) -> list[list[Json]]:
+    """Return, for each instance, the features outside the trained range; an empty list if there are none."""
+    stack = fleet.stacks[one.piece.stack]
+    return [
+        [_extrapolation(stack, one, row, int(k)) for k in np.flatnonzero(outside_k)] if outside_k.any() else []
+        for row, outside_k in enumerate(one.outside_nk)
+    ]
+
+
+def _extrapolation(stack: ServedStack, one: Scored, row: int, k: int) -> Json:
+    assert stack.statistics is not None  # noqa: S101 - only a model with statistics has ranges
+    model = one.piece.models if isinstance(one.piece.models, int) else one.piece.models[row]
+    feature, value = stack.card.features[k], float(one.raw_nk[row, k])
+    bounds = (stack.statistics.feature_min_mk[model, k], stack.statistics.feature_max_mk[model, k])
+    shown_as: Callable[[float], str | float] = iso_of if feature.kind == "datetime" else float
+    named = dict(zip(("value", "minimum", "maximum"), map(shown_as, (value, *bounds)), strict=True))
+    return {"feature": feature.name, **named}
+
+
+def _explanations(fleet: Fleet, one: Scored) -> list[Json]:
+    """Return, for each instance, the prediction of the mean training row, and what each feature and term contributes.
+
+    With a transform of the target they are on its scale, which is named.
+    """
+    stack = fleet.stacks[one.piece.stack]
+    contribution_nd = scoring.contributions(stack, one.piece.models, one.x_nd)
+    if contribution_nd is None:
+        raise PayloadError("the model was trained without statistics, so there is no mean row to explain against")
+    transform = stack.card.target_transform
+    scale = {} if transform is None else {"scale": transform}
+    linear_n = one.prediction_n if transform is None else scoring.linear(stack, one.piece.models, one.x_nd)
+    baseline_n = linear_n - contribution_nd.sum(axis=1)
+    contribution_nk = _by_feature(stack, contribution_nd)
+    names = [*stack.card.feature_names, *map(str, stack.card.terms)]
+    return [
+        {"baseline": baseline, "contributions": dict(zip(names, contribution_k, strict=True)), **scale}
+        for baseline, contribution_k in zip(baseline_n.tolist(), contribution_nk.tolist(), strict=True)
+    ]
+
+
+def _by_feature(stack: ServedStack, contribution_nd: Floats) -> Floats:
+    """Return the contributions of the columns summed by feature, and by term, one column for each."""
+    card = stack.card
+    widths = [feature.num_columns(card.bias) for feature in card.features]
+    widths += [len(card.term_columns(term)) for term in card.terms]
+    ends = np.cumsum(widths)
+    return np.column_stack(
+        [contribution_nd[:, end - width : end].sum(axis=1) for width, end in zip(widths, ends, strict=True)]
+    )
+
+
+def _as_outputs(query: Query, answer: Mapping[str, Any]) -> Json:
+    """Return the answer in the Open Inference protocol: numbers as tensors, the rest as parameters."""
+    num_rows = len(answer["predictions"])
+    outputs = [_tensor("predictions", [num_rows], answer["predictions"])]
+    for name in ("confidence", "prediction"):
+        if "intervals" in answer:
+            flat = [bound for bounds in answer["intervals"][name] for bound in bounds]
+            outputs.append(_tensor(f"{name}_interval", [num_rows, 2], flat))
+    for name in ("extrapolations", "explanations"):
+        if name in answer:
+            texts = [json.dumps(value) for value in answer[name]]
+            outputs.append({"name": name, "shape": [num_rows], "datatype": "BYTES", "data": texts})
+    model = answer["model"]
+    named = {"model_name": model["collection"], "model_version": str(model["version"])}
+    identified = {} if query.id is None else {"id": query.id}
+    return named | identified | {"outputs": outputs, "parameters": {"dataset": model["dataset"]}}
+
+
+def _tensor(name: str, shape: list[int], data: list[float]) -> Json:
+    return {"name": name, "shape": shape, "datatype": "FP64", "data": data}

@@ -1,0 +1,108 @@
+"""Score encoded rows: predictions, intervals, extrapolations, explanations. Input and output are arrays.
+
+Shapes: n rows · m models · d encoded columns · k raw features · p weights of a model (d, and one more with a bias).
+`models` is an array with the model of each row, so that one gather and one product score rows of different models; or
+a number, the model of all rows, which NumPy broadcasts. The caller checks the results for overflow, and sets
+`np.errstate` once around all calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.stack import ServedStack, StatisticsOf
+from ..rows.encoding import Floats
+from ..rows.transforms import raw_target
+from .student_t import two_sided_quantile
+
+Models = int | NDArray[np.intp]
+BREAKS = 1e-12  # of (xᵀ U)²: a row that is further from a dependence of the training rows breaks it
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Lower and upper bounds for the mean of the target at a row, and for a new observation there."""
+
+    confidence_n2: Floats
+    prediction_n2: Floats
+
+
+def predict(stack: ServedStack, models: Models, x_nd: Floats) -> Floats:
+    """Return the predictions in units of the target, of shape (n,); not finite if a sum overflows."""
+    return raw_target(stack.card.target_transform, linear(stack, models, x_nd))
+
+
+def linear(stack: ServedStack, models: Models, x_nd: Floats) -> Floats:
+    """Return the predictions on the scale on which the models were trained, of shape (n,)."""
+    prediction_n: Floats = np.vecdot(x_nd, stack.weight_md[models])
+    return prediction_n if stack.bias_m is None else prediction_n + stack.bias_m[models]
+
+
+def outside_range(stack: ServedStack, models: Models, raw_nk: Floats) -> NDArray[np.bool_]:
+    """Return, of shape (n, k), whether each raw value is outside the range of the training rows.
+
+    `raw_nk` is NaN for a categorical feature and for a missing value. All False without statistics.
+    """
+    if stack.statistics is None:
+        return np.zeros(raw_nk.shape, dtype=np.bool_)
+    below: NDArray[np.bool_] = raw_nk < stack.statistics.feature_min_mk[models]
+    return below | (raw_nk > stack.statistics.feature_max_mk[models])
+
+
+def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Floats, level: float) -> Intervals:
+    """Return the confidence and prediction intervals at `level`, in units of the target.
+
+    They are NaN for a model without degrees of freedom or without statistics, and for a row that breaks a dependence
+    between columns that all training rows keep: nothing is known of it.
+
+    With C = ([X 1]ᵀ[X 1])⁻¹ and residual variance s², the half-widths are t·s·√(x̃ᵀCx̃) and t·s·√(1 + x̃ᵀCx̃).
+    Source: Seber & Lee, Linear Regression Analysis, 5.3.
+    """
+    stored = stack.statistics
+    if stored is None or stored.inverse_cross_product_mpp is None or stored.residual_variance_m is None:
+        nothing = np.full((len(x_nd), 2), np.nan)
+        return Intervals(nothing, nothing)
+    x_np = x_nd if stack.bias_m is None else np.column_stack([x_nd, np.ones(len(x_nd))])
+    product_np = np.matmul(x_np[:, None, :], stored.inverse_cross_product_mpp[models])[:, 0, :]
+    leverage_n = np.maximum(np.vecdot(product_np, x_np), 0.0)
+    if stored.undetermined_mpp is not None:
+        away_np = np.matmul(x_np[:, None, :], stored.undetermined_mpp[models])[:, 0, :]
+        leverage_n = np.where(np.vecdot(away_np, x_np) > BREAKS, np.nan, leverage_n)
+    quantile_n = _quantiles(_degrees_of_freedom(stored, x_np.shape[1])[models], level)
+    scale_n = quantile_n * np.sqrt(stored.residual_variance_m[models])
+    transform = stack.card.target_transform
+    center_n = prediction_n if transform is None else linear(stack, models, x_nd)
+    confidence_n2, prediction_n2 = (_around(center_n, scale_n * np.sqrt(by + leverage_n)) for by in (0.0, 1.0))
+    return Intervals(raw_target(transform, confidence_n2), raw_target(transform, prediction_n2))
+
+
+def contributions(stack: ServedStack, models: Models, x_nd: Floats) -> Floats | None:
+    """Return w·(x − x̄), of shape (n, d), for each encoded column and the mean training row x̄; None without statistics.
+
+    With the prediction for x̄, the contributions of a row sum to its prediction, before a transform is undone.
+    """
+    if stack.statistics is None:
+        return None
+    return stack.weight_md[models] * (x_nd - stack.statistics.column_mean_md[models])
+
+
+def _degrees_of_freedom(stored: StatisticsOf[Floats], num_weights: int) -> Floats:
+    """Return the degrees of freedom of each model: rows less weights, unless others are stored."""
+    plain_m = stored.num_rows_m - num_weights
+    if stored.degrees_of_freedom_m is None:
+        return plain_m
+    return np.where(np.isnan(stored.degrees_of_freedom_m), plain_m, stored.degrees_of_freedom_m)
+
+
+def _quantiles(degrees_of_freedom: Floats, level: float) -> Floats:
+    """Return the quantile of Student's t for each model; NaN without degrees of freedom."""
+    unique, position = np.unique(degrees_of_freedom, return_inverse=True)
+    quantile = [two_sided_quantile(level, float(freedom)) if freedom > 0 else np.nan for freedom in unique]
+    return np.array(quantile)[position].reshape(np.shape(degrees_of_freedom))
+
+
+def _around(center_n: Floats, half_width_n: Floats) -> Floats:
+    return np.column_stack([center_n - half_width_n, center_n + half_width_n])

@@ -1,0 +1,6 @@
+"""What every host of the endpoint shares: requests in, answers out, and what a worker counts.
+
+In: requests as a host received them.
+Out: an answer for each.
+Imported by: handler/linear_handler.py.
+"""

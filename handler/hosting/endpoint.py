@@ -1,0 +1,35 @@
+"""The endpoint of a collection: requests become answers, the same on every host.
+
+A host (TorchServe, an ASGI server, …) turns what it received into a `Request`, and an `Answer` into its response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..answers.answering import OK, Answer, answer, refusal
+from ..answers.responses import to_json
+from ..description.description import describe, describe_dataset
+from ..errors import HandlerError
+from ..models.fleet import Fleet
+from ..requests.payload import Request
+
+
+class Endpoint:
+    """Answers requests about the datasets of a fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+
+    def respond(self, requests: Sequence[Request]) -> list[Answer]:
+        """Return one answer for each request, in their order: a GET gets a description, a POST predictions."""
+        predictions = iter(answer(self.fleet, [request for request in requests if request.method == "POST"]))
+        return [next(predictions) if request.method == "POST" else self._describe(request) for request in requests]
+
+    def _describe(self, request: Request) -> Answer:
+        try:
+            dataset = request.dataset
+            document = describe(self.fleet) if dataset is None else describe_dataset(self.fleet, dataset)
+        except HandlerError as exc:
+            return refusal(exc)
+        return Answer(OK, to_json(document))
