@@ -16,7 +16,8 @@ from ..errors import EncodingError, HandlerError, PayloadError
 from ..models.fleet import Fleet
 from ..models.stack import ServedStack
 from ..requests.instances import Columns
-from ..requests.payload import Query, Request, parse
+from ..requests.parsing import parse
+from ..requests.payload import Query, Request
 from ..rows.encoding import Floats, encode
 from . import responses, scoring
 from .pieces import Piece, pieces_of
