@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ from typing import Any
 import torch
 
 from .answers.answering import OK
+from .hosting.control import control_folder
 from .hosting.endpoint import Endpoint
-from .hosting.worker_metrics import WorkerMetrics
+from .hosting.torchserve_metrics import TorchServeMetrics
+from .hosting.worker_report import WorkerReport, every_second
 from .hosting.worker_socket import buffered_reader
 from .models import fleet_files
 from .requests.payload import Request
@@ -34,15 +35,13 @@ class LinearHandler:
 
     def __init__(self) -> None:
         self.endpoint: Endpoint | None = None
-        self.metrics: WorkerMetrics | None = None
 
     def initialize(self, context: Any) -> None:
         """Open the archive that TorchServe has unpacked; all workers memory-map the same files of weights."""
         torch.set_num_threads(1)
         logging.getLogger().setLevel(os.environ.get(QUIET, "INFO"))  # INFO prints two lines for each request
         self.endpoint = Endpoint(fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER))
-        self.metrics = WorkerMetrics(context.model_name)
-        self.metrics.start()
+        _tell_metrics(self.endpoint, context.model_name)
         _read_through_buffer()
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
@@ -51,8 +50,6 @@ class LinearHandler:
         A status other than 200 is set for each request: an exception would fail the whole batch.
         """
         assert self.endpoint is not None  # noqa: S101 - TorchServe initialises first
-        assert self.metrics is not None  # noqa: S101
-        started = time.perf_counter()
         received = [_request(row, context.get_all_request_header(index)) for index, row in enumerate(data)]
         answers = self.endpoint.respond(received)
         for index, one in enumerate(answers):
@@ -61,8 +58,14 @@ class LinearHandler:
                 context.set_response_header(index, name, value)
             if one.status != OK:
                 context.set_response_status(one.status, PHRASES[one.status], index)
-        self.metrics.count(answers, time.perf_counter() - started)
         return [one.body for one in answers]
+
+
+def _tell_metrics(endpoint: Endpoint, model_name: str) -> None:
+    """Tell the metrics once a second: to TorchServe, and to `gridline serve` if that has started it."""
+    tell = [TorchServeMetrics(endpoint.metrics, model_name).flush]
+    control = control_folder()
+    every_second(tell if control is None else [*tell, WorkerReport(endpoint, control).write])
 
 
 def _read_through_buffer() -> None:

@@ -5,6 +5,7 @@ A host (TorchServe, an ASGI server, …) turns what it received into a `Request`
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from ..answers.answering import OK, Answer, answer, refusal
@@ -13,16 +14,28 @@ from ..description.description import describe, describe_dataset
 from ..errors import HandlerError
 from ..models.fleet import Fleet
 from ..requests.payload import Request
+from .metrics import IN_FLIGHT, Metrics, count_answers
 
 
 class Endpoint:
-    """Answers requests about the datasets of a fleet."""
+    """Answers requests about the datasets of a fleet, and counts them in `metrics`."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
+        self.metrics = Metrics()
 
     def respond(self, requests: Sequence[Request]) -> list[Answer]:
         """Return one answer for each request, in their order: a GET gets a description, a POST predictions."""
+        started = time.perf_counter()
+        self.metrics.add(IN_FLIGHT, len(requests))
+        try:
+            answers = self._answers(requests)
+        finally:
+            self.metrics.add(IN_FLIGHT, -len(requests))
+        count_answers(self.metrics, answers, time.perf_counter() - started)
+        return answers
+
+    def _answers(self, requests: Sequence[Request]) -> list[Answer]:
         predictions = iter(answer(self.fleet, [request for request in requests if request.method == "POST"]))
         return [next(predictions) if request.method == "POST" else self._describe(request) for request in requests]
 

@@ -55,7 +55,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Fleet:
-    """The models of one version of a collection; `stack_n` and `row_n` are the place of each dataset's model."""
+    """The models of one version of a collection; `stack_n` and `row_n` are the place of each dataset's model.
+
+    `committed_at` is the time of the commit, ISO 8601 in UTC; empty in the archive of an older gridline.
+    """
 
     collection: str
     version: int
@@ -64,6 +67,7 @@ class Fleet:
     row_n: NDArray[np.int32] = field(repr=False)
     stacks: tuple[ServedStack, ...] = field(repr=False)
     facts: FactTable = field(default_factory=FactTable, repr=False)
+    committed_at: str = ""
 
     @cached_property
     def num_datasets(self) -> int:

@@ -47,7 +47,8 @@ def write(fleet: Fleet, folder: Path) -> tuple[str, ...]:
         "stack": fleet.stack_n,
         "row": fleet.row_n,
     }
-    _save(index, {"collection": fleet.collection, "version": fleet.version}, folder / INDEX)
+    identity = {"collection": fleet.collection, "version": fleet.version, "committed_at": fleet.committed_at}
+    _save(index, identity, folder / INDEX)
     _save(_arrays_of_facts(fleet.facts), {}, folder / FACTS)
     return (INDEX, FACTS, *(stack_file(number) for number in range(len(fleet.stacks))))
 
@@ -64,6 +65,7 @@ def read(folder: Path) -> Fleet:
             arrays["row"],
             tuple(_stack(folder / stack_file(number)) for number in range(int(arrays["stack"].max()) + 1)),
             _facts(_load(folder / FACTS)[0]),
+            str(header.get("committed_at", "")),
         )
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as exc:
         raise ArchiveFormatError(f"the archive in {folder.name!r} is not complete: {exc}; package it again") from exc

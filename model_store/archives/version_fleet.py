@@ -51,7 +51,16 @@ def fleet_of_version(version: Version, datasets: Sequence[str] | None = None) ->
         stacks.append(_joined(checkpoints, blob_n[mine], row_n[mine]).arrays())
         served_row_n[mine] = np.arange(len(mine), dtype=np.int32)
     index = NameIndex.of(table["dataset"].to_pylist())
-    return Fleet(version.collection, version.number, index, stack_n, served_row_n, tuple(stacks), _facts(table))
+    return Fleet(
+        version.collection,
+        version.number,
+        index,
+        stack_n,
+        served_row_n,
+        tuple(stacks),
+        _facts(table),
+        version.created_at,
+    )
 
 
 def _rows(version: Version, datasets: Sequence[str] | None) -> pa.Table:

@@ -83,6 +83,11 @@ class ServerSettings:
         return self.folder / "model-store"
 
     @property
+    def control(self) -> Path:
+        """The folder through which gridline and the workers speak: see handler/hosting/control.py."""
+        return self.folder / "control"
+
+    @property
     def key_file(self) -> Path:
         """The file with the keys, made anew at each start."""
         return self.folder / "key_file.json"
@@ -162,10 +167,10 @@ def start(settings: ServerSettings, load_models: str = "") -> TorchServe:
         )
     settings.folder.mkdir(parents=True, exist_ok=True)
     settings.folder.chmod(0o700)  # keys, and sockets through which anyone could talk to the workers
-    for folder in (settings.model_store, settings.folder / TEMPORARY):
+    for folder in (settings.model_store, settings.control, settings.folder / TEMPORARY):
         folder.mkdir(exist_ok=True)
     configuration = write_configuration(settings, load_models)
-    return launch(settings, _command(settings, configuration), _environment())
+    return launch(settings, _command(settings, configuration), _environment(settings))
 
 
 def launch(settings: ServerSettings, command: Sequence[str], environment: Mapping[str, str]) -> TorchServe:
@@ -230,11 +235,12 @@ def _command(settings: ServerSettings, configuration: Path) -> list[str]:
     ]
 
 
-def _environment() -> Mapping[str, str]:
+def _environment(settings: ServerSettings) -> Mapping[str, str]:
     """Return the environment of the server: the variables that it needs, and no secret of this process."""
     names = [name for name in os.environ if name in PASSED_ON or name.startswith(BLAS_SETTINGS)]
     passed_on = {name: os.environ[name] for name in names}
-    return passed_on | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GRIDLINE_WORKER_LOG_LEVEL": "WARNING"}
+    ours = {"GRIDLINE_WORKER_LOG_LEVEL": "WARNING", "GRIDLINE_CONTROL": str(settings.control.resolve())}
+    return passed_on | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | ours
 
 
 def site_packages() -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handler.hosting.worker_metrics import WorkerMetrics
+from handler import linear_handler
 from handler.linear_handler import LinearHandler
 from handler.models.fleet_files import write
 from model_store.archives.version_fleet import fleet_of_version
@@ -47,7 +47,7 @@ def folder(stores_ledger: Ledger, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def handler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LinearHandler]:
-    monkeypatch.setattr(WorkerMetrics, "start", lambda self: None)
+    monkeypatch.setattr(linear_handler, "every_second", lambda tell: None)
     made = LinearHandler()
     made.initialize(FakeContext(folder, []))
     yield made
@@ -101,18 +101,3 @@ def test_handle_explains_where_the_address_asks_for_it(handler: LinearHandler, f
     context = FakeContext(folder, [JSON | {"explain": "True"}])
     [answered] = handler.handle([{"body": BODY}], context)
     assert "explanations" in json.loads(answered)
-
-
-def test_metrics_add_up_between_flushes(handler: LinearHandler, folder: Path) -> None:
-    metrics = handler.metrics
-    assert metrics is not None
-    rows = [{"body": BODY}, {"body": b"{"}, {"body": BODY.replace(b"[3, 1]", b"[300, 1], [3, -2]")}]
-    handler.handle(rows, FakeContext(folder, [JSON] * 3))
-    handler.handle([{"body": BODY.replace(b"[3, 1]", b"[300, 1]")}], FakeContext(folder, [JSON]))
-    lines = [line.partition("|#type:COUNTER|#hostname:")[0] for line in metrics.flush()]
-    assert "[METRICS]GridlineRequests.Count:4|#ModelName:stores,Level:Model" in lines
-    assert "[METRICS]GridlineRows.Count:2|#ModelName:stores,Level:Model" in lines
-    assert "[METRICS]GridlineExtrapolations.Count:1|#ModelName:stores,Level:Model" in lines
-    assert "[METRICS]GridlineBadRequests.Count:1|#Reason:payload,ModelName:stores,Level:Model" in lines
-    assert "[METRICS]GridlineBadRequests.Count:1|#Reason:value,ModelName:stores,Level:Model" in lines
-    assert metrics.flush() == []

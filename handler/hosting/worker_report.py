@@ -1,0 +1,93 @@
+"""What a worker tells of itself once a second: a file in the server's folder, which `gridline serve` adds up.
+
+    <control>/workers/<pid>-<start>.json
+
+`start` is the start time of the process in clock ticks since the boot: another process with the same id has another.
+The file is replaced when something has changed, and every `HEARTBEAT_S`. Nobody reads the file of a process that has
+ended but to keep its counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .endpoint import Endpoint
+
+FORMAT = 1
+INTERVAL_S = 1.0
+HEARTBEAT_S = 5.0
+WORKERS = "workers"
+
+
+class WorkerReport:
+    """The report of a worker, in the folder `control` of its server."""
+
+    def __init__(self, endpoint: Endpoint, control: Path) -> None:
+        self._endpoint = endpoint
+        self._path = control / WORKERS / f"{os.getpid()}-{start_of_process()}.json"
+        self._told: dict[str, Any] = {}
+        self._told_at = 0.0
+
+    def write(self) -> None:
+        """Replace the file, if something has changed or it is time for a heartbeat.
+
+        If the file can't be written, on a full disk for instance, the next call tries again.
+        """
+        told, now = report(self._endpoint), time.time()
+        if told == self._told and now - self._told_at < HEARTBEAT_S:
+            return
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._path.with_suffix(".partial")
+            partial.write_text(json.dumps(told | {"at": now}))
+            partial.replace(self._path)
+            self._told, self._told_at = told, now
+
+
+def report(endpoint: Endpoint) -> dict[str, Any]:
+    """Return what a worker serves, and what it has counted, as JSON."""
+    fleet = endpoint.fleet
+    return {
+        "format": FORMAT,
+        "pid": os.getpid(),
+        "start": start_of_process(),
+        "collection": fleet.collection,
+        "version": fleet.version,
+        "num_datasets": fleet.num_datasets,
+        "committed_at": seconds_of(fleet.committed_at),
+    } | endpoint.metrics.snapshot()
+
+
+def seconds_of(time_text: str) -> float | None:
+    """Return a time of ISO 8601 in seconds since 1970, or None for an empty text."""
+    return datetime.fromisoformat(time_text).timestamp() if time_text else None
+
+
+@cache
+def start_of_process() -> str:
+    """Return the start time of this process in clock ticks since the boot, or 0 where the system does not tell."""
+    try:
+        return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return "0"
+
+
+def every_second(tell: Sequence[Callable[[], object]]) -> None:
+    """Start a thread that calls these functions once a second while the process lives."""
+
+    def run() -> None:
+        interval = threading.Event()
+        while not interval.wait(INTERVAL_S):
+            for one in tell:
+                one()
+
+    threading.Thread(target=run, name="gridline-metrics", daemon=True).start()

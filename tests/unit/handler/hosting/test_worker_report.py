@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from handler.hosting import worker_report
+from handler.hosting.endpoint import Endpoint
+from handler.hosting.worker_report import WorkerReport, every_second, start_of_process
+from handler.models.fleet import Fleet
+from handler.requests.payload import Request
+
+
+def test_a_report_says_what_is_served_and_what_was_counted(stores_fleet: Fleet, tmp_path: Path) -> None:
+    endpoint = Endpoint(stores_fleet)
+    endpoint.respond([Request(b"{")])
+    WorkerReport(endpoint, tmp_path).write()
+    path = tmp_path / "workers" / f"{os.getpid()}-{start_of_process()}.json"
+    document = json.loads(path.read_text())
+    assert (document["collection"], document["version"], document["num_datasets"]) == ("stores", 1, 4)
+    assert document["committed_at"] > 1.7e9
+    assert ["gridline_requests_total", {"outcome": "bad_request"}, 1] in document["counters"]
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_a_report_is_written_when_something_changed_or_for_a_heartbeat(
+    stores_fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = Endpoint(stores_fleet)
+    report = WorkerReport(endpoint, tmp_path)
+    report.write()
+    [path] = (tmp_path / "workers").iterdir()
+    path.unlink()
+    report.write()
+    assert not path.exists()
+    endpoint.respond([Request(b"{")])
+    report.write()
+    assert path.exists()
+    path.unlink()
+    monkeypatch.setattr(worker_report, "HEARTBEAT_S", 0.0)
+    report.write()
+    assert path.exists()
+
+
+def test_a_report_that_cannot_be_written_is_written_later(stores_fleet: Fleet, tmp_path: Path) -> None:
+    control = tmp_path / "control"
+    control.write_text("a file where the folder should be")
+    report = WorkerReport(Endpoint(stores_fleet), control)
+    report.write()
+    control.unlink()
+    report.write()
+    assert len(list((control / "workers").iterdir())) == 1
+
+
+def test_functions_are_called_every_second_beside_the_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_report, "INTERVAL_S", 0.001)
+    called = threading.Event()
+    every_second([called.set])
+    assert called.wait(10)
+    called.clear()
+    assert called.wait(10)
