@@ -20,6 +20,7 @@ from .student_t import two_sided_quantile
 
 Models = int | NDArray[np.intp]
 BREAKS = 1e-12  # of (xᵀ U)²: a row that is further from a dependence of the training rows breaks it
+ROUNDING = 64 * float(np.finfo(np.float64).eps)  # of the terms of (xᵀ U)²: a row that is far from the mean has more
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,52 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
     if stored is None or stored.inverse_cross_product_mpp is None or stored.residual_variance_m is None:
         nothing = np.full((len(x_nd), 2), np.nan)
         return Intervals(nothing, nothing)
-    x_np = x_nd if stack.bias_m is None else np.column_stack([x_nd, np.ones(len(x_nd))])
-    product_np = np.matmul(x_np[:, None, :], stored.inverse_cross_product_mpp[models])[:, 0, :]
-    leverage_n = np.maximum(np.vecdot(product_np, x_np), 0.0)
-    if stored.undetermined_mpp is not None:
-        away_np = np.matmul(x_np[:, None, :], stored.undetermined_mpp[models])[:, 0, :]
-        leverage_n = np.where(np.vecdot(away_np, x_np) > BREAKS, np.nan, leverage_n)
-    quantile_n = _quantiles(_degrees_of_freedom(stored, x_np.shape[1])[models], level)
+    leverage_n = _leverage(stack, stored, models, x_nd)
+    quantile_n = _quantiles(_degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1])[models], level)
     scale_n = quantile_n * np.sqrt(stored.residual_variance_m[models])
     transform = stack.card.target_transform
     center_n = prediction_n if transform is None else linear(stack, models, x_nd)
     confidence_n2, prediction_n2 = (_around(center_n, scale_n * np.sqrt(by + leverage_n)) for by in (0.0, 1.0))
     return Intervals(raw_target(transform, confidence_n2), raw_target(transform, prediction_n2))
+
+
+def _leverage(stack: ServedStack, stored: StatisticsOf[Floats], models: Models, x_nd: Floats) -> Floats:
+    """Return x̃ᵀCx̃ of each row, NaN of one that breaks a dependence of the training rows.
+
+    With a bias it is that of the mean training row, and what the distance z from that row adds, zᵀCz: a column of large
+    values that differ little would lose its digits in x̃ᵀCx̃.
+    """
+    assert stored.inverse_cross_product_mpp is not None  # noqa: S101 - the caller has looked
+    has_bias, d = stack.bias_m is not None, x_nd.shape[1]
+    z_nd = x_nd - stored.column_mean_md[models] if has_bias else x_nd
+    leverage_n = np.maximum(_squares(z_nd, stored.inverse_cross_product_mpp[models][..., :d, :d]), 0.0)
+    if has_bias:
+        leverage_n = leverage_n + (1.0 / _weight_sum(stored))[models]
+    if stored.undetermined_mpp is None:
+        return leverage_n
+    return np.where(_breaks(z_nd, stored.undetermined_mpp[models][..., :d, :d]), np.nan, leverage_n)
+
+
+def _breaks(z_nd: Floats, undetermined: Floats) -> NDArray[np.bool_]:
+    """Return which rows break a dependence, (n,), whatever rounding makes of those that keep it."""
+    away_n = _squares(z_nd, undetermined)
+    breaks_n: NDArray[np.bool_] = away_n > BREAKS
+    if breaks_n.any():
+        breaks_n &= away_n > ROUNDING * _squares(np.abs(z_nd), np.abs(undetermined))
+    return breaks_n
+
+
+def _squares(z_nd: Floats, matrix: Floats) -> Floats:
+    """Return zᵀMz of each row z, of shape (n,); M is (d, d), or (n, d, d)."""
+    product_nd = z_nd @ matrix if matrix.ndim == 2 else np.matmul(z_nd[:, None, :], matrix)[:, 0, :]
+    return np.asarray(np.vecdot(product_nd, z_nd))
+
+
+def _weight_sum(stored: StatisticsOf[Floats]) -> Floats:
+    """Return the sum of the weights of each model's training rows: their number, unless they have weights."""
+    if stored.weight_sum_m is None:
+        return stored.num_rows_m
+    return np.where(np.isnan(stored.weight_sum_m), stored.num_rows_m, stored.weight_sum_m)
 
 
 def contributions(stack: ServedStack, models: Models, x_nd: Floats) -> Floats | None:

@@ -26,7 +26,8 @@ class StatisticsOf(Generic[Array]):
     `residual_variance_m` the residual sum of squares over n - p; both are None if they were switched off.
     Where columns are dependent, the inverse is one on what the data determine. `degrees_of_freedom_m` are there if some
     are not n - p (None, or NaN for a model: they are). `undetermined_mpp` is U Uᵀ of the directions U in which weights
-    may move; xᵀ U is 0 for a row x that keeps the dependences of the training rows.
+    may move; xᵀ U is 0 for a row x that keeps the dependences of the training rows. `weight_sum_m` is the sum of the
+    weights of the training rows, there if they have weights.
     """
 
     fill_mk: Array
@@ -38,6 +39,7 @@ class StatisticsOf(Generic[Array]):
     residual_variance_m: Array | None = None
     degrees_of_freedom_m: Array | None = None
     undetermined_mpp: Array | None = None
+    weight_sum_m: Array | None = None
 
     def named(self) -> dict[str, Array]:
         """Return the statistics that are not None, by their names in files."""

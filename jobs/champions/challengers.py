@@ -127,6 +127,7 @@ def _stack(trained: TrainedDatasets, moments: Moments, found_m: Tensor, point_m:
         feature_max_mk=torch.from_numpy(trained.feature_max_mk[index_m]),
         column_mean_md=moments.mean_md,
         num_rows_m=moments.rows_m,
+        weight_sum_m=None if moments.count_m is None else moments.num_rows_m,
         **({} if inferred is None else vars(inferred)),
     )
     return Stack(card, weight_mp[:, :d].contiguous(), weight_mp[:, d].contiguous() if card.bias else None, statistics)

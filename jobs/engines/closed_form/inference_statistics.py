@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from jobs.engines.closed_form.dependence import raw_map, suspects_by, undetermined
-from jobs.engines.closed_form.least_squares import NormalEquations
+from jobs.engines.closed_form.least_squares import EPS, NormalEquations, residual
 from jobs.engines.closed_form.spectrum import hessian
 from jobs.engines.moments import Moments, mse
 from jobs.engines.scaling import feature_scaling
+
+ROUNDING = 32 * EPS  # of the target's variance: a residual variance below is that of the sums' rounding
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,15 @@ def statistics_of(moments: Moments, weight_mp: Tensor, bias: bool, *, frequency:
     direction_mpp = None
     if len(suspect_m):
         found = undetermined(moments.take(suspect_m), bias)
-        lacks_m = (found.rank_m < weight_mp.shape[1]) | (failed_m[suspect_m] != 0)
-        if bool(lacks_m.any()):
+        inverse_mpp[suspect_m] = _inverse_where_determined(found.equations)
+        rank_m[suspect_m] = found.rank_m
+        if bool((found.rank_m < weight_mp.shape[1]).any()):
             direction_mpp = torch.zeros_like(inverse_mpp)
-            chosen_m = suspect_m[lacks_m]
-            inverse_mpp[chosen_m] = _inverse_where_determined(found.equations)[lacks_m]
-            rank_m[chosen_m], direction_mpp[chosen_m] = found.rank_m[lacks_m], found.direction_mpp[lacks_m]
+            direction_mpp[suspect_m] = found.direction_mpp
     freedom_m = (moments.num_rows_m if frequency else moments.rows_m) - rank_m
     return InferenceStatistics(
         inverse_cross_product_mpp=inverse_mpp,
-        residual_variance_m=_residual_variance(moments, weight_mp, bias, freedom_m),
+        residual_variance_m=_squares(moments, weight_mp, bias, suspect_m) / _or_nan(freedom_m),
         degrees_of_freedom_m=freedom_m if frequency or direction_mpp is not None else None,
         undetermined_mpp=direction_mpp,
     )
@@ -75,7 +76,21 @@ def _inverse_where_determined(equations: NormalEquations) -> Tensor:
     return map_mpp @ (inverse_mpp / moments.num_rows_m[:, None, None]) @ map_mpp.mT
 
 
-def _residual_variance(moments: Moments, weight_mp: Tensor, bias: bool, freedom_m: Tensor) -> Tensor:
-    """Return the residual sum of squares over the degrees of freedom, (m,); NaN without any."""
+def _squares(moments: Moments, weight_mp: Tensor, bias: bool, suspect_m: Tensor) -> Tensor:
+    """Return the residual sum of squares, (m,); of a fit that is perfect but for rounding, what rounding may hide.
+
+    The large weights of nearly dependent columns cancel in it: there it is computed by what the weights leave.
+    """
     squares_m = mse(moments, weight_mp[:, None], bias)[:, 0] * moments.num_rows_m
-    return torch.where(freedom_m > 0, squares_m / freedom_m.clamp(min=1), torch.nan)
+    if len(suspect_m):
+        some, slope_md = moments.take(suspect_m), weight_mp[suspect_m, : moments.num_columns]
+        left_md = residual(some, slope_md, bias=True) * some.num_rows_m[:, None]
+        centred_m = some.y_scatter_m - (slope_md * (some.cross_md + left_md)).sum(1)
+        at_mean_m = (slope_md * some.mean_md).sum(1) + (weight_mp[suspect_m, -1] if bias else 0.0)
+        squares_m[suspect_m] = centred_m + (some.y_mean_m - at_mean_m).square() * some.num_rows_m
+    return torch.maximum(squares_m, ROUNDING * moments.y_scatter_m)
+
+
+def _or_nan(freedom_m: Tensor) -> Tensor:
+    """Return the degrees of freedom to divide by, NaN where there are none."""
+    return torch.where(freedom_m > 0, freedom_m, torch.nan)

@@ -10,6 +10,7 @@ import torch
 from jobs.engines.closed_form import engine
 from jobs.engines.closed_form.dependence import dependences, undetermined
 from jobs.engines.closed_form.inference_statistics import statistics_of
+from jobs.engines.closed_form.least_squares import normal_equations, solve, weights_of
 from jobs.engines.minibatch import block_training
 from jobs.engines.minibatch.rows import Rows
 from jobs.engines.moments import Moments, concatenate, moments_of
@@ -204,6 +205,17 @@ def test_dependences_say_how_many_digits_can_be_trusted(apart: float, precise: b
     said = dependences(moments, bias=True, names=["a", "b"])
     sentence = f"columns nearly depend on others: {expected} of their weights can be trusted"
     assert said == ({0: (sentence,)} if expected else {})
+
+
+def test_residual_variance_is_not_lost_in_the_large_weights_of_nearly_dependent_columns() -> None:
+    x_nd, y_n = nearly_dependent(1e-7)
+    found = moments_of(x_nd, y_n)
+    weight_mp = weights_of(found, solve(normal_equations(found, bias=True)), bias=True)
+    left_nd, _, _ = np.linalg.svd(design(x_nd.numpy() - found.mean_md.numpy()), full_matrices=False)
+    residual_n = y_n.numpy() - left_nd @ (left_nd.T @ y_n.numpy())
+    expected = residual_n @ residual_n / (len(y_n) - 3)
+    variance = statistics_of(found, weight_mp, bias=True).residual_variance_m.item()
+    assert variance == pytest.approx(expected, rel=1e-6)
 
 
 def test_dependences_do_not_count_digits_of_a_weight_of_zero() -> None:

@@ -1,0 +1,200 @@
+"""Intervals of columns that depend on others, nearly do, or have large values that differ little.
+
+Source of the oracle: statsmodels, on an orthogonal basis of the centred columns: it has their predictions, and no
+dependence or large value is left in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+import torch
+
+from handler.answers.scoring import Intervals, intervals, predict
+from handler.models.stack import ServedStack, Stack, Statistics
+from handler.rows.model_card import Feature, ModelCard
+from jobs.engines.closed_form.inference_statistics import statistics_of
+from jobs.engines.closed_form.least_squares import normal_equations, solve, weights_of
+from jobs.engines.moments import Moments, moments_of
+
+N = 40
+RANDOM = np.random.default_rng(3)
+A, B, G = RANDOM.normal(15, 5, N), RANDOM.normal(100, 30, N), np.resize(np.arange(4), N)
+DUMMIES = (G[:, None] == np.arange(4)).astype(float)
+DAYS = 19_000.0 + np.arange(N)
+
+CASES = {
+    "independent": [A, B],
+    "copies": [A, A, B],
+    "degrees": [A, 9 / 5 * A + 32],
+    "degrees, rounded": [np.round(A, 1), np.round(np.round(A, 1) * 9 / 5 + 32, 1)],
+    "a sum": [A, B, A + B],
+    "a sum and an offset": [A, B, 2 * A - 3 * B + 7],
+    "all levels": [*DUMMIES.T, A],
+    "constants": [A, np.full(N, 0.1), np.zeros(N), np.full(N, 7e9)],
+    "products": [A, B, A * B, B * A, A**2],
+    "days, hours, seconds": [DAYS, DAYS * 24, DAYS * 86_400],
+    "other units": [A, A * 1e9 + 1e12, A * 1e-9],
+    "seconds since 1970": [1.7e9 + A, B],
+    "seconds and milliseconds": [1.7e9 + np.floor(A), 1000 * (1.7e9 + np.floor(A)), B],
+    "the fifth digit": [A, A + 1e-4 * B],
+    "the sixth digit, far from 0": [1e4 + A, 1e4 + A + 1e-4 * B],
+}
+OF_ORIGIN = {"degrees": 2, "a sum and an offset": 3, "all levels": 5, "constants": 2, "other units": 2}
+
+
+def moments(x_nd: np.ndarray, y_n: np.ndarray, weight_n: np.ndarray | None = None, num_chunks: int = 1) -> Moments:
+    """Return the moments of rows, read in chunks as those of groups and of scanned sources are."""
+
+    def of(rows_n: np.ndarray) -> Moments:
+        weights = None if weight_n is None else torch.from_numpy(weight_n[rows_n])
+        return moments_of(torch.from_numpy(x_nd[rows_n]), torch.from_numpy(y_n[rows_n]), weight_n=weights)
+
+    first, *others = map(of, np.array_split(np.arange(len(x_nd)), num_chunks))
+    for other in others:
+        first = first.merge(other)
+    return first
+
+
+def served(found: Moments, bias: bool = True, *, frequency: bool = False) -> ServedStack:
+    """Return the model of least squares with its statistics, as it is served."""
+    d = found.num_columns
+    weight_mp = weights_of(found, solve(normal_equations(found, bias)), bias)
+    inferred = statistics_of(found, weight_mp, bias, frequency=frequency)
+    nothing_mk = torch.full((1, d), torch.nan, dtype=torch.float64)
+    sums_m = None if found.count_m is None else found.num_rows_m
+    known = Statistics(
+        *(nothing_mk, nothing_mk, nothing_mk, found.mean_md, found.rows_m), weight_sum_m=sums_m, **vars(inferred)
+    )
+    card = ModelCard("y", tuple(Feature(f"x{at}") for at in range(d)), bias)
+    return Stack(card, weight_mp[:, :d], weight_mp[:, d] if bias else None, known).arrays()
+
+
+def answered(stack: ServedStack, x_nd: np.ndarray, level: float = 0.9) -> Intervals:
+    return intervals(stack, 0, x_nd, predict(stack, 0, x_nd), level)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    confidence_n2: np.ndarray
+    prediction_n2: np.ndarray
+    rank: int
+
+
+def oracle(x_nd: np.ndarray, y_n: np.ndarray, bias: bool = True, weight_n: np.ndarray | None = None) -> Oracle:
+    """Return statsmodels' intervals at 0.9 for the rows themselves."""
+    one_n = np.ones(len(x_nd)) if weight_n is None else weight_n
+    centred_nd = x_nd - np.average(x_nd, axis=0, weights=one_n) if bias else x_nd
+    varies_d = np.ptp(x_nd, axis=0) > 0 if bias else (x_nd != 0).any(0)
+    scaled_nd = centred_nd[:, varies_d] / np.linalg.norm(centred_nd[:, varies_d], axis=0)
+    left_nd, size_d, _ = np.linalg.svd(np.sqrt(one_n)[:, None] * scaled_nd, full_matrices=False)
+    basis_nd = left_nd[:, size_d > 1e-8 * size_d[0]] / np.sqrt(one_n)[:, None]
+    design_np = np.column_stack([basis_nd, np.ones(len(x_nd))]) if bias else basis_nd
+    frame = sm.WLS(y_n, design_np, weights=one_n).fit().get_prediction(weights=1.0).summary_frame(0.1)
+    columns = frame[["mean_ci_lower", "mean_ci_upper"]], frame[["obs_ci_lower", "obs_ci_upper"]]
+    return Oracle(columns[0].to_numpy(), columns[1].to_numpy(), design_np.shape[1])
+
+
+def assert_same(found: Intervals, expected: Oracle, tolerance: float = 1e-6) -> None:
+    """Assert that the bounds differ by less than a share of the width."""
+    for ours_n2, theirs_n2 in (
+        (found.confidence_n2, expected.confidence_n2),
+        (found.prediction_n2, expected.prediction_n2),
+    ):
+        share_n2 = np.abs(ours_n2 - theirs_n2) / (theirs_n2[:, 1] - theirs_n2[:, 0])[:, None]
+        assert share_n2.max() < tolerance
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("num_chunks", [1, 3])
+@pytest.mark.parametrize("name", CASES)
+def test_intervals_of_dependent_columns_are_those_of_statsmodels(name: str, num_chunks: int, bias: bool) -> None:
+    x_nd = np.column_stack(CASES[name])
+    y_n = A - 0.1 * B + RANDOM.normal(size=N)
+    expected = oracle(x_nd, y_n, bias)
+    if bias:
+        assert expected.rank == OF_ORIGIN.get(name, expected.rank)
+    tolerance = 1e-3 if "digit" in name else 1e-6
+    assert_same(answered(served(moments(x_nd, y_n, num_chunks=num_chunks), bias), x_nd), expected, tolerance)
+
+
+@pytest.mark.parametrize("num_chunks", [1, 4])
+def test_intervals_of_weighted_rows_far_from_0_are_those_of_statsmodels(num_chunks: int) -> None:
+    x_nd, y_n = np.column_stack([1e7 + A, 2 * (1e7 + A), B]), A + RANDOM.normal(size=N)
+    weight_n = RANDOM.uniform(0.2, 5.0, N)
+    stack = served(moments(x_nd, y_n, weight_n, num_chunks))
+    assert_same(answered(stack, x_nd), oracle(x_nd, y_n, weight_n=weight_n))
+
+
+def test_intervals_of_frequency_weights_are_those_of_repeated_rows() -> None:
+    x_nd, y_n = np.column_stack([A, 2 * A - 1]), A + RANDOM.normal(size=N)
+    times_n = np.resize([1, 2, 5], N)
+    stack = served(moments(x_nd, y_n, times_n.astype(float)), frequency=True)
+    x_nd, y_n = np.repeat(x_nd, times_n, axis=0), np.repeat(y_n, times_n)
+    assert_same(answered(stack, x_nd), oracle(x_nd, y_n))
+
+
+def test_intervals_of_many_models_are_those_of_each() -> None:
+    x_nd, y_n = np.column_stack([1e7 + A, B]), A + RANDOM.normal(size=N)
+    stack = served(moments(x_nd, y_n))
+    each = intervals(stack, np.zeros(N, np.intp), x_nd, predict(stack, 0, x_nd), 0.9)
+    np.testing.assert_allclose(each.confidence_n2, answered(stack, x_nd).confidence_n2, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("num_rows", "num_columns"), [(3, 3), (4, 3), (3, 8), (2, 1), (1, 1)])
+def test_there_are_no_intervals_without_more_rows_than_weights(num_rows: int, num_columns: int) -> None:
+    x_nd, y_n = RANDOM.normal(size=(num_rows, num_columns)), RANDOM.normal(size=num_rows)
+    found = answered(served(moments(x_nd, y_n)), x_nd)
+    assert np.isnan(found.confidence_n2).all()
+    assert np.isnan(found.prediction_n2).all()
+
+
+def test_rows_fewer_than_columns_have_intervals_where_they_determine_fewer_weights() -> None:
+    t_n = np.arange(6.0)
+    x_nd = np.column_stack([t_n, 2 * t_n, 3 * t_n + 1, np.ones(6), np.zeros(6), t_n**2, -t_n])
+    y_n = RANDOM.normal(size=6)
+    assert_same(answered(served(moments(x_nd, y_n)), x_nd), oracle(x_nd, y_n))
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-12, 1e-9, 1e-7])
+@pytest.mark.parametrize("num_chunks", [1, 3])
+def test_intervals_of_a_fit_that_is_perfect_but_for_rounding_are_not_too_narrow(size: float, num_chunks: int) -> None:
+    x_nd = np.column_stack([A, B])
+    y_n = 3 * A + B + 5 + size * RANDOM.normal(size=N)
+    found, expected = answered(served(moments(x_nd, y_n, num_chunks=num_chunks)), x_nd), oracle(x_nd, y_n)
+    width_n = found.prediction_n2[:, 1] - found.prediction_n2[:, 0]
+    assert (width_n >= expected.prediction_n2[:, 1] - expected.prediction_n2[:, 0]).all()
+    assert (width_n < 1e-6 * y_n.std()).all()
+
+
+BROKEN: dict[str, tuple[str, Callable[[np.ndarray], None]]] = {
+    "a copy that differs": ("copies", lambda row_d: row_d.__setitem__(1, row_d[1] + 0.1)),
+    "Celsius for Fahrenheit": ("degrees", lambda row_d: row_d.__setitem__(1, row_d[0])),
+    "two levels": ("all levels", lambda row_d: row_d.__setitem__(slice(0, 2), 1.0)),
+    "another constant": ("constants", lambda row_d: row_d.__setitem__(1, 0.2)),
+    "a constant of 0": ("constants", lambda row_d: row_d.__setitem__(2, 1e-3)),
+    "hours of another day": ("days, hours, seconds", lambda row_d: row_d.__setitem__(1, row_d[1] + 1)),
+}
+
+
+@pytest.mark.parametrize("num_chunks", [1, 3])
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_row_that_breaks_a_dependence_has_no_interval(name: str, num_chunks: int) -> None:
+    case, breaks = BROKEN[name]
+    x_nd = np.column_stack(CASES[case])
+    stack = served(moments(x_nd, A + RANDOM.normal(size=N), num_chunks=num_chunks))
+    x_nd = x_nd[:2].copy()
+    breaks(x_nd[1])
+    found = answered(stack, x_nd)
+    assert np.isnan(found.confidence_n2).any(1).tolist() == [False, True]
+    assert np.isnan(found.prediction_n2).any(1).tolist() == [False, True]
+
+
+def test_a_row_far_away_that_keeps_the_dependence_has_an_interval() -> None:
+    stack = served(moments(np.column_stack([A, 9 / 5 * A + 32]), A + RANDOM.normal(size=N)))
+    far_n = np.array([-273.0, 1e3, 1e5])
+    assert np.isfinite(answered(stack, np.column_stack([far_n, 9 / 5 * far_n + 32])).prediction_n2).all()
