@@ -54,7 +54,7 @@ def answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
     refused: dict[int, HandlerError] = {}
     for number, request in enumerate(requests):
         try:
-            query = parse(request)
+            query = parse(request, fleet)
             pieces += pieces_of(fleet, query, number)
             queries[number] = query
         except HandlerError as exc:

@@ -79,6 +79,11 @@ class Fleet:
         """The name of the first dataset, which is often the only one."""
         return self.index.names[0]
 
+    @cached_property
+    def most_features(self) -> int:
+        """The number of features of the models that take most."""
+        return max(len(stack.card.features) for stack in self.stacks)
+
     def position(self, dataset: str, where: str = "") -> int:
         """Return the position of a dataset. Raises NotServedError; `where` begins its message."""
         position = 0 if dataset == self.first else self.index.find(dataset)

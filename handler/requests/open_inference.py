@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ..errors import PayloadError
 from ..wording import shown
 from .instances import Table
+from .limits import check_width
 
 NUMBERS = frozenset(
     {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BYTES"}
@@ -18,13 +19,15 @@ MATRIX = "instances"
 KEYS = frozenset({"name", "shape", "datatype", "data", "parameters"})
 
 
-def table_of(inputs: object) -> Table:
+def table_of(inputs: object, most_features: int) -> Table:
     """Return the columns of these tensors: one tensor [n] or [n, 1] for each feature, or one `instances` [n, k].
 
-    Raises PayloadError for a tensor that is not valid, or tensors of different lengths.
+    Raises PayloadError for a tensor that is not valid, tensors of different lengths, and more of them, or more columns,
+    than one for each of `most_features` and the dataset.
     """
     if not isinstance(inputs, list) or not inputs or not all(isinstance(tensor, dict) for tensor in inputs):
         raise PayloadError("'inputs' is not a list of tensors: give a list of {name, shape, datatype, data}")
+    check_width(len(inputs), most_features, "'inputs' has", "tensors")
     names = [_name(tensor) for tensor in inputs]
     if len(set(names)) != len(names):
         raise PayloadError("'inputs' names a tensor twice: give each feature one tensor")
@@ -35,6 +38,7 @@ def table_of(inputs: object) -> Table:
     num_rows = shapes[0][0]
     if names == [MATRIX]:
         width = shapes[0][1]
+        check_width(width, most_features, f"tensor {MATRIX!r} has", "columns")
         return Table(None, tuple(values[0][column::width] for column in range(width)), num_rows)
     wide = next((name for name, shape in zip(names, shapes, strict=True) if shape[1] != 1), None)
     if wide is not None:

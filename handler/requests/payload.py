@@ -14,8 +14,6 @@ from .instances import Instances
 Protocol = Literal["instances", "inputs"]
 Method = Literal["GET", "POST"]
 
-MAX_INSTANCES = 100_000
-
 
 @dataclass(frozen=True)
 class Request:

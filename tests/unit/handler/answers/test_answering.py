@@ -11,7 +11,8 @@ from handler.answers.answering import answer
 from handler.models.fleet import Fleet
 from handler.models.stack import Stack
 from handler.models.text_table import NameIndex
-from handler.requests.payload import MAX_INSTANCES, Request
+from handler.requests.limits import MAX_INSTANCES
+from handler.requests.payload import Request
 from handler.rows.encoding import encode
 from handler.rows.model_card import Feature, ModelCard
 from tests.samples.fleets import COLORED, DEEP, PLAIN, sample_stores
