@@ -37,6 +37,7 @@ GridlineError                       1   the base of all
 │   ├── ServerRefusedError          4   TorchServe answered no: the HTTP status and its own words
 │   │   ├── KeyRefusedError         4   it did not take the key
 │   │   └── PredictionRefusedError  2   it found the request for a prediction wrong
+│   ├── BusyError                   4   another process deploys the collection on the same server
 │   └── DeploymentError             4   a new version did not come up; the old one serves as before
 └── HandlerError                    2   a request for predictions is wrong; a ValueError too
     ├── ModelCardError              2   the model card is not valid, or of a newer format
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     )
     from model_store import open_ledger
     from model_store.deployment.errors import (
+        BusyError,
         DeploymentError,
         KeyRefusedError,
         PredictionRefusedError,
@@ -104,6 +106,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchiveFormatError",
+    "BusyError",
     "ClusterError",
     "ConfigError",
     "ContendedError",

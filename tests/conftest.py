@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.servers.inline_cluster",
     "tests.servers.desk",
     "tests.servers.torchserve",
+    "tests.servers.rollouts",
     "tests.servers.ray_cluster",
     "tests.servers.ray_nodes",
 ]

@@ -23,6 +23,10 @@ class KeyRefusedError(ServerRefusedError):
     """The server did not take the key: it is missing, wrong, expired, or of the other port."""
 
 
+class BusyError(ServerError):
+    """Another process deploys the collection on this server."""
+
+
 class DeploymentError(ServerError):
     """A new version did not start correctly; the old one serves as before."""
 

@@ -1,7 +1,7 @@
 """Rolling a version out on a server that serves another: no request is lost, and a failure changes nothing.
 
-The new version starts beside the old one, answers an example as `gridline predict` does, and becomes the default;
-then the old one answers its waiting requests, and its workers end. It stays registered, so that it can return sooner.
+The new version starts beside the old one, answers an example as `gridline predict` does, and becomes the default.
+The old one keeps its workers as long as it is registered: its own address is answered, and it can return at once.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from model_store.archives.archive import Archive
+from model_store.deployment.control import Control
 from model_store.deployment.errors import DeploymentError, ServerError
 from model_store.deployment.server import RegisteredVersion, Server
 
@@ -28,31 +30,50 @@ logger = logging.getLogger(__name__)
 class Target:
     """A server to deploy on, and how many workers a version gets there.
 
-    `keep` is how many versions stay registered, the serving one among them; an old version is drained for `drain_s`.
+    `keep` is how many versions stay registered, the serving one among them; one that goes is drained for `drain_s`.
+    `control` is the folder by which deployments of several processes follow one another; None if there is only this.
     """
 
     server: Server
     workers: int = 1
     keep: int = 2
     drain_s: float = DRAIN_S
+    control: Control | None = None
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """The result of a deployment: `previous` served before, and the versions `removed` are no longer registered."""
+    """The result of a deployment: `previous` served before, and the versions `removed` are no longer registered.
+
+    `held` says that --follow keeps this version: see model_store/deployment/holds.py.
+    """
 
     collection: str
     version: int
     previous: str | None
     changed: bool
     removed: tuple[str, ...] = ()
+    held: bool = False
+
+
+@contextmanager
+def alone(target: Target, collection: str, *, wait: bool = True) -> Iterator[None]:
+    """Be the only process that deploys a collection on a server. Raises BusyError with `wait` False."""
+
+    def say(holder: str) -> None:
+        logger.warning("%s is deploying %s on this server: waiting until it has ended", holder, collection)
+
+    control = target.control
+    with nullcontext() if control is None else control.deploying(collection, wait=wait, waits=say):
+        yield
 
 
 def deploy(target: Target, archive: Archive, example: Mapping[str, Any]) -> Deployment:
     """Make a version the one that serves; `example` is from handler.description.description.example.
 
     Returns with `changed` False if it serves already. Raises DeploymentError if it does not start correctly: then
-    the old version serves as before, and the new one is gone.
+    the old version serves as before, and the new one is gone. No other process may deploy the collection meanwhile:
+    see `deploy_version`.
     """
     model, version = archive.collection, str(archive.version)
     registered = {one.version: one for one in target.server.versions(model)}
@@ -64,13 +85,11 @@ def deploy(target: Target, archive: Archive, example: Mapping[str, Any]) -> Depl
     try:
         _bring_up(target, archive, registered.get(version), example)
         target.server.set_default(model, version)
-        if old is not None:
-            _retire(target, model, old.version)
     except ServerError as exc:
         problem = _restore(target, archive, old, was_registered=version in registered)
         left = "no other version was there" if old is None else f"version {old.version} serves as before"
         raise DeploymentError(f"version {version} of '{model}' is not deployed: {exc}; {problem or left}") from exc
-    return Deployment(model, archive.version, previous, changed=True, removed=_prune(target, model, version))
+    return Deployment(model, archive.version, previous, changed=True, removed=_prune(target, model, version, previous))
 
 
 def serves(target: Target, model: str, version: int) -> bool:
@@ -81,7 +100,7 @@ def serves(target: Target, model: str, version: int) -> bool:
 
 
 def undeploy(target: Target, model: str) -> tuple[str, ...]:
-    """Remove every version of a model from the server; return the versions."""
+    """Remove every version of a model from the server; return the versions. Nobody may deploy it meanwhile."""
     default = target.server.default_version(model)
     registered = target.server.versions(model)
     for one in sorted(registered, key=lambda one: one.version == default):  # the default can only go last
@@ -106,11 +125,12 @@ def _bring_up(
         target.server.register(archive, target.workers)
     elif registered.num_ready < target.workers:
         target.server.scale(model, version, target.workers)
-    _wait_for_workers(target, model, version)
+    wait_for_workers(target, model, version)
     _check_example(target, model, version, example)
 
 
-def _wait_for_workers(target: Target, model: str, version: str) -> None:
+def wait_for_workers(target: Target, model: str, version: str) -> None:
+    """Wait until a version has as many workers as it is to have. Raises ServerError after a minute."""
     deadline = time.monotonic() + DRAIN_TIMEOUT_S
     while target.server.describe(model, version).num_ready < target.workers:
         if time.monotonic() > deadline:
@@ -128,8 +148,8 @@ def _check_example(target: Target, model: str, version: str, example: Mapping[st
         raise ServerError(f"it predicts {served} for {example['request']}, and the store's model {stored}")
 
 
-def _retire(target: Target, model: str, version: str) -> None:
-    """Take the workers of a version away once it has answered everything: stopping a worker loses its requests.
+def _drain(target: Target, model: str, version: str) -> None:
+    """Wait until a version has answered everything: stopping a worker loses its requests.
 
     A server reports how many requests wait, not how many a worker handles: so none may wait for `drain_s`.
     """
@@ -142,7 +162,6 @@ def _retire(target: Target, model: str, version: str) -> None:
         if now - started > DRAIN_TIMEOUT_S:
             raise ServerError(f"version {version} still has requests waiting after {DRAIN_TIMEOUT_S:.0f} s")
         time.sleep(POLL_INTERVAL_S)
-    target.server.scale(model, version, 0)
 
 
 def _restore(target: Target, archive: Archive, old: RegisteredVersion | None, *, was_registered: bool) -> str | None:
@@ -150,27 +169,28 @@ def _restore(target: Target, archive: Archive, old: RegisteredVersion | None, *,
     model, version = archive.collection, str(archive.version)
     try:
         if old is not None:
-            target.server.scale(model, old.version, max(old.min_workers, target.workers))
             target.server.set_default(model, old.version)
         present = any(one.version == version for one in target.server.versions(model))
         if present and not was_registered:
             target.server.unregister(model, version)
-        elif present and old is not None:
-            target.server.scale(model, version, 0)
     except ServerError as exc:
         return f"and undoing it failed: {exc}"
     return None
 
 
-def _prune(target: Target, model: str, serving: str) -> tuple[str, ...]:
-    """Unregister all versions but the newest `keep`; a failure here only leaves more of them."""
-    others = [one for one in target.server.versions(model) if one.version != serving]
-    newest_first = sorted(others, key=lambda one: int(one.version) if one.version.isdecimal() else 0, reverse=True)
+def _prune(target: Target, model: str, serving: str, previous: str | None) -> tuple[str, ...]:
+    """Unregister all versions but `keep`: the serving one, the previous one, and the newest of the others.
+
+    A failure here only leaves more of them.
+    """
+    others = [one.version for one in target.server.versions(model) if one.version != serving]
+    first_kept = sorted(others, key=lambda one: (one == previous, int(one) if one.isdecimal() else 0), reverse=True)
     removed = []
-    for one in newest_first[max(target.keep - 1, 0) :]:
+    for version in first_kept[max(target.keep - 1, 0) :]:
         try:
-            target.server.unregister(model, one.version)
-            removed.append(one.version)
+            _drain(target, model, version)
+            target.server.unregister(model, version)
+            removed.append(version)
         except ServerError as exc:
-            logger.warning("version %s of '%s' stays registered: %s", one.version, model, exc)
+            logger.warning("version %s of '%s' stays registered: %s", version, model, exc)
     return tuple(removed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from model_store.deployment.server import RegisteredVersion, Worker
 from model_store.torchserve.client import Client
 
 TIMEOUT_S = 180.0  # registering waits for the workers
+EXAMPLE_TIMEOUT_S = 20.0
 READY = "READY"
+PARTIAL = ".partial"
+OF_COLLECTION = r"{}-\d+-[0-9a-f]{{12}}[.]mar"  # the file names of a collection's archives
 
 
 class Management(Client):
@@ -49,8 +54,13 @@ class Management(Client):
         return _version(self._call("GET", f"/models/{model}/{version}")[0])
 
     def describe_through_worker(self, model: str, version: str) -> Mapping[str, Any]:
-        """Return the handler's description of itself: the request passes through the queue and a worker."""
-        description: Mapping[str, Any] = self._call("GET", f"/models/{model}/{version}", customized="true")[0]
+        """Return the handler's description of itself: the request passes through the queue and a worker.
+
+        Raises ServerError after `EXAMPLE_TIMEOUT_S` without an answer.
+        """
+        path = f"/models/{model}/{version}"
+        response = self._send("GET", path, params={"customized": "true"}, timeout=EXAMPLE_TIMEOUT_S)
+        description: Mapping[str, Any] = self._document(response, "GET", path)[0]
         return description
 
     def example(self, model: str, version: str) -> Mapping[str, Any] | None:
@@ -62,19 +72,22 @@ class Management(Client):
         """Copy an archive into the model store and load it; it is not the default yet. A failure leaves no file."""
         if self._model_store is None:
             raise ServerError(f"the folder that TorchServe at {self.url} loads archives from is not known")
-        path = self._model_store / archive.file_name
-        try:
-            self._model_store.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            shutil.copyfile(archive.path, partial)
-            partial.replace(path)
-        except OSError as exc:
-            raise ServerError(f"{path} can't be written: {exc.strerror}; check --model-store") from exc
+        self._clean(self._model_store, archive.collection)
+        _copy(archive.path, self._model_store / archive.file_name)
         try:
             self.load(archive.file_name, workers)
         except ServerError:
             self._delete(archive.file_name)
             raise
+
+    def _clean(self, model_store: Path, model: str) -> None:
+        """Remove what a killed deployment left: a half of an archive, or an archive that is not registered."""
+        registered = {one.file_name for one in self.versions(model)}
+        with _removing(model_store):
+            for path in model_store.glob(f"*{model}-*"):
+                name = path.name.removeprefix(".").removesuffix(PARTIAL)
+                if re.fullmatch(OF_COLLECTION.format(re.escape(model)), name) and path.name not in registered:
+                    path.unlink(missing_ok=True)
 
     def load(self, file_name: str, workers: int, batch_size: int = 1, max_batch_delay_ms: int = 0) -> None:
         """Register an archive of the model store, and wait until its workers are up; it is not the default yet.
@@ -99,19 +112,41 @@ class Management(Client):
     def _delete(self, file_name: str) -> None:
         """Remove an archive from the model store; a name that is a path is not from gridline."""
         if self._model_store is not None and Path(file_name).name == file_name:
-            try:
+            with _removing(self._model_store):
                 (self._model_store / file_name).unlink(missing_ok=True)
-            except OSError as exc:
-                raise ServerError(f"{file_name} can't be removed from the model store: {exc.strerror}") from exc
 
     def _call(self, method: str, path: str, **parameters: str | int) -> Any:
-        response = self._send(method, path, params=parameters or None)
+        return self._document(self._send(method, path, params=parameters or None), method, path)
+
+    def _document(self, response: httpx.Response, method: str, path: str) -> Any:
         if response.is_error:
             raise ServerRefusedError(
                 f"TorchServe at {self.url} refused {method} {path}: {response.status_code} {_message(response)}",
                 response.status_code,
             )
         return response.json()
+
+
+def _copy(source: Path, path: Path) -> None:
+    """Copy a file so that it appears as a whole. Raises ServerError, and leaves nothing then."""
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, partial)
+        partial.replace(path)
+    except OSError as exc:
+        raise ServerError(f"{path} can't be written: {exc.strerror}; make room there, or check --model-store") from exc
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _removing(model_store: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise ServerError(f"{exc.filename} can't be removed from {model_store}: {exc.strerror}") from exc
 
 
 def _message(response: httpx.Response) -> str:

@@ -20,6 +20,7 @@ from model_store import open_ledger
 from model_store.archives.archive import Archive
 from model_store.archives.stored import archive_of
 from model_store.archives.version_fleet import fleet_of_version
+from model_store.deployment.control import Control
 from model_store.deployment.errors import DeploymentError, KeyRefusedError, ServerError
 from model_store.deployment.following import deploy_version, follow
 from model_store.deployment.rollout import Deployment, Target, deploy, undeploy
@@ -50,7 +51,8 @@ def ledger(tmp_path: Path) -> Ledger:
 def target(served_stores: ServedStores) -> Iterator[Target]:
     """The server of the session, from which the model is removed after the test."""
     with served_stores.management() as management:
-        made = Target(management, drain_s=0.5)
+        control = Control(served_stores.server.settings.folder / "control")
+        made = Target(management, drain_s=0.5, control=control)
         yield made
         undeploy(made, MODEL)
 
@@ -96,14 +98,26 @@ def test_deploy_rolls_forward_and_back_and_keeps_the_last_versions(
     assert load.failures() == []
     assert load.versions() == [1, 2]
     done = rollout(ledger, target, 3)
-    assert done.removed == ("1",)
+    assert done.removed == ("2",)
     registered = {one.version: one.num_ready for one in target.server.versions(MODEL)}
-    assert registered.pop("3") == 1
-    assert list(registered.values()) == [0]
+    assert registered == {"1": 1, "3": 1}
     archives = [
         path.name for path in served_stores.server.settings.model_store.iterdir() if path.name.startswith(MODEL)
     ]
     assert len(archives) == 2
+
+
+def test_an_address_with_a_version_and_a_dataset_is_answered_through_deployments(
+    served_stores: ServedStores, ledger: Ledger, target: Target
+) -> None:
+    rollout(ledger, target, 1)
+    pinned, body = f"/predictions/{MODEL}/1/north", json.dumps({"instances": [[3, 1]]}).encode()
+    with Load(served_stores.server.settings, pinned, body, SHORT_RATE) as load:
+        until(lambda: len(load.outcomes) > 10)
+        for number in (2, 1, 3):
+            rollout(ledger, target, number)
+    assert load.failures() == []
+    assert load.versions() == [1]
 
 
 def test_an_archive_that_cannot_load_leaves_the_old_version_serving(
@@ -157,7 +171,7 @@ def test_follow_deploys_each_new_version_as_it_is_committed(
 
     def run() -> None:
         with pytest.raises(EnoughError):
-            follow(ledger, MODEL, target, report, poll_s=0.05)
+            follow(lambda: ledger, MODEL, target, report, poll_s=0.05)
 
     follower = threading.Thread(target=run)
     follower.start()
@@ -182,7 +196,7 @@ def test_the_verbs_deploy_and_undeploy(
         return document
 
     done = run("deploy", MODEL, "--store", ledger.uri)
-    assert done == {"collection": MODEL, "version": 3, "previous": None, "changed": True, "removed": []}
+    assert done == {"collection": MODEL, "version": 3, "previous": None, "changed": True, "removed": [], "held": False}
     assert predicted(served_stores)[0] == 3
     assert run("deploy", MODEL, "--store", ledger.uri, "--version", "3")["changed"] is False
     assert run("undeploy", MODEL) == {"collection": MODEL, "removed": [3]}
