@@ -20,6 +20,7 @@ from ..requests.parsing import parse
 from ..requests.payload import Query, Request
 from ..rows.encoding import Floats, encode
 from . import responses, scoring
+from .bodies import to_json
 from .pieces import Piece, pieces_of
 from .responses import Scored
 from .scoring import Models
@@ -41,9 +42,13 @@ class Answer:
 
 
 def refusal(error: HandlerError) -> Answer:
-    """Return the answer to a wrong request: a JSON object with the keys of TorchServe's own errors."""
-    document = {"code": error.status, "type": type(error).__name__, "message": str(error)}
-    return Answer(error.status, responses.to_json(document), reason=error.reason)
+    """Return the answer to a wrong request: a JSON object with the keys of TorchServe's own errors.
+
+    The clients of KServe and Triton show `error`, all others `message`.
+    """
+    message = str(error)
+    document = {"code": error.status, "type": type(error).__name__, "message": message, "error": message}
+    return Answer(error.status, to_json(document), reason=error.reason)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # an overflow is found in the result, and refused
@@ -69,12 +74,8 @@ def answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
 def _answer(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Answer:
     num_extrapolations = sum(int(one.outside_nk.any(axis=1).sum()) for one in scored if one.outside_nk.any())
     try:
-        return Answer(
-            OK,
-            responses.body(fleet, query, scored),
-            num_rows=len(query.instances),
-            num_extrapolations=num_extrapolations,
-        )
+        body = responses.body(fleet, query, scored)
+        return Answer(OK, body.content, body.content_type, body.headers, len(query.instances), num_extrapolations)
     except HandlerError as exc:
         return refusal(exc)
 

@@ -5,8 +5,7 @@ Shapes: n rows of a piece · d encoded columns · k raw features.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +20,8 @@ from ..rows.date_parts import iso_of
 from ..rows.encoding import Floats
 from ..wording import shown
 from . import scoring
+from .bodies import Body, Json, tensors_body, to_json
 from .pieces import Piece
-
-Json = dict[str, Any]
-
-ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Scored:
     outside_nk: NDArray[np.bool_]
 
 
-def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
+def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Body:
     """Return the body for a query with its scored pieces.
 
     Raises PayloadError for an interval or an explanation if the model has no statistics for it, or if it overflows.
@@ -54,17 +50,10 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> bytes:
         answer["extrapolations"] = _in_order(query, scored, (_extrapolations(fleet, one) for one in scored))
     if query.explanations:
         answer["explanations"] = _in_order(query, scored, (_explanations(fleet, one) for one in scored))
-    if query.protocol == "inputs":
-        answer = _as_outputs(query, answer)
     try:
-        return to_json(answer)
+        return tensors_body(query, answer) if query.protocol == "inputs" else Body(to_json(answer))
     except ValueError as exc:  # the predictions are finite, so it is a bound or a contribution
         raise PayloadError("an interval or an explanation is beyond float64: give smaller values") from exc
-
-
-def to_json(value: Json) -> bytes:
-    """Return the value as JSON in UTF-8; half a surrogate pair, invalid in UTF-8, becomes a JSON escape."""
-    return ENCODER.encode(value).encode(errors="backslashreplace")
 
 
 def _in_order(query: Query, scored: Sequence[Scored], values: Iterable[Sequence[Any]]) -> Sequence[Any]:
@@ -153,25 +142,3 @@ def _by_feature(stack: ServedStack, contribution_nd: Floats) -> Floats:
     return np.column_stack(
         [contribution_nd[:, end - width : end].sum(axis=1) for width, end in zip(widths, ends, strict=True)]
     )
-
-
-def _as_outputs(query: Query, answer: Mapping[str, Any]) -> Json:
-    """Return the answer in the Open Inference protocol: numbers as tensors, the rest as parameters."""
-    num_rows = len(answer["predictions"])
-    outputs = [_tensor("predictions", [num_rows], answer["predictions"])]
-    for name in ("confidence", "prediction"):
-        if "intervals" in answer:
-            flat = [bound for bounds in answer["intervals"][name] for bound in bounds]
-            outputs.append(_tensor(f"{name}_interval", [num_rows, 2], flat))
-    for name in ("extrapolations", "explanations"):
-        if name in answer:
-            texts = [json.dumps(value) for value in answer[name]]
-            outputs.append({"name": name, "shape": [num_rows], "datatype": "BYTES", "data": texts})
-    model = answer["model"]
-    named = {"model_name": model["collection"], "model_version": str(model["version"])}
-    identified = {} if query.id is None else {"id": query.id}
-    return named | identified | {"outputs": outputs, "parameters": {"dataset": model["dataset"]}}
-
-
-def _tensor(name: str, shape: list[int], data: list[float]) -> Json:
-    return {"name": name, "shape": shape, "datatype": "FP64", "data": data}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from ..answers.answering import OK, Answer, answer, refusal
-from ..answers.responses import to_json
+from ..answers.bodies import to_json
 from ..description.description import describe, describe_dataset
 from ..errors import HandlerError
 from ..models.fleet import Fleet

@@ -7,25 +7,29 @@ from collections.abc import Mapping
 from ..errors import PayloadError
 from ..models.fleet import Fleet
 from ..wording import kind, listed
+from . import open_inference
+from .binary_tensors import split
 from .csv_body import text_of
 from .instances import Rows
 from .json_text import value_of_json
-from .open_inference import table_of
 from .options import OPTIONS, parameters_of, query_of, refuse_unknown
 from .payload import Query, Request
 
 INSTANCES_KEYS = OPTIONS | {"instances", "id", "parameters", "signature_name"}
-INPUTS_KEYS = frozenset({"inputs", "outputs", "id", "parameters"})
 
 
 def read(request: Request, fleet: Fleet) -> Query:
     """Return the query of a JSON body. Raises PayloadError if it is none."""
-    body = request.body
+    body, tail = request.body, memoryview(b"")
+    if isinstance(body, (bytes, bytearray)):
+        body, tail = split(body, request.headers)
     document = value_of_json(text_of(body)) if isinstance(body, (bytes, bytearray, str)) else body
     if not isinstance(document, dict):
         raise PayloadError(f'the request is {kind(document)}: send an object such as {{"instances": [[…], …]}}')
     if "inputs" in document:
-        return _of_inputs(document, request, fleet)
+        return open_inference.read(document, request, tail, fleet.most_features)
+    if tail:
+        raise PayloadError("bytes after the JSON are tensors of 'inputs': send {'inputs': [{name, shape, datatype}]}")
     return _of_instances(document, request)
 
 
@@ -39,11 +43,3 @@ def _of_instances(document: Mapping[str, object], request: Request) -> Query:
         raise PayloadError(f"'instances' is {kind(instances)}: give a list, with one list or object for each instance")
     options = {**parameters_of(document), **document} if "parameters" in document else document
     return query_of(Rows(instances), "instances", options, document, request)
-
-
-def _of_inputs(document: Mapping[str, object], request: Request, fleet: Fleet) -> Query:
-    """Return the query of the Open Inference protocol: named tensors in `inputs`, options in `parameters`."""
-    refuse_unknown(document, INPUTS_KEYS)
-    return query_of(
-        table_of(document["inputs"], fleet.most_features), "inputs", parameters_of(document), document, request
-    )

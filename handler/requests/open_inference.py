@@ -1,26 +1,95 @@
-"""The tensors of the Open Inference protocol (KServe V2), as columns.
+"""Read a request of the Open Inference protocol (KServe V2): tensors, in JSON or as bytes after it, become columns.
 
-Source: https://github.com/kserve/open-inference-protocol, "Inference Request JSON Object".
+Source: https://github.com/kserve/open-inference-protocol, "Inference Request JSON Object", and its extension for
+binary data. `tritonclient` and KServe's client send what is read here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import PayloadError
-from ..wording import shown
+from ..wording import kind, shown
+from .binary_tensors import NUMBERS, SIZE, TEXTS, values_of
 from .instances import Table
 from .limits import check_width
+from .options import flag, parameters_of, query_of, refuse_unknown
+from .payload import Output, Query, Request
 
-NUMBERS = frozenset(
-    {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BYTES"}
-)
+DATATYPES = frozenset(NUMBERS) | {TEXTS}
 MATRIX = "instances"
 KEYS = frozenset({"name", "shape", "datatype", "data", "parameters"})
+DOCUMENT_KEYS = frozenset({"inputs", "outputs", "id", "parameters", "model_name", "model_version"})
+BINARY = "binary_data_output"
+HINTS = frozenset({"priority", "timeout", "content_type", "headers"})  # of clients: without effect here
+SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
+OUTPUTS = ("predictions", "confidence_interval", "prediction_interval", "extrapolations", "explanations")
 
 
-def table_of(inputs: object, most_features: int) -> Table:
-    """Return the columns of these tensors: one tensor [n] or [n, 1] for each feature, or one `instances` [n, k].
+def is_tensors(inputs: object) -> bool:
+    """Return whether `inputs` are tensors of this protocol: not the rows or the columns that MLflow sends."""
+    if not isinstance(inputs, list) or not inputs or not isinstance(inputs[0], dict):
+        return False
+    first = inputs[0]
+    return "datatype" in first or ("name" in first and first.keys() <= KEYS)
+
+
+def read(document: Mapping[str, object], request: Request, tail: memoryview, most_features: int) -> Query:
+    """Return the query: named tensors in `inputs`, options in `parameters`. Raises PayloadError.
+
+    `tail` has the bytes after the JSON; no model has more than `most_features`.
+    """
+    refuse_unknown(document, DOCUMENT_KEYS)
+    parameters = parameters_of(document, beside=HINTS | SEQUENCE | {BINARY})
+    if not SEQUENCE.isdisjoint(parameters):
+        raise PayloadError("a sequence has no meaning: predictions have no state; leave 'sequence_id' out")
+    outputs = _outputs(document.get("outputs"))
+    named = {output.name for output in outputs or ()}
+    options = dict(parameters) | {name: True for name in ("extrapolations", "explanations") if name in named}
+    options = {name.replace("extrapolations", "extrapolation"): value for name, value in options.items()}
+    query = query_of(table_of(document["inputs"], tail, most_features), "inputs", options, document, request)
+    if query.interval is None and not named.isdisjoint(OUTPUTS[1:3]):
+        raise PayloadError(
+            "'outputs' names an interval, and 'parameters' has no level: add 'interval', such as 0.95, to 'parameters'"
+        )
+    return replace(query, outputs=outputs, binary=flag(BINARY, parameters.get(BINARY, False)))
+
+
+def _outputs(value: object) -> tuple[Output, ...] | None:
+    """Return the outputs that a request names; None or [] asks for all."""
+    if value is None or value == []:
+        return None
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise PayloadError("'outputs' is not a list of objects: give [{'name': 'predictions'}], or leave it out")
+    outputs = tuple(map(_output, value))
+    if len({output.name for output in outputs}) != len(outputs):
+        raise PayloadError("'outputs' names an output twice: give each once")
+    return outputs
+
+
+def _output(value: Mapping[str, object]) -> Output:
+    refuse_unknown(value, frozenset({"name", "parameters"}))
+    name = value.get("name")
+    if not isinstance(name, str) or name not in OUTPUTS:
+        raise PayloadError(f"output {shown(name)} is not known: the outputs are {list(OUTPUTS)}")
+    parameters = value.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise PayloadError(f"output '{name}': 'parameters' is {kind(parameters)}: give an object")
+    if "classification" in parameters:
+        raise PayloadError(f"output '{name}' is a number, not a class: leave 'classification' out (class_count=0)")
+    _refuse_shared_memory(parameters, f"output '{name}'")
+    binary = parameters.get("binary_data")
+    return Output(name, None if binary is None else flag("binary_data", binary))
+
+
+def _refuse_shared_memory(parameters: Mapping[str, object], what: str) -> None:
+    if any(name.startswith("shared_memory") for name in parameters):
+        raise PayloadError(f"{what}: shared memory is not served: send and take the values (no set_shared_memory)")
+
+
+def table_of(inputs: object, tail: memoryview, most_features: int) -> Table:
+    """Return the columns of these tensors: one tensor [n] or [n, 1] for each feature, or one alone of [n, k].
 
     Raises PayloadError for a tensor that is not valid, tensors of different lengths, and more of them, or more columns,
     than one for each of `most_features` and the dataset.
@@ -34,11 +103,25 @@ def table_of(inputs: object, most_features: int) -> Table:
     shapes = [_shape(tensor, name) for tensor, name in zip(inputs, names, strict=True)]
     if len({shape[0] for shape in shapes}) != 1:
         raise PayloadError("the tensors of 'inputs' have different numbers of rows: give all as many")
-    values = [_values(tensor, name, shape) for tensor, name, shape in zip(inputs, names, shapes, strict=True)]
-    num_rows = shapes[0][0]
-    if names == [MATRIX]:
-        width = shapes[0][1]
-        check_width(width, most_features, f"tensor {MATRIX!r} has", "columns")
+    values, start = [], 0
+    for tensor, name, shape in zip(inputs, names, shapes, strict=True):
+        size = _binary_size(tensor, name, len(tail) - start)
+        values.append(_values(tensor, name, shape, None if size is None else tail[start : start + size]))
+        start += size or 0
+    if start != len(tail):
+        raise PayloadError(
+            f"{len(tail) - start} bytes after the tensors belong to none: give each tensor its '{SIZE}', and the "
+            "length of the JSON in the header Inference-Header-Content-Length"
+        )
+    return _table(names, values, shapes, most_features)
+
+
+def _table(
+    names: Sequence[str], values: Sequence[Sequence[object]], shapes: Sequence[tuple[int, int]], most_features: int
+) -> Table:
+    num_rows, width = shapes[0]
+    if len(names) == 1 and (names[0] == MATRIX or width > 1):
+        check_width(width, most_features, f"tensor {shown(names[0])} has", "columns")
         return Table(None, tuple(values[0][column::width] for column in range(width)), num_rows)
     wide = next((name for name, shape in zip(names, shapes, strict=True) if shape[1] != 1), None)
     if wide is not None:
@@ -59,10 +142,10 @@ def _name(tensor: dict[str, object]) -> str:
 
 
 def _shape(tensor: dict[str, object], name: str) -> tuple[int, int]:
-    """Return (n, columns). Raises PayloadError for a shape of another rank, or a datatype without numbers."""
+    """Return (n, columns). Raises PayloadError for a shape of another rank, or a datatype that is not read."""
     datatype = tensor.get("datatype")
-    if not isinstance(datatype, str) or datatype not in NUMBERS:
-        raise PayloadError(f"tensor {shown(name)}: 'datatype' is not one of {sorted(NUMBERS)}")
+    if not isinstance(datatype, str) or datatype not in DATATYPES:
+        raise PayloadError(f"tensor {shown(name)}: 'datatype' is not one of {sorted(DATATYPES)}")
     shape = tensor.get("shape")
     sizes = shape if isinstance(shape, list) else []
     if len(sizes) not in {1, 2} or not all(type(size) is int and size > 0 for size in sizes):
@@ -70,8 +153,29 @@ def _shape(tensor: dict[str, object], name: str) -> tuple[int, int]:
     return sizes[0], sizes[1] if len(sizes) == 2 else 1
 
 
-def _values(tensor: dict[str, object], name: str, shape: tuple[int, int]) -> Sequence[object]:
+def _binary_size(tensor: Mapping[str, object], name: str, left: int) -> int | None:
+    """Return the bytes of a tensor after the JSON, or None if its elements are in `data`."""
+    parameters = tensor.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise PayloadError(f"tensor {shown(name)}: 'parameters' is {kind(parameters)}: give an object")
+    _refuse_shared_memory(parameters, f"tensor {shown(name)}")
+    size = parameters.get(SIZE)
+    if size is None or tensor.get("data") is not None:
+        return None
+    if type(size) is not int or not 0 <= size <= left:
+        raise PayloadError(
+            f"tensor {shown(name)}: '{SIZE}' is {shown(size)}, and {left} bytes are left after the JSON: give the "
+            "JSON's length in Inference-Header-Content-Length, or send 'data' (tritonclient: binary_data=False)"
+        )
+    return size
+
+
+def _values(
+    tensor: Mapping[str, object], name: str, shape: tuple[int, int], content: memoryview | None
+) -> Sequence[object]:
     """Return the elements in row-major order; `data` may be flat or nested by rows."""
+    if content is not None:
+        return values_of(content, str(tensor["datatype"]), shape[0] * shape[1], name)
     data = tensor.get("data")
     if not isinstance(data, list):
         raise PayloadError(f"tensor {shown(name)}: 'data' is not a list")

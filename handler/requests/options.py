@@ -8,9 +8,9 @@ from typing import cast
 from ..errors import PayloadError
 from ..wording import kind, shown
 from .instances import Instances
-from .payload import Protocol, Query, Request
+from .payload import Extra, Protocol, Query, Request
 
-OPTIONS = frozenset({"dataset", "interval", "extrapolation", "explanations"})
+OPTIONS = frozenset({"dataset", "interval", "extrapolation", "explanations", "extra"})
 
 
 def query_of(
@@ -26,18 +26,26 @@ def query_of(
         protocol,
         _dataset(options.get("dataset", request.dataset)),
         _interval(options.get("interval")),
-        _flag("extrapolation", options.get("extrapolation", False)),
-        _flag("explanations", options.get("explanations", request.explain)),
+        flag("extrapolation", options.get("extrapolation", False)),
+        flag("explanations", options.get("explanations", request.explain)),
         _identifier(document.get("id")),
+        _extra(options.get("extra", "error")),
     )
 
 
-def parameters_of(document: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the options in `parameters`. Raises PayloadError for another key."""
-    parameters = document.get("parameters", {})
+def parameters_of(
+    document: Mapping[str, object], key: str = "parameters", beside: frozenset[str] = frozenset()
+) -> Mapping[str, object]:
+    """Return the options in `parameters`, or another key. Raises PayloadError for other names than these and `beside`.
+
+    null, which clients send for no parameters, is an empty object.
+    """
+    parameters = document.get(key)
+    if parameters is None:
+        return {}
     if not isinstance(parameters, dict):
-        raise PayloadError(f"'parameters' is {kind(parameters)}: give an object with any of {sorted(OPTIONS)}")
-    refuse_unknown(parameters, OPTIONS)
+        raise PayloadError(f"'{key}' is {kind(parameters)}: give an object with any of {sorted(OPTIONS)}")
+    refuse_unknown(parameters, OPTIONS | beside)
     return parameters
 
 
@@ -66,7 +74,8 @@ def _interval(value: object) -> float | None:
     raise PayloadError(f"'interval' is {shown(value)}: give a level between 0 and 1, such as 0.95")
 
 
-def _flag(name: str, value: object) -> bool:
+def flag(name: str, value: object) -> bool:
+    """Return a truth. Raises PayloadError for another value."""
     if isinstance(value, bool):
         return value
     raise PayloadError(f"'{name}' is {shown(value)}: give true or false")
@@ -76,3 +85,9 @@ def _identifier(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise PayloadError(f"'id' is {kind(value)}: give a string")
+
+
+def _extra(value: object) -> Extra:
+    if isinstance(value, str) and value in ("error", "ignore"):
+        return "error" if value == "error" else "ignore"
+    raise PayloadError(f"'extra' is {shown(value)}: give 'error', or 'ignore' to leave out names that are no features")

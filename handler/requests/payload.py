@@ -12,6 +12,7 @@ from typing import Literal
 from .instances import Instances
 
 Protocol = Literal["instances", "inputs"]
+Extra = Literal["error", "ignore"]
 Method = Literal["GET", "POST"]
 
 
@@ -33,8 +34,20 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Output:
+    """An output that a request of the Open Inference protocol names, and whether as bytes (None: as the others)."""
+
+    name: str
+    binary: bool | None = None
+
+
+@dataclass(frozen=True)
 class Query:
-    """A parsed request. `dataset` is one for all instances, one for each, or None if the instances name it."""
+    """A parsed request. `dataset` is one for all instances, one for each, or None if the instances name it.
+
+    `extra` tells what becomes of names that are no features. `outputs` are those of the Open Inference protocol that
+    are wanted (None: all), `binary` whether as bytes.
+    """
 
     instances: Instances
     protocol: Protocol = "instances"
@@ -43,3 +56,6 @@ class Query:
     extrapolation: bool = False
     explanations: bool = False
     id: str | None = None
+    extra: Extra = "error"
+    outputs: tuple[Output, ...] | None = None
+    binary: bool = False
