@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import EncodingError, HandlerError, PayloadError
 from ..models.fleet import Fleet
 from ..models.stack import ServedStack
-from ..requests.instances import Columns
+from ..requests.columns import Columns
 from ..requests.parsing import parse
 from ..requests.payload import Query, Request
 from ..rows.encoding import Floats, encode

@@ -45,9 +45,10 @@ def tensors_body(query: Query, answer: Mapping[str, Any]) -> Body:
             tails.append(content)
         outputs.append(tensor)
     model = answer["model"]
+    parameters = {"dataset": model["dataset"]} | ({"warnings": answer["warnings"]} if "warnings" in answer else {})
     document = {"model_name": model["collection"], "model_version": str(model["version"])}
     document |= {} if query.id is None else {"id": query.id}
-    content = to_json(document | {"outputs": outputs, "parameters": {"dataset": model["dataset"]}})
+    content = to_json(document | {"outputs": outputs, "parameters": parameters})
     if not tails:
         return Body(content)
     headers = {"Inference-Header-Content-Length": str(len(content))}

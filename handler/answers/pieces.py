@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import PayloadError
 from ..models.fleet import Fleet, Place
-from ..requests.instances import DATASET, Columns, Instances, columns_of
+from ..requests.columns import Columns, columns_of
+from ..requests.instances import DATASET, Instances, known
 from ..requests.payload import Query
 from ..wording import kind
 from .scoring import Models
@@ -17,7 +18,10 @@ from .scoring import Models
 
 @dataclass(frozen=True)
 class Piece:
-    """Instances of one request that one stack answers, with their positions; `models` is one for each, or one."""
+    """Instances of one request that one stack answers, with their positions; `models` is one for each, or one.
+
+    `ignored` are names that are no features, where the request says to ignore them.
+    """
 
     request: int
     stack: int
@@ -25,6 +29,7 @@ class Piece:
     models: Models
     columns: Columns
     datasets: Sequence[str]
+    ignored: Sequence[str] = ()
 
 
 def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
@@ -37,24 +42,30 @@ def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
     if isinstance(names, str):
         place = fleet.place(fleet.position(names))
         everywhere = range(num_rows)
-        columns = _columns(fleet, query, query.instances, place, everywhere)
-        return [Piece(request, place.stack, everywhere, place.row, columns, (names,) * num_rows)]
+        columns, ignored = _columns(fleet, query, query.instances, place, everywhere)
+        return [Piece(request, place.stack, everywhere, place.row, columns, (names,) * num_rows, ignored)]
     places = _places(fleet, names)
     pieces = []
     for stack in sorted({place.stack for place in places}):
         positions = [position for position, place in enumerate(places) if place.stack == stack]
         whole = len(positions) == num_rows
         instances = query.instances if whole else query.instances.take(positions)
-        columns = _columns(fleet, query, instances, places[positions[0]], positions)
+        columns, ignored = _columns(fleet, query, instances, places[positions[0]], positions)
         models = np.array([places[position].row for position in positions], np.intp)
-        pieces.append(Piece(request, stack, positions, models, columns, [names[at] for at in positions]))
+        pieces.append(Piece(request, stack, positions, models, columns, [names[at] for at in positions], ignored))
     return pieces
 
 
-def _columns(fleet: Fleet, query: Query, instances: Instances, place: Place, positions: Sequence[int]) -> Columns:
+def _columns(
+    fleet: Fleet, query: Query, instances: Instances, place: Place, positions: Sequence[int]
+) -> tuple[Columns, Sequence[str]]:
+    """Return the columns of the features, and the names that are ignored."""
     card = fleet.stacks[place.stack].card
+    ignored: Sequence[str] = ()
+    if query.extra == "ignore":
+        instances, ignored = known(instances, card)
     skip_dataset = query.dataset is None and not (fleet.num_datasets == 1 and DATASET in card.feature_names)
-    return columns_of(instances, card, positions, skip_dataset)
+    return columns_of(instances, card, positions, skip_dataset), ignored
 
 
 def _places(fleet: Fleet, names: Sequence[str]) -> list[Place]:

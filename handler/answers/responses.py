@@ -18,7 +18,7 @@ from ..models.stack import ServedStack
 from ..requests.payload import Query
 from ..rows.date_parts import iso_of
 from ..rows.encoding import Floats
-from ..wording import shown
+from ..wording import listed, shown
 from . import scoring
 from .bodies import Body, Json, tensors_body, to_json
 from .pieces import Piece
@@ -50,6 +50,9 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Body:
         answer["extrapolations"] = _in_order(query, scored, (_extrapolations(fleet, one) for one in scored))
     if query.explanations:
         answer["explanations"] = _in_order(query, scored, (_explanations(fleet, one) for one in scored))
+    ignored = list(dict.fromkeys(name for one in scored for name in one.piece.ignored))
+    if ignored:
+        answer["warnings"] = [f"names that are no features were ignored: {listed(ignored)}"]
     try:
         return tensors_body(query, answer) if query.protocol == "inputs" else Body(to_json(answer))
     except ValueError as exc:  # the predictions are finite, so it is a bound or a contribution

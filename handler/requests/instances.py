@@ -1,27 +1,17 @@
-"""The instances of a request, as rows or as named columns, and their conversion to arrays by a model card.
-
-Shapes: n rows of a request (instances) · k raw features.
-"""
+"""The instances of a request, as rows or as named columns, and the values of each feature in them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import PayloadError
-from ..rows.cells import level_of, number_of
-from ..rows.datetimes import days_of
-from ..rows.model_card import Feature, ModelCard
+from ..rows.model_card import ModelCard
 from ..wording import listed, nearest, shown
 
 DATASET = "dataset"
-DATE = "give a date as text, such as '2026-01-31' or '2026-01-31T13:00'"
+MAX_IGNORED = 1000
 
-Columns = dict[str, NDArray[np.generic]]
 Values = Sequence[object]
 
 
@@ -44,6 +34,20 @@ class Rows:
     def take(self, positions: Iterable[int]) -> Rows:
         """Return the instances at these positions."""
         return Rows([self.values[position] for position in positions])
+
+    def only(self, names: frozenset[str]) -> tuple[Rows, list[str], set[str]]:
+        """Return the instances with these names alone, the other names, and which of these some instance lacks."""
+        others: dict[str, None] = {}
+        lacked: set[str] = set()
+        kept: list[object] = []
+        for value in self.values:
+            if isinstance(value, dict):
+                others |= dict.fromkeys(name for name in value if name not in names)
+                lacked |= names - value.keys()
+                kept.append({name: value[name] for name in value if name in names})
+            else:
+                kept.append(value)
+        return Rows(kept), list(others), lacked
 
     def raw_columns(self, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> list[Values]:
         """Return the k columns unconverted, None for an absent value. Raises PayloadError, see `columns_of`."""
@@ -80,6 +84,14 @@ class Table:
         rows = list(positions)
         return Table(self.names, tuple([column[row] for row in rows] for column in self.columns), len(rows))
 
+    def only(self, names: frozenset[str]) -> tuple[Table, list[str], set[str]]:
+        """Return the instances with these names alone, the other names, and which of these there are not."""
+        if self.names is None:
+            return self, [], set()
+        kept = [place for place, name in enumerate(self.names) if name in names]
+        table = Table(tuple(self.names[at] for at in kept), tuple(self.columns[at] for at in kept), self.num_rows)
+        return table, [name for name in self.names if name not in names], set(names - set(self.names))
+
     def raw_columns(self, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> list[Values]:
         """Return the k columns unconverted. Raises PayloadError if the names or their number do not fit the card."""
         if self.names is None:
@@ -99,20 +111,23 @@ class Table:
 Instances = Rows | Table
 
 
-def columns_of(instances: Instances, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> Columns:
-    """Return one array for each feature of the card: float64 with NaN for a missing value, or `str` objects (or None).
+def known(instances: Instances, card: ModelCard) -> tuple[Instances, tuple[str, ...]]:
+    """Return the instances without the names that are no features, and those names; `dataset` is never left out.
 
-    A datetime is given as ISO 8601 text, and is a number of days since 1970-01-01 UTC here.
-
-    `positions` are the numbers of the instances in the request, for messages; with `skip_dataset` the name `dataset` is
-    not a feature. Raises PayloadError, with instance and feature, for a value of the wrong type, a missing value that
-    the card does not fill, an unknown name, or a wrong number of values.
+    Raises PayloadError if such a name was probably meant as a feature that is absent, or there are very many.
     """
-    raw = instances.raw_columns(card, positions, skip_dataset)
-    return {
-        feature.name: READERS[feature.kind](feature, column, positions)
-        for feature, column in zip(card.features, raw, strict=True)
-    }
+    kept, ignored, lacked = instances.only(frozenset((*card.feature_names, DATASET)))
+    if len(ignored) > MAX_IGNORED:
+        raise PayloadError(
+            f"{len(ignored)} names are no features: at most {MAX_IGNORED} can be ignored; leave them out"
+        )
+    for name in ignored:
+        meant = nearest(name, lacked - {DATASET})
+        if meant is not None:
+            raise PayloadError(
+                f"{shown(name)} is not ignored, as feature {meant!r} is absent: rename it, or leave it out"
+            )
+    return kept, tuple(ignored)
 
 
 def _columns_of_lists(rows: list[list[object]], card: ModelCard, positions: Sequence[int]) -> list[Values]:
@@ -149,77 +164,3 @@ def _unknown(name: str, names: Sequence[str]) -> str:
     near = nearest(name, names)
     meant = "" if near is None else f": did you mean {near!r}?"
     return f"feature {shown(name)} is not known: the features are {listed(names)}{meant}"
-
-
-def _numbers(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
-    """Return the column as float64. Raises PayloadError for a value that is neither a number nor a string of one."""
-    if set(map(type, column)) <= {float, int}:
-        try:
-            return np.array(column, np.float64)
-        except OverflowError:
-            pass  # an integer beyond float64: the loop below names it
-    return np.array(
-        [_number(feature, value, position) for value, position in zip(column, positions, strict=True)], np.float64
-    )
-
-
-def _number(feature: Feature, value: object, position: int) -> float:
-    plain = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if plain is not None and not isinstance(plain, (int, float, str)):
-        raise _misfit(feature, position, f"has value {shown(value)}: give a number")
-    try:
-        number = math.nan if plain is None else number_of(plain) if isinstance(plain, str) else float(plain)
-    except (ValueError, OverflowError) as exc:
-        raise _misfit(feature, position, f"has value {shown(value)}: give a number that float64 can hold") from exc
-    if math.isnan(number) and not feature.fills:
-        missing = "is missing" if plain is None else f"has value {shown(value)}, which is missing"
-        raise _misfit(feature, position, f"{missing}: give a number")
-    return number
-
-
-def _dates(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
-    """Return the column as days since 1970-01-01 UTC. Raises PayloadError for a value that is not a date."""
-    return np.array([_date(feature, value, at) for value, at in zip(column, positions, strict=True)], np.float64)
-
-
-def _date(feature: Feature, value: object, position: int) -> float:
-    plain = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if plain is not None and not isinstance(plain, str):
-        raise _misfit(feature, position, f"has value {shown(value)}: {DATE}")
-    try:
-        days = math.nan if plain is None else days_of(plain)
-    except ValueError as exc:
-        raise _misfit(feature, position, f"has value {shown(value)}: {DATE}") from exc
-    if math.isnan(days) and not feature.fills:
-        raise _misfit(feature, position, f"is missing: {DATE}")
-    return days
-
-
-def _words(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
-    """Return the column as `str` objects; an integer becomes its digits, a missing value None if it is a level.
-
-    Raises PayloadError for other values.
-    """
-    words = np.empty(len(column), dtype=object)
-    words[:] = [_word(feature, value, position) for value, position in zip(column, positions, strict=True)]
-    return words
-
-
-def _word(feature: Feature, value: object, position: int) -> str | None:
-    plain = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if isinstance(plain, str):
-        return plain if plain in feature.level_position else level_of(plain)
-    if isinstance(plain, int) and not isinstance(plain, bool):
-        return str(plain)
-    if plain is None and feature.missing == "level":
-        return None
-    if plain is None:
-        raise _misfit(feature, position, "is missing: give one of its levels")
-    raise _misfit(feature, position, f"has value {shown(value)}: give one of its levels, a string")
-
-
-def _misfit(feature: Feature, position: int, reason: str) -> PayloadError:
-    return PayloadError(f"instance {position}: feature {feature.name!r} {reason}")
-
-
-READERS = {"numeric": _numbers, "categorical": _words, "datetime": _dates}
