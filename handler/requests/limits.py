@@ -27,6 +27,13 @@ def check_instances(num_rows: int) -> None:
         raise PayloadError(f"the request has {num_rows} instances: send at most {MAX_INSTANCES} at a time")
 
 
+def check_values(num_rows: int, width: int, num_tensors: int) -> None:
+    """Raise PayloadError for too many instances, or values in tensors of this size."""
+    check_instances(num_rows)
+    if num_rows * width * num_tensors > MAX_VALUES:
+        raise PayloadError(f"the tensors have more than {MAX_VALUES} values: {FEWER}")
+
+
 def check_lines(text: str) -> None:
     """Raise PayloadError if a CSV text has so many lines that it must have too many instances; some may be blank."""
     num_lines = text.count("\n")

@@ -38,12 +38,11 @@ def test_an_answer_without_ignored_names_has_no_warning(stores_fleet: Fleet) -> 
 
 
 def test_ignored_tensors_are_named_in_the_parameters(stores_fleet: Fleet) -> None:
-    inputs = [
-        {"name": name, "shape": [1], "datatype": "FP64", "data": [value]} for name, value in {**ROW, "id": 7}.items()
-    ]
+    row = {**ROW, "id": 7, "id 2": 8, "id 3": 9}
+    inputs = [{"name": name, "shape": [1], "datatype": "FP64", "data": [value]} for name, value in row.items()]
     status, document = ask(stores_fleet, {"inputs": inputs, "parameters": IGNORING})
     assert status == 200, document
-    assert document["parameters"]["warnings"] == ["names that are no features were ignored: ['id']"]
+    assert document["parameters"]["warnings"] == ["names that are no features were ignored: ['id', 'id 2', 'id 3']"]
 
 
 def test_each_dataset_of_a_mixed_request_ignores_what_is_no_feature_of_it(stores_fleet: Fleet) -> None:

@@ -141,6 +141,8 @@ REFUSED: list[tuple[Json, bytes, str | None, str]] = [
     ({"inputs": [AREA | {"parameters": {"binary_data_size": 8}}]}, b"12345678", "99999", "Inference-Header-Content"),
     ({"inputs": [AREA | {"parameters": {"binary_data_size": 8}}]}, b"12345678", "-1", "Inference-Header-Content-Len"),
     ({"instances": [[1, 2]], "dataset": "north"}, b"1", None, "are tensors of 'inputs'"),
+    ({"inputs": [AREA | {"shape": [100_001], "datatype": "INT8"}]}, b"", None, "100001 instances: send at most 100000"),
+    ({"inputs": [{"name": "instances", "shape": [50_000, 50], "datatype": "FP16"}]}, b"", None, "2000000 values"),
     ({"inputs": [AREA | {"datatype": "BF16"}]}, b"", None, "'datatype' is not one of"),
     ({"inputs": [ROW], "outputs": [{"name": "y"}]}, b"", None, "output 'y' is not known: the outputs are"),
     ({"inputs": [ROW], "outputs": [{"name": ["predictions"]}]}, b"", None, "is not known: the outputs are"),
