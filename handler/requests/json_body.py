@@ -1,4 +1,4 @@
-"""Read a JSON body: `instances`, or `inputs` of the Open Inference protocol."""
+"""Read a JSON body: `instances`, the tensors of the Open Inference protocol, or what MLflow sends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..errors import PayloadError
 from ..models.fleet import Fleet
 from ..wording import kind, listed
-from . import open_inference
+from . import mlflow, open_inference
 from .binary_tensors import split
 from .csv_body import text_of
 from .instances import Rows
@@ -15,6 +15,7 @@ from .json_text import value_of_json
 from .options import OPTIONS, parameters_of, query_of, refuse_unknown
 from .payload import Query, Request
 
+MLFLOW = frozenset(mlflow.READERS)
 INSTANCES_KEYS = OPTIONS | {"instances", "id", "parameters", "signature_name"}
 
 
@@ -26,10 +27,12 @@ def read(request: Request, fleet: Fleet) -> Query:
     document = value_of_json(text_of(body)) if isinstance(body, (bytes, bytearray, str)) else body
     if not isinstance(document, dict):
         raise PayloadError(f'the request is {kind(document)}: send an object such as {{"instances": [[…], …]}}')
-    if "inputs" in document:
+    if "inputs" in document and (tail or open_inference.is_tensors(document["inputs"])):
         return open_inference.read(document, request, tail, fleet.most_features)
     if tail:
         raise PayloadError("bytes after the JSON are tensors of 'inputs': send {'inputs': [{name, shape, datatype}]}")
+    if not MLFLOW.isdisjoint(document):
+        return mlflow.read(document, request, fleet.most_features)
     return _of_instances(document, request)
 
 
