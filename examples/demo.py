@@ -25,8 +25,9 @@ from jobs.sources.job_datasets import read_datasets
 from jobs.training.datasets import TrainedDatasets
 from model_store.archives.archive import Archive
 from model_store.archives.stored import export_archive
+from model_store.serving.ports import with_free
+from model_store.serving.settings import Ports, ServerSettings
 from model_store.torchserve.inference import Inference
-from model_store.torchserve.process import Ports, ServerSettings, with_free
 from model_store.torchserve.serving import serving
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -38,6 +38,7 @@ GridlineError                       1   the base of all
 │   │   ├── KeyRefusedError         4   it did not take the key
 │   │   └── PredictionRefusedError  2   it found the request for a prediction wrong
 │   ├── BusyError                   4   another process deploys the collection on the same server
+│   ├── PortError                   2   the ports or the address can't be those of one server
 │   └── DeploymentError             4   a new version did not come up; the old one serves as before
 └── HandlerError                    2   a request for predictions is wrong; a ValueError too
     ├── ModelCardError              2   the model card is not valid, or of a newer format
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         BusyError,
         DeploymentError,
         KeyRefusedError,
+        PortError,
         PredictionRefusedError,
         ServerError,
         ServerRefusedError,
@@ -129,6 +131,7 @@ __all__ = [
     "NotFoundError",
     "NotServedError",
     "PayloadError",
+    "PortError",
     "PredictionRefusedError",
     "RunClaimedError",
     "S3SettingsError",

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from .answers.answering import OK
-from .hosting.control import control_folder
+from .hosting.control import Control, control_folder
 from .hosting.endpoint import Endpoint
 from .hosting.torchserve_metrics import TorchServeMetrics
 from .hosting.worker_report import WorkerReport, every_second
@@ -24,7 +24,7 @@ from .hosting.worker_socket import buffered_reader
 from .models import fleet_files
 from .requests.payload import Request
 
-PHRASES = {400: "Bad Request", 404: "Not Found"}
+PHRASES = {400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 QUIET = "GRIDLINE_WORKER_LOG_LEVEL"
 MODEL_FOLDER = "model"
 TORCHSERVE = "0.12.0"  # the last release: upstream is archived
@@ -40,7 +40,8 @@ class LinearHandler:
         """Open the archive that TorchServe has unpacked; all workers memory-map the same files of weights."""
         torch.set_num_threads(1)
         logging.getLogger().setLevel(os.environ.get(QUIET, "INFO"))  # INFO prints two lines for each request
-        self.endpoint = Endpoint(fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER))
+        fleet = fleet_files.read(Path(context.system_properties["model_dir"]) / MODEL_FOLDER)
+        self.endpoint = Endpoint(fleet, Control(control_folder()))
         _tell_metrics(self.endpoint, context.model_name)
         _read_through_buffer()
 
@@ -51,7 +52,8 @@ class LinearHandler:
         """
         assert self.endpoint is not None  # noqa: S101 - TorchServe initialises first
         received = [_request(row, context.get_all_request_header(index)) for index, row in enumerate(data)]
-        answers = self.endpoint.respond(received)
+        with self.endpoint.control:
+            answers = self.endpoint.respond(received)
         for index, one in enumerate(answers):
             context.set_response_content_type(index, one.content_type)
             for name, value in one.headers.items():

@@ -14,18 +14,23 @@ from ..description.description import describe, describe_dataset
 from ..errors import HandlerError
 from ..models.fleet import Fleet
 from ..requests.payload import Request
+from .control import Control, draining_answer
 from .metrics import IN_FLIGHT, Metrics, count_answers
 
 
 class Endpoint:
     """Answers requests about the datasets of a fleet, and counts them in `metrics`."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, control: Control | None = None) -> None:
         self.fleet = fleet
+        self.control = control or Control(None)
         self.metrics = Metrics()
 
     def respond(self, requests: Sequence[Request]) -> list[Answer]:
-        """Return one answer for each request, in their order: a GET gets a description, a POST predictions."""
+        """Return one answer for each request, in their order: a GET gets a description, a POST predictions.
+
+        While the server is about to end, each is refused with 503.
+        """
         started = time.perf_counter()
         self.metrics.add(IN_FLIGHT, len(requests))
         try:
@@ -36,6 +41,8 @@ class Endpoint:
         return answers
 
     def _answers(self, requests: Sequence[Request]) -> list[Answer]:
+        if self.control.is_draining:
+            return [draining_answer()] * len(requests)
         predictions = iter(answer(self.fleet, [request for request in requests if request.method == "POST"]))
         return [next(predictions) if request.method == "POST" else self._describe(request) for request in requests]
 

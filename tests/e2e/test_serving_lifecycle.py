@@ -18,7 +18,8 @@ import pytest
 from jobs.cli import main
 from model_store.archives.stored import archive_of
 from model_store.ledger.ledger import Ledger
-from model_store.torchserve.process import ServerSettings, with_free
+from model_store.serving.ports import with_free
+from model_store.serving.settings import ServerSettings
 from model_store.torchserve.serving import serving as serving_here
 from tests.servers.torchserve import ANY_PORTS, ServedStores, processes_with, until
 
@@ -147,14 +148,14 @@ def test_serve_interrupted_while_it_starts_leaves_nothing(stores_ledger: Ledger,
 
 
 @pytest.mark.torchserve
-def test_serve_says_why_torchserve_did_not_start(
+def test_serve_refuses_a_taken_port_at_once(
     run: Callable[..., Done], served_stores: ServedStores, tmp_path: Path
 ) -> None:
     taken = str(served_stores.server.settings.ports.inference)
     others = [word for option in ANY_PORT[1:] for word in (option, "0")]
     done = run("serve", "stores", "--folder", str(tmp_path / "s"), "--port", taken, *others)
     assert done.returncode == 4
-    assert "TorchServe ended with code" in done.stderr
+    assert f"port {taken} of 127.0.0.1 is taken by another program: set --port to another" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert processes_with(str(tmp_path / "s")) == []
 

@@ -12,10 +12,13 @@ import httpx
 import pytest
 
 from model_store.deployment.errors import KeyRefusedError
+from model_store.serving.folder import prepare
+from model_store.serving.ports import with_free
+from model_store.serving.settings import ServerSettings
 from model_store.torchserve.client import read_key
 from model_store.torchserve.inference import Inference
 from model_store.torchserve.management import Management
-from model_store.torchserve.process import ServerSettings, start, with_free
+from model_store.torchserve.process import start
 from tests.servers.torchserve import ANY_PORTS, ServedStores, until
 
 pytestmark = pytest.mark.torchserve
@@ -23,6 +26,7 @@ pytestmark = pytest.mark.torchserve
 BODY = {"dataset": "north", "instances": [[3, 1]]}
 OF_THE_SERVER = {
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+    *("TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "GRIDLINE_CONTROL"),  # and what a shell adds
     *("GRIDLINE_WORKER_LOG_LEVEL", "TS_DECODE_INPUT_REQUEST", "TS_IPEX_ENABLE", "TS_IPEX_GPU_ENABLE"),
 }
 
@@ -133,6 +137,7 @@ def test_keys_expire_and_are_read_anew_after_a_restart(tmp_path: Path) -> None:
     settings = ServerSettings(tmp_path / "s", ports=with_free(ANY_PORTS), token_expiration_min=0.05)
     keys = settings.key_file
     with Management(settings.management_url, keys) as management:
+        prepare(settings)
         with start(settings):
             until(lambda: answers(management))
             key = read_key(keys, "management")
@@ -142,6 +147,7 @@ def test_keys_expire_and_are_read_anew_after_a_restart(tmp_path: Path) -> None:
             assert key not in str(caught.value)
             with Inference(settings.inference_url, keys) as endpoint, pytest.raises(KeyRefusedError):
                 endpoint.describe("stores")
+        prepare(settings)
         with start(settings):
             until(lambda: answers(management))
             assert read_key(keys, "management") != key
@@ -160,14 +166,14 @@ def answers(management: Management) -> bool:
 
 def test_the_access_log_is_off_unless_asked_for(served_stores: ServedStores) -> None:
     served_stores.client.post("/predictions/stores", json=BODY)
-    log = served_stores.server.settings.log_file.read_text()
+    log = served_stores.server.log_file.read_text()
     assert "INFO" in log
     assert "/predictions/stores" not in log
 
 
 def test_no_key_is_in_the_log(served_stores: ServedStores) -> None:
     keys = json.loads(served_stores.server.settings.key_file.read_text())
-    log = served_stores.server.settings.log_file.read_text()
+    log = served_stores.server.log_file.read_text()
     assert "INFO" in log
     assert {name: entry["key"] in log for name, entry in keys.items()} == dict.fromkeys(
         ("management", "inference", "API"), False

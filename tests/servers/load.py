@@ -10,7 +10,7 @@ from types import TracebackType
 
 import httpx
 
-from model_store.torchserve.process import ServerSettings
+from model_store.serving.settings import ServerSettings
 from tests.servers.torchserve import inference_client
 
 CONNECTIONS = 16

@@ -16,9 +16,11 @@ from model_store import open_ledger
 from model_store.archives.stored import archive_of
 from model_store.archives.version_fleet import fleet_of_version
 from model_store.ledger.ledger import Ledger
+from model_store.serving.ports import with_free
+from model_store.serving.settings import Ports, ServerSettings
 from model_store.torchserve.client import BearerKey
 from model_store.torchserve.management import Management
-from model_store.torchserve.process import Ports, ServerSettings, TorchServe, with_free
+from model_store.torchserve.process import TorchServe
 from model_store.torchserve.serving import serving
 from tests.samples.fleets import commit_models, sample_stores
 

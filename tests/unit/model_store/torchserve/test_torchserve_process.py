@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from model_store.deployment.errors import ServerError
-from model_store.torchserve.process import Ports, ServerSettings, launch, start, with_free, write_configuration
-from tests.servers.torchserve import until
+from model_store.serving.settings import Ports, ServerSettings
+from model_store.torchserve.process import launch, start, write_configuration
 
 
 def properties(settings: ServerSettings) -> dict[str, str]:
@@ -28,41 +27,11 @@ def test_the_configuration_is_filled_in_and_bound_to_loopback(tmp_path: Path) ->
     assert (tmp_path / "log4j2.xml").exists()
 
 
-def test_free_ports_differ_and_given_ones_stay() -> None:
-    ports = with_free(Ports(0, 8081, 0, 0, 0))
-    assert ports.management == 8081
-    assert len({ports.inference, ports.metrics, ports.grpc_inference, ports.grpc_management, 0}) == 5
-
-
 def test_a_folder_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match="too long for a socket"):
+    with pytest.raises(ServerError, match="too long for a socket: set --folder to a shorter one"):
         start(ServerSettings(tmp_path / ("x" * 100)))
 
 
 def test_a_server_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="can't be started"):
         launch(ServerSettings(tmp_path), ["/nowhere/java"], {})
-
-
-def test_stop_ends_the_whole_process_group(tmp_path: Path) -> None:
-    program = "trap '' TERM; sleep 300 & echo $! > child; touch ready; while true; do wait; done"
-    server = launch(ServerSettings(tmp_path), ["bash", "-c", program], {"PATH": os.environ["PATH"]})
-    until((tmp_path / "ready").exists)
-    child = int((tmp_path / "child").read_text())
-    server.stop(timeout_s=0.2)
-    assert server.exit_code() is not None
-    until(lambda: not is_running(child))
-
-
-def is_running(pid: int) -> bool:
-    """Return whether a process is there, and not only waiting to be reaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def test_last_words_are_on_one_line(tmp_path: Path) -> None:
-    with launch(ServerSettings(tmp_path), ["bash", "-c", "echo one; echo two; echo three; echo four"], {}) as server:
-        server.wait()
-        assert server.log_tail() == "two | three | four"

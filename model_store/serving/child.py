@@ -1,0 +1,84 @@
+"""A child process that leaves nothing behind: it and its own children end when gridline ends, even by SIGKILL.
+
+The child leads a process group. A shell in that group waits for the end of a pipe that only gridline holds open, and
+then kills the group: the kernel closes the pipe however gridline ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+LOG_LINES_SHOWN = 3
+# The pipe is standard input. A shell gives its background commands another one, so it is passed on as descriptor 3.
+WATCHED = (
+    'exec 3<&0; (read -r _ <&3; kill -s KILL 0) >/dev/null 2>&1 & unset PWD OLDPWD SHLVL; exec "$@" 3<&- </dev/null'
+)
+SHELL = "/bin/sh"
+
+
+class Child:
+    """A child process with its own children."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exit_code(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        return self._process.poll()
+
+    def wait(self) -> int:
+        """Wait until it ends by itself, and return its exit code."""
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """End it and all its children now."""
+        with contextlib.suppress(ProcessLookupError):  # all are gone
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def launch(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path, *, keep: Sequence[int] = ()
+) -> Child:
+    """Start a command in `folder` with this environment and no other; what it prints is appended to `output`.
+
+    It inherits the file descriptors `keep`. Raises OSError if it can't be started.
+    """
+    if shutil.which(command[0], path=environment.get("PATH")) is None:  # the shell could only print this
+        raise FileNotFoundError(errno.ENOENT, "no such program", command[0])
+    with output.open("ab") as log:
+        return Child(
+            subprocess.Popen(
+                [SHELL, "-c", WATCHED, "gridline", *command],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=keep,
+                start_new_session=True,  # its own group: ended as one, and not by the terminal's Ctrl-C
+            )
+        )
+
+
+def last_lines(*logs: Path) -> str:
+    """Return the last lines of the first log that has any, on one line; without the places of Java's traces."""
+    for log in logs:
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        texts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("at ", "... "))]
+        if texts:
+            return " | ".join(texts[-LOG_LINES_SHOWN:])
+    return "it said nothing"

@@ -1,0 +1,92 @@
+"""The ports of a server: free ones, and a refusal at once of those that it could not bind."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+
+from model_store.deployment.errors import PortError, ServerError
+from model_store.serving.settings import LOOPBACK, Ports, ServerSettings
+
+FIRST_PORT, LAST_PORT = 10_000, 32_767
+PORT_ATTEMPTS = 1000
+OPTIONS = {  # of the command line
+    "inference": "--port",
+    "management": "--management-port",
+    "metrics": "--metrics-port",
+    "grpc_inference": "--grpc-port",
+    "grpc_management": "--grpc-management-port",
+}
+ON_HOST = ("inference", "grpc_inference")  # bound to `host`, the others to loopback
+
+
+def with_free(ports: Ports) -> Ports:
+    """Return the ports with each 0 replaced by a port that is free now; all of them differ.
+
+    A server binds its ports only seconds later. So they are drawn from below the range of Linux for outgoing
+    connections: a port from that range, which binding to 0 gives, might be taken by then.
+    """
+    chosen = asdict(ports)
+    with ExitStack() as sockets:
+        for name, port in chosen.items():
+            if port == 0:
+                chosen[name] = _bind(sockets.enter_context(socket.socket()))
+    return Ports(**chosen)
+
+
+def _bind(free: socket.socket) -> int:
+    """Bind a socket to a free port, and return it. Raises ServerError if none is found."""
+    for _ in range(PORT_ATTEMPTS):
+        with suppress(OSError):
+            free.bind((LOOPBACK, random.randint(FIRST_PORT, LAST_PORT)))  # noqa: S311
+            return int(free.getsockname()[1])
+    raise ServerError(f"no port between {FIRST_PORT} and {LAST_PORT} is free: end some program, or give the ports")
+
+
+def refuse_unusable(settings: ServerSettings) -> None:
+    """Raise PortError if two ports are equal, or ServerError if one can't be bound now: taken, or a foreign address."""
+    ports: Mapping[str, int] = asdict(settings.ports)
+    refuse_equal(ports)
+    for name, port in ports.items():
+        _refuse_taken(settings.host if name in ON_HOST else LOOPBACK, port, OPTIONS[name])
+
+
+def refuse_equal(ports: Mapping[str, int]) -> None:
+    """Raise PortError if two of the ports, by the name of their purpose, are the same; 0 stands for any free port."""
+    seen: dict[int, str] = {}
+    for name, port in ports.items():
+        if port and port in seen:
+            raise PortError(
+                f"port {port} is given for {OPTIONS[seen[port]]} and for {OPTIONS[name]}: set {OPTIONS[name]} to "
+                "another, or to 0 for any free port"
+            )
+        seen[port] = name
+
+
+def _refuse_taken(host: str, port: int, option: str) -> None:
+    """Listen to a port for a moment, as the server will. Raises ServerError if that fails."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does: a port in TIME_WAIT is free
+            probe.bind((host, port))
+            probe.listen()
+    except socket.gaierror as exc:
+        raise PortError(f"--host {host} is no address: {exc.strerror}; set it to one of this machine") from exc
+    except OSError as exc:
+        raise _refusal(exc, host, port, option) from exc
+
+
+def _refusal(error: OSError, host: str, port: int, option: str) -> ServerError:
+    """Return why a port can't be bound, with the option to change."""
+    if error.errno == errno.EADDRINUSE:
+        return ServerError(f"port {port} of {host} is taken by another program: set {option} to another, or to 0")
+    if error.errno == errno.EACCES:
+        return ServerError(f"port {port} needs the rights of root: set {option} to a port from 1024 on")
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return PortError(f"{host} is no address of this machine: set --host to one, such as {LOOPBACK}, 0.0.0.0 or ::")
+    return ServerError(f"port {port} of {host} can't be used: {error.strerror}; set {option} to another")
