@@ -11,6 +11,9 @@ from typing import ClassVar
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
+NOT_ACCEPTABLE = 406
+TOO_LARGE = 413
+UNSUPPORTED_TYPE = 415
 
 
 class GridlineError(Exception):
@@ -58,6 +61,10 @@ class EncodingError(HandlerError):
 
 class PayloadError(HandlerError):
     """A request that can't be answered; the message names the error and the remedy."""
+
+    def __init__(self, message: str, status: int = BAD_REQUEST) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class NotServedError(HandlerError):

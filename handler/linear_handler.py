@@ -22,11 +22,12 @@ from .hosting.torchserve_metrics import TorchServeMetrics
 from .hosting.worker_report import WorkerReport, every_second
 from .hosting.worker_socket import buffered_reader
 from .models import fleet_files
-from .requests.payload import Request
+from .requests.payload import Field, Request
 
 PHRASES = {400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 QUIET = "GRIDLINE_WORKER_LOG_LEVEL"
 MODEL_FOLDER = "model"
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 TORCHSERVE = "0.12.0"  # the last release: upstream is archived
 
 
@@ -78,21 +79,28 @@ def _read_through_buffer() -> None:
 
 
 def _request(row: Mapping[str, Any], described: Mapping[str, Any]) -> Request:
-    """Return the request: the body is in `body`; in a form or over gRPC it is in `data` or `body`.
+    """Return the request: its body, or the fields of a form, of gRPC, and of the query of the address.
 
-    `described` has the caller's headers, and TorchServe's own: a description of each parameter, and of the address.
+    `described` has the caller's headers, and TorchServe's own: a description of each field, and of the address.
     """
-    parameter = described.get("body")  # TorchServe's description of the parameter `body`
-    content_type = parameter.get("content-type", "") if isinstance(parameter, dict) else ""
+    headers = {name.lower(): value for name, value in described.items() if isinstance(value, str)}
     path = described.get("url_path")  # the dataset of /predictions/<collection>/<version>/<dataset>
+    is_form = headers.get("content-type", "").lower().startswith(FORMS) or len(row) != 1 or "body" not in row
     return Request(
-        row.get("body", row.get("data", b"")),
-        content_type.lower(),
+        row.get("body", b""),
+        headers.get("content-type", "").lower() if is_form else _type_of("body", described),
         path if isinstance(path, str) and path else None,
         explain=described.get("explain") == "True",
         method="GET" if _asks_for_description(row, described) else "POST",
-        headers={name.lower(): value for name, value in described.items() if isinstance(value, str)},
+        headers=headers,
+        form={name: Field(value, _type_of(name, described)) for name, value in row.items()} if is_form else None,
     )
+
+
+def _type_of(name: str, described: Mapping[str, Any]) -> str:
+    """Return the type of a field, as TorchServe describes it."""
+    field = described.get(name)
+    return str(field.get("content-type", "")).lower() if isinstance(field, dict) else ""
 
 
 def _asks_for_description(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:

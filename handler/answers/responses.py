@@ -22,6 +22,7 @@ from ..wording import listed, shown
 from . import scoring
 from .bodies import Body, Json, tensors_body, to_json
 from .pieces import Piece
+from .tables import table_body
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Body:
     if ignored:
         answer["warnings"] = [f"names that are no features were ignored: {listed(ignored)}"]
     try:
+        if query.answer != "json":
+            return table_body(query, answer, is_mixed=not isinstance(scored[0].piece.models, int))
         return tensors_body(query, answer) if query.protocol == "inputs" else Body(to_json(answer))
     except ValueError as exc:  # the predictions are finite, so it is a bound or a contribution
         raise PayloadError("an interval or an explanation is beyond float64: give smaller values") from exc

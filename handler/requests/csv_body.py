@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from ..errors import PayloadError
 from ..models.fleet import Fleet
 from .csv_text import table_of_csv
+from .options import most_columns, options_beside, query_of
 from .payload import Query, Request
 
 
 def read(request: Request, fleet: Fleet) -> Query:
     """Return the query of a CSV body. Raises PayloadError if it is none, and NotServedError."""
-    text = text_of(request.body)
-    return Query(table_of_csv(text, _names(fleet, request.dataset), fleet.most_features), dataset=request.dataset)
+    names = _names(fleet, options_beside(request).get("dataset"))
+    table = table_of_csv(text_of(request.body), names, most_columns(fleet.most_features, {}, request))
+    return replace(query_of(table, "instances", {}, {}, request), header=table.names is not None)
 
 
-def _names(fleet: Fleet, dataset: str | None) -> Collection[str] | None:
+def _names(fleet: Fleet, dataset: object) -> Collection[str] | None:
     """Return the names of the features of a dataset, or of the only list of features; None if both are not known."""
-    if dataset is not None:
+    if isinstance(dataset, str):
         return fleet.stacks[fleet.place(fleet.position(dataset)).stack].card.feature_names
     return fleet.stacks[0].card.feature_names if len(fleet.stacks) == 1 else None
 

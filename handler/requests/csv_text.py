@@ -67,7 +67,10 @@ def _is_header(line: list[str], names: Collection[str] | None) -> bool:
         return True
     if names is None:
         return DATASET in line
-    return len(set(line)) == len(line) and all(cell == DATASET or cell in names for cell in line)
+    cells = set(line)
+    return len(cells) == len(line) and (
+        cells.issuperset(names) or all(cell == DATASET or cell in names for cell in line)
+    )
 
 
 def _is_number(cell: str) -> bool:

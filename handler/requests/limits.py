@@ -27,7 +27,7 @@ def check_instances(num_rows: int) -> None:
         raise PayloadError(f"the request has {num_rows} instances: send at most {MAX_INSTANCES} at a time")
 
 
-def check_values(num_rows: int, width: int, num_tensors: int) -> None:
+def check_tensors(num_rows: int, width: int, num_tensors: int) -> None:
     """Raise PayloadError for too many instances, or values in tensors of this size."""
     check_instances(num_rows)
     if num_rows * width * num_tensors > MAX_VALUES:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from ..errors import PayloadError
 from ..wording import kind, shown
 from .instances import Instances, Rows, Table
-from .limits import check_values, check_width
-from .options import OPTIONS, parameters_of, query_of, refuse_unknown
+from .limits import check_tensors, check_width
+from .options import OPTIONS, most_columns, parameters_of, query_of, refuse_unknown
 from .payload import Query, Request
 
 SPLIT, RECORDS, INPUTS = "dataframe_split", "dataframe_records", "inputs"
@@ -21,9 +21,11 @@ PARAMS = "params"
 def read(document: Mapping[str, object], request: Request, most_features: int) -> Query:
     """Return the query of a document with one of these keys. Raises PayloadError if it is none."""
     form = next(name for name in (SPLIT, RECORDS, INPUTS) if name in document)
-    instances = READERS[form](document[form], most_features)
+    parameters = document.get(PARAMS)
+    options = {**(parameters if isinstance(parameters, dict) else {}), **document}
+    instances = READERS[form](document[form], most_columns(most_features, options, request))
     refuse_unknown(document, OPTIONS | {form, PARAMS})
-    options = {**parameters_of(document, PARAMS), **document}
+    parameters_of(document, PARAMS)
     return query_of(instances, "instances", options, document, request)
 
 
@@ -75,7 +77,7 @@ def _inputs(value: object, most_features: int) -> Instances:
             f"'inputs' has {num_rows} values for {shown(first)}, and {unlike[1]} for {shown(unlike[0])}: give each "
             "column one value for each instance"
         )
-    check_values(num_rows, 1, len(columns))
+    check_tensors(num_rows, 1, len(columns))
     return Table(tuple(columns), tuple(columns.values()), num_rows)
 
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from ..errors import PayloadError
 from ..wording import kind, shown
 from .binary_tensors import NUMBERS, SIZE, TEXTS, values_of
-from .instances import MAX_IGNORED, Table
-from .limits import check_values, check_width
-from .options import flag, parameters_of, query_of, refuse_unknown
+from .instances import Table
+from .limits import check_tensors, check_width
+from .options import flag, most_columns, parameters_of, query_of, refuse_unknown
 from .payload import Output, Query, Request
 
 DATATYPES = frozenset(NUMBERS) | {TEXTS}
@@ -48,7 +48,7 @@ def read(document: Mapping[str, object], request: Request, tail: memoryview, mos
     named = {output.name for output in outputs or ()}
     options = dict(parameters) | {name: True for name in ("extrapolations", "explanations") if name in named}
     options = {name.replace("extrapolations", "extrapolation"): value for name, value in options.items()}
-    most = most_features + (MAX_IGNORED if options.get("extra") == "ignore" else 0)
+    most = most_columns(most_features, options, request)
     query = query_of(table_of(document["inputs"], tail, most), "inputs", options, document, request)
     if query.interval is None and not named.isdisjoint(OUTPUTS[1:3]):
         raise PayloadError(
@@ -104,7 +104,7 @@ def table_of(inputs: object, tail: memoryview, most_features: int) -> Table:
     shapes = [_shape(tensor, name) for tensor, name in zip(inputs, names, strict=True)]
     if len({shape[0] for shape in shapes}) != 1:
         raise PayloadError("the tensors of 'inputs' have different numbers of rows: give all as many")
-    check_values(*shapes[0], len(shapes))
+    check_tensors(*shapes[0], len(shapes))
     values, start = [], 0
     for tensor, name, shape in zip(inputs, names, shapes, strict=True):
         size = _binary_size(tensor, name, len(tail) - start)

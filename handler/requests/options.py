@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
+from urllib.parse import parse_qsl
 
 from ..errors import PayloadError
 from ..wording import kind, shown
-from .instances import Instances
+from .instances import MAX_IGNORED, Instances
 from .payload import Extra, Protocol, Query, Request
 
 OPTIONS = frozenset({"dataset", "interval", "extrapolation", "explanations", "extra"})
+ELSEWHERE = frozenset({"model_name", "customized"})  # parameters of an address that hosts read themselves
+HEADER = "gridline-options"  # as the query of an address: dataset=north&interval=0.95
+HEADER_OF_SAGEMAKER = "x-amzn-sagemaker-custom-attributes"  # likewise; other attributes in it are left alone
 
 
 def query_of(
@@ -20,17 +24,81 @@ def query_of(
     document: Mapping[str, object],
     request: Request,
 ) -> Query:
-    """Return the query with these options. Raises PayloadError for a value that is none of an option."""
+    """Return the query with these options, and those beside the body.
+
+    Raises PayloadError for a value that is none of an option, and where the body says another one than the address.
+    """
+    beside = options_beside(request)
+    if beside:
+        options = _agreed(options, beside)
     return Query(
         instances,
         protocol,
-        _dataset(options.get("dataset", request.dataset)),
+        _dataset(options.get("dataset")),
         _interval(options.get("interval")),
         flag("extrapolation", options.get("extrapolation", False)),
         flag("explanations", options.get("explanations", request.explain)),
         _identifier(document.get("id")),
         _extra(options.get("extra", "error")),
     )
+
+
+def options_beside(request: Request) -> dict[str, object]:
+    """Return the options that the address of a request gives, a form, or a header.
+
+    Raises PayloadError for another option, and where two of them say different things.
+    """
+    given: dict[str, object] = {} if request.dataset is None else {"dataset": request.dataset}
+    if request.parameters:
+        refuse_unknown(request.parameters, OPTIONS | ELSEWHERE)
+        given = _agreed(_typed(request.parameters), given)
+    for header in (HEADER, HEADER_OF_SAGEMAKER):
+        if header in request.headers:
+            said = dict(parse_qsl(request.headers[header], keep_blank_values=True))
+            if header == HEADER:
+                refuse_unknown(said, OPTIONS)
+            given = _agreed(_typed(said), given)
+    return given
+
+
+def most_columns(most_features: int, options: Mapping[str, object], request: Request) -> int:
+    """Return how many columns beside the dataset a request may have: more than features only if it ignores them."""
+    is_ignoring = "ignore" in (options.get("extra"), options_beside(request).get("extra"))
+    return most_features + (MAX_IGNORED if is_ignoring else 0)
+
+
+def _typed(texts: Mapping[str, str]) -> dict[str, object]:
+    """Return options of an address or a header with the types that they have in JSON; other text stays text."""
+    return {name: TYPES.get(name, str)(text) for name, text in texts.items() if name in OPTIONS}
+
+
+def _truth(text: str) -> object:
+    return {"true": True, "false": False}.get(text.strip().lower(), text)
+
+
+def _number(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+TYPES: dict[str, Callable[[str], object]] = {"interval": _number, "extrapolation": _truth, "explanations": _truth}
+
+
+def _agreed(options: Mapping[str, object], beside: Mapping[str, object]) -> dict[str, object]:
+    """Return the options of both. Raises PayloadError for one that is given twice, with different values."""
+    for name, value in beside.items():
+        said = options.get(name)
+        if said is None or said == value:
+            continue
+        if name == "dataset" and _dataset(said) in (value, (value,) * (len(said) if isinstance(said, list) else 1)):
+            continue
+        raise PayloadError(
+            f"option '{name}' is {shown(value)} in the address, a form or a header, and {shown(said)} in the body: "
+            "give it once"
+        )
+    return {**options, **beside}
 
 
 def parameters_of(

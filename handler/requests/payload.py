@@ -13,7 +13,16 @@ from .instances import Instances
 
 Protocol = Literal["instances", "inputs"]
 Extra = Literal["error", "ignore"]
+AnswerFormat = Literal["json", "csv", "lines"]
 Method = Literal["GET", "POST"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a form: its content, and its type where the form tells one."""
+
+    content: object
+    content_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,8 @@ class Request:
     """A request as a host received it.
 
     `body` is bytes, text, or JSON that the host has decoded. The address gives `dataset` (its last part), `explain` (a
-    form of it) and `parameters` (its query). The names of `headers` are in lower case.
+    form of it) and `parameters` (its query). The names of `headers` are in lower case. A form, and a message of gRPC,
+    has fields instead of a body.
     """
 
     body: object = b""
@@ -31,6 +41,7 @@ class Request:
     method: Method = "POST"
     headers: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, Field] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,8 @@ class Query:
     """A parsed request. `dataset` is one for all instances, one for each, or None if the instances name it.
 
     `extra` tells what becomes of names that are no features. `outputs` are those of the Open Inference protocol that
-    are wanted (None: all), `binary` whether as bytes.
+    are wanted (None: all), `binary` whether as bytes. `answer` is the format of the answer, and `header` whether a CSV
+    has a line of names.
     """
 
     instances: Instances
@@ -59,3 +71,5 @@ class Query:
     extra: Extra = "error"
     outputs: tuple[Output, ...] | None = None
     binary: bool = False
+    answer: AnswerFormat = "json"
+    header: bool = True

@@ -1,0 +1,54 @@
+"""The bytes of an answer as a table: CSV, or JSON Lines; its columns have the names of `gridline predict --output`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..requests.payload import Query
+from .bodies import Body, to_json
+
+BOUNDS = {"confidence": ("conf_low", "conf_high"), "prediction": ("pred_low", "pred_high")}
+WARNING = '299 gridline "names that are no features were ignored"'
+
+
+def table_body(query: Query, answer: Mapping[str, Any], *, is_mixed: bool) -> Body:
+    """Return the answer as a table; with a column `dataset` if the instances name their datasets.
+
+    Raises ValueError for a number that is not finite.
+    """
+    columns = _columns(answer, is_mixed=is_mixed)
+    headers = {"Warning": WARNING} if "warnings" in answer else {}
+    if query.answer == "lines":
+        lines = [to_json(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        return Body(b"".join(line + b"\n" for line in lines), "application/jsonlines", headers)
+    return Body(_csv(columns, query.header), "text/csv", headers)
+
+
+def _columns(answer: Mapping[str, Any], *, is_mixed: bool) -> dict[str, Sequence[Any]]:
+    columns: dict[str, Sequence[Any]] = {"prediction": answer["predictions"]}
+    for name, ends in BOUNDS.items() if "intervals" in answer else ():
+        for place, end in enumerate(ends):
+            columns[end] = [bounds[place] for bounds in answer["intervals"][name]]
+    if is_mixed:
+        dataset = answer["model"]["dataset"]
+        columns["dataset"] = [dataset] * len(answer["predictions"]) if isinstance(dataset, str) else dataset
+    for name in ("extrapolations", "explanations"):
+        if name in answer:
+            columns[name] = answer[name]
+    return columns
+
+
+def _csv(columns: Mapping[str, Sequence[Any]], is_headed: bool) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if is_headed:
+        writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        if not all(math.isfinite(value) for value in row if isinstance(value, float)):
+            raise ValueError("not finite")
+        writer.writerow(row)
+    return text.getvalue().encode(errors="backslashreplace")
