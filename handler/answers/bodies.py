@@ -12,6 +12,8 @@ from ..requests.payload import Output, Query
 
 Json = dict[str, Any]
 
+REASONS = "interval_reasons"  # why an interval is missing: texts, empty where none is; unasked only if one is
+NO_BOUNDS = (None, None)  # of a row of a tensor: NumPy and the clients of the protocol read null as NaN
 ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
@@ -35,7 +37,8 @@ def to_json(value: Json) -> bytes:
 def tensors_body(query: Query, answer: Mapping[str, Any]) -> Body:
     """Return the answer in the Open Inference protocol: the outputs that the query names, the rest as parameters."""
     there = _outputs(answer)
-    wanted = query.outputs or tuple(Output(name) for name in there)
+    has_reasons = "reasons" in answer.get("intervals", {})
+    wanted = query.outputs or tuple(Output(name) for name in there if name != REASONS or has_reasons)
     tails, outputs = [], []
     for output in wanted:
         tensor = there[output.name]
@@ -61,8 +64,11 @@ def _outputs(answer: Mapping[str, Any]) -> dict[str, Json]:
     tensors = {"predictions": _tensor("predictions", [num_rows], "FP64", answer["predictions"])}
     for name in ("confidence", "prediction"):
         if "intervals" in answer:
-            flat = [bound for bounds in answer["intervals"][name] for bound in bounds]
+            flat = [bound for bounds in answer["intervals"][name] for bound in bounds or NO_BOUNDS]
             tensors[f"{name}_interval"] = _tensor(f"{name}_interval", [num_rows, 2], "FP64", flat)
+    if "intervals" in answer:
+        reasons = [reason or "" for reason in answer["intervals"].get("reasons", [None] * num_rows)]
+        tensors[REASONS] = _tensor(REASONS, [num_rows], TEXTS, reasons)
     for name in ("extrapolations", "explanations"):
         if name in answer:
             tensors[name] = _tensor(name, [num_rows], TEXTS, [json.dumps(value) for value in answer[name]])

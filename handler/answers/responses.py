@@ -5,7 +5,7 @@ Shapes: n rows of a piece · d encoded columns · k raw features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,10 @@ from ..models.stack import ServedStack
 from ..requests.payload import Query
 from ..rows.date_parts import iso_of
 from ..rows.encoding import Floats
-from ..wording import listed, shown
+from ..wording import listed
 from . import scoring
 from .bodies import Body, Json, tensors_body, to_json
+from .missing_intervals import reasons_of
 from .pieces import Piece
 from .tables import table_body
 
@@ -39,7 +40,7 @@ class Scored:
 def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Body:
     """Return the body for a query with its scored pieces.
 
-    Raises PayloadError for an interval or an explanation if the model has no statistics for it, or if it overflows.
+    Raises PayloadError for an explanation if the model has no statistics for it, or if it overflows.
     """
     answer: Json = {
         "predictions": _in_order(query, scored, (one.prediction_n.tolist() for one in scored)),
@@ -58,8 +59,8 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Body:
         if query.answer != "json":
             return table_body(query, answer, is_mixed=not isinstance(scored[0].piece.models, int))
         return tensors_body(query, answer) if query.protocol == "inputs" else Body(to_json(answer))
-    except ValueError as exc:  # the predictions are finite, so it is a bound or a contribution
-        raise PayloadError("an interval or an explanation is beyond float64: give smaller values") from exc
+    except ValueError as exc:  # predictions and bounds are finite, so it is a contribution
+        raise PayloadError("an explanation is beyond float64: give smaller values") from exc
 
 
 def _in_order(query: Query, scored: Sequence[Scored], values: Iterable[Sequence[Any]]) -> Sequence[Any]:
@@ -80,23 +81,33 @@ def _dataset(query: Query, scored: Sequence[Scored]) -> str | Sequence[str]:
 
 
 def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: float) -> Json:
-    intervals = [
-        scoring.intervals(fleet.stacks[one.piece.stack], one.piece.models, one.x_nd, one.prediction_n, level)
-        for one in scored
-    ]
-    for one, bounds in zip(scored, intervals, strict=True):
-        there = ~np.isnan(bounds.prediction_n2).any(axis=1)
-        if not there.all():
-            row = int(np.argmin(there))
-            raise PayloadError(
-                f"instance {one.piece.positions[row]}: dataset {shown(one.piece.datasets[row])} has no statistics "
-                "for an interval: it has no more rows than weights, or was trained without; leave 'interval' out"
-            )
-    return {
+    """Return the intervals of the instances; null for one that can't have any, and then `reasons` has its reason."""
+    found: list[scoring.Intervals] = []
+    reasons: list[dict[int, str]] = []
+    for one in scored:
+        stack, models = fleet.stacks[one.piece.stack], one.piece.models
+        bounds = scoring.intervals(stack, models, one.x_nd, one.prediction_n, level)
+        found.append(bounds)
+        reasons.append(reasons_of(stack, models, one.x_nd, bounds, one.piece.datasets))
+    confidences = (_or_null(each.confidence_n2, lacks) for each, lacks in zip(found, reasons, strict=True))
+    predictions = (_or_null(each.prediction_n2, lacks) for each, lacks in zip(found, reasons, strict=True))
+    answer: Json = {
         "level": level,
-        "confidence": _in_order(query, scored, (bounds.confidence_n2.tolist() for bounds in intervals)),
-        "prediction": _in_order(query, scored, (bounds.prediction_n2.tolist() for bounds in intervals)),
+        "confidence": _in_order(query, scored, confidences),
+        "prediction": _in_order(query, scored, predictions),
     }
+    if any(reasons):
+        said = ([lacks.get(row) for row in range(len(one.x_nd))] for one, lacks in zip(scored, reasons, strict=True))
+        answer["reasons"] = _in_order(query, scored, said)
+    return answer
+
+
+def _or_null(bounds_n2: Floats, reasons: Mapping[int, str]) -> list[list[float] | None]:
+    """Return the bounds as lists, None for a row with a reason."""
+    bounds: list[list[float] | None] = bounds_n2.tolist()
+    for row in reasons:
+        bounds[row] = None
+    return bounds
 
 
 def _extrapolations(fleet: Fleet, one: Scored) -> list[list[Json]]:

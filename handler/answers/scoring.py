@@ -57,7 +57,7 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
     """Return the confidence and prediction intervals at `level`, in units of the target.
 
     They are NaN for a model without degrees of freedom or without statistics, and for a row that breaks a dependence
-    between columns that all training rows keep: nothing is known of it.
+    between columns that all training rows keep: nothing is known of it. `missing_intervals` says which.
 
     With C = ([X 1]ᵀ[X 1])⁻¹ and residual variance s², the half-widths are t·s·√(x̃ᵀCx̃) and t·s·√(1 + x̃ᵀCx̃).
     Source: Seber & Lee, Linear Regression Analysis, 5.3.
@@ -67,12 +67,20 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
         nothing = np.full((len(x_nd), 2), np.nan)
         return Intervals(nothing, nothing)
     leverage_n = _leverage(stack, stored, models, x_nd)
-    quantile_n = _quantiles(_degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1])[models], level)
+    quantile_n = _quantiles(degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1])[models], level)
     scale_n = quantile_n * np.sqrt(stored.residual_variance_m[models])
     transform = stack.card.target_transform
     center_n = prediction_n if transform is None else linear(stack, models, x_nd)
     confidence_n2, prediction_n2 = (_around(center_n, scale_n * np.sqrt(by + leverage_n)) for by in (0.0, 1.0))
     return Intervals(raw_target(transform, confidence_n2), raw_target(transform, prediction_n2))
+
+
+def degrees_of_freedom(stored: StatisticsOf[Floats], num_weights: int) -> Floats:
+    """Return the degrees of freedom of each model: rows less weights, unless others are stored."""
+    plain_m = stored.num_rows_m - num_weights
+    if stored.degrees_of_freedom_m is None:
+        return plain_m
+    return np.where(np.isnan(stored.degrees_of_freedom_m), plain_m, stored.degrees_of_freedom_m)
 
 
 def _leverage(stack: ServedStack, stored: StatisticsOf[Floats], models: Models, x_nd: Floats) -> Floats:
@@ -122,14 +130,6 @@ def contributions(stack: ServedStack, models: Models, x_nd: Floats) -> Floats | 
     if stack.statistics is None:
         return None
     return stack.weight_md[models] * (x_nd - stack.statistics.column_mean_md[models])
-
-
-def _degrees_of_freedom(stored: StatisticsOf[Floats], num_weights: int) -> Floats:
-    """Return the degrees of freedom of each model: rows less weights, unless others are stored."""
-    plain_m = stored.num_rows_m - num_weights
-    if stored.degrees_of_freedom_m is None:
-        return plain_m
-    return np.where(np.isnan(stored.degrees_of_freedom_m), plain_m, stored.degrees_of_freedom_m)
 
 
 def _quantiles(degrees_of_freedom: Floats, level: float) -> Floats:

@@ -79,13 +79,13 @@ def _wrong_size(name: str, count: int, datatype: str, meant: str, size: int) -> 
 
 
 def bytes_of(values: Sequence[object], datatype: str) -> bytes:
-    """Return the elements of a tensor of an answer: FP64, or BYTES from texts.
+    """Return the elements of a tensor of an answer: FP64 (NaN for None), or BYTES from texts.
 
-    Raises ValueError for a number that is not finite.
+    Raises ValueError for a number that is infinite.
     """
     if datatype != TEXTS:
         numbers: NDArray[np.float64] = np.asarray(values, NUMBERS[datatype])
-        if not np.isfinite(numbers).all():
+        if np.isinf(numbers).any():
             raise ValueError("not finite")
         return numbers.tobytes()
     encoded = [str(value).encode() for value in values]

@@ -24,7 +24,8 @@ DOCUMENT_KEYS = frozenset({"inputs", "outputs", "id", "parameters", "model_name"
 BINARY = "binary_data_output"
 HINTS = frozenset({"priority", "timeout", "content_type", "headers"})  # of clients: without effect here
 SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
-OUTPUTS = ("predictions", "confidence_interval", "prediction_interval", "extrapolations", "explanations")
+OF_INTERVALS = ("confidence_interval", "prediction_interval", "interval_reasons")
+OUTPUTS = ("predictions", *OF_INTERVALS, "extrapolations", "explanations")
 
 
 def is_tensors(inputs: object) -> bool:
@@ -50,7 +51,7 @@ def read(document: Mapping[str, object], request: Request, tail: memoryview, mos
     options = {name.replace("extrapolations", "extrapolation"): value for name, value in options.items()}
     most = most_columns(most_features, options, request)
     query = query_of(table_of(document["inputs"], tail, most), "inputs", options, document, request)
-    if query.interval is None and not named.isdisjoint(OUTPUTS[1:3]):
+    if query.interval is None and not named.isdisjoint(OF_INTERVALS):
         raise PayloadError(
             "'outputs' names an interval, and 'parameters' has no level: add 'interval', such as 0.95, to 'parameters'"
         )

@@ -162,15 +162,19 @@ def _predict_file(
     return written.exit_code
 
 
+def _shown_interval(intervals: dict[str, Any], row: int) -> str:
+    bounds = intervals["prediction"][row]
+    return f"  [{bounds[0]:.6g}, {bounds[1]:.6g}]" if bounds else f"  no interval: {intervals['reasons'][row]}"
+
+
 def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
     """Print the answer as JSON, or one prediction a line, with its interval if requested."""
     if as_json:
         emit_json(answer)
         return
-    bounds = answer["intervals"]["prediction"] if "intervals" in answer else None
+    intervals = answer.get("intervals")
     for row, prediction in enumerate(answer["predictions"]):
-        interval = f"  [{bounds[row][0]:.6g}, {bounds[row][1]:.6g}]" if bounds else ""
-        print(f"{prediction:.8g}{interval}")
+        print(f"{prediction:.8g}" + ("" if intervals is None else _shown_interval(intervals, row)))
     for name in ("extrapolations", "explanations"):
         for row, value in enumerate(answer.get(name, [])):
             if value:

@@ -1,5 +1,7 @@
 """Answer the rows of a batch: those that can't be answered get a reason, the others their predictions.
 
+A row that has a prediction and can't have an interval has both.
+
 Shapes: n rows · m datasets of a batch.
 """
 
@@ -17,12 +19,13 @@ from handler.rows.encoding import Floats
 from handler.rows.model_card import Feature
 from jobs.prediction.models import EndpointModels, Json, Models, PredictionOptions, RefusedInstanceError, StoredModels
 from jobs.prediction.picking import Pick, Picked, picked
-from jobs.prediction.scores import NO_INTERVAL, score_rows
+from jobs.prediction.scores import score_rows
 from jobs.prediction.values import Batch, Typed
 
 Rows = NDArray[np.intp]
 
 ROWS_PER_REQUEST = 1000
+NO_BOUNDS = (np.nan, np.nan)
 EMPTY_KEY = "column {!r} is empty: it names the model of the row"
 
 
@@ -125,15 +128,13 @@ def _score(
     if portion.model_n is None or not len(rows):
         return
     columns = {name: value_n[rows] for name, value_n in typed.values.items()}
-    scores = score_rows(models.fleet.stacks[portion.stack], columns, portion.model_n[good_n], level)
+    names = [answers.name(row) for row in rows.tolist()] if level is not None else ()
+    scores = score_rows(models.fleet.stacks[portion.stack], columns, portion.model_n[good_n], level, names)
     answers.prediction_n[rows] = scores.prediction_n
     answers.reasons.update({int(rows[at]): reason for at, reason in scores.reasons.items()})
     if answers.confidence_n2 is None or answers.interval_n2 is None:
         return
     answers.confidence_n2[rows], answers.interval_n2[rows] = scores.confidence_n2, scores.interval_n2
-    lacks_n = np.isfinite(answers.prediction_n[rows]) & np.isnan(answers.interval_n2[rows, 0])
-    for row in rows[lacks_n].tolist():
-        answers.reasons[row] = NO_INTERVAL.format(answers.name(row))
 
 
 def _ask(models: Models, rows: Rows, instances: Sequence[Json], answers: Answers, options: PredictionOptions) -> None:
@@ -151,8 +152,11 @@ def _ask(models: Models, rows: Rows, instances: Sequence[Json], answers: Answers
             continue
         answers.prediction_n[part] = document["predictions"]
         if answers.confidence_n2 is not None and answers.interval_n2 is not None:
-            answers.confidence_n2[part] = document["intervals"]["confidence"]
-            answers.interval_n2[part] = document["intervals"]["prediction"]
+            intervals = document["intervals"]
+            answers.confidence_n2[part] = [bounds or NO_BOUNDS for bounds in intervals["confidence"]]
+            answers.interval_n2[part] = [bounds or NO_BOUNDS for bounds in intervals["prediction"]]
+            lacks = enumerate(intervals.get("reasons", ()))
+            answers.reasons.update({int(part[at]): reason for at, reason in lacks if reason})
 
 
 def instances_of(batch: Batch, portion: Portion, typed: Typed) -> list[Json]:

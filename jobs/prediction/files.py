@@ -20,6 +20,7 @@ from jobs.prediction.output import Target, appended, writing
 from jobs.prediction.picking import DATASET, Pick
 from jobs.progress import Progress
 
+INTERVALS = ("confidence", "prediction", "reasons")
 BOUNDS = ("conf_low", "conf_high", "pred_low", "pred_high")
 
 
@@ -151,9 +152,14 @@ def joined(answers: Sequence[Json]) -> Json:
         if name in whole:
             whole[name] = [value for one in answers for value in one[name]]
     if "intervals" in whole:
+        names = [name for name in INTERVALS if any(name in one["intervals"] for one in answers)]
         whole["intervals"] = {"level": whole["intervals"]["level"]} | {
-            name: [bounds for one in answers for bounds in one["intervals"][name]]
-            for name in ("confidence", "prediction")
+            name: [
+                value
+                for one in answers
+                for value in one["intervals"].get(name, [None] * len(one["predictions"]))  # there may be no reasons
+            ]
+            for name in names
         }
     whole["model"] = whole["model"] | {DATASET: _joined_datasets(answers)}
     return whole

@@ -5,7 +5,7 @@ Shapes: n rows · k raw features · d encoded columns · p weights of a model (d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from handler.answers import scoring
 from handler.answers.answering import encode_and_predict
+from handler.answers.missing_intervals import reasons_of
 from handler.errors import EncodingError
 from handler.models.stack import ServedStack
 from handler.rows.encoding import Floats
@@ -21,10 +22,6 @@ Rows = NDArray[np.intp]
 
 CELLS_AT_ONCE = 1 << 22  # of the matrices of several models, for intervals
 BEYOND = "the prediction is beyond float64: give smaller values"
-NO_INTERVAL = (
-    "dataset {!r} has no statistics for an interval: it has no more rows than weights, or was trained without; "
-    "leave --interval out"
-)
 
 
 @dataclass(frozen=True)
@@ -39,9 +36,16 @@ class Scores:
 
 @np.errstate(over="ignore", invalid="ignore")  # an overflow is found in the result
 def score_rows(
-    stack: ServedStack, columns: Mapping[str, NDArray[np.generic]], model_n: Rows, level: float | None
+    stack: ServedStack,
+    columns: Mapping[str, NDArray[np.generic]],
+    model_n: Rows,
+    level: float | None = None,
+    datasets: Sequence[str] = (),
 ) -> Scores:
-    """Return the scores of rows by their models in a stack; with `level`, their intervals."""
+    """Return the scores of rows by their models in a stack; with `level`, their intervals.
+
+    `datasets` are the names of the rows' datasets, for the reasons of rows that can't have an interval.
+    """
     n = len(model_n)
     confidence_n2, interval_n2 = np.full((2, n, 2), np.nan) if level is not None else (None, None)
     scores = Scores(np.full(n, np.nan), confidence_n2, interval_n2)
@@ -57,7 +61,9 @@ def score_rows(
             rest = rows[~same_n]
             waiting += [half for half in np.array_split(rest, 2) if len(half)]
             continue
-        _write(scores, stack, rows, model_n[rows], x_nd, prediction_n, level)
+        _write(scores, rows, prediction_n)
+        if level is not None:
+            _write_bounds(scores, stack, rows, model_n[rows], x_nd, level, datasets)
     return scores
 
 
@@ -81,25 +87,35 @@ def _alike(columns: Mapping[str, NDArray[np.generic]], model_n: Rows, error: Enc
     return same_n
 
 
-def _write(
+def _write(scores: Scores, rows: Rows, prediction_n: Floats) -> None:
+    """Write the predictions of some rows; one that overflowed is a reason."""
+    finite_n = np.isfinite(prediction_n)
+    scores.reasons.update(dict.fromkeys(rows[~finite_n].tolist(), BEYOND))
+    scores.prediction_n[rows[finite_n]] = prediction_n[finite_n]
+
+
+def _write_bounds(
     scores: Scores,
     stack: ServedStack,
     rows: Rows,
     model_n: Rows,
     x_nd: Floats,
-    prediction_n: Floats,
-    level: float | None,
+    level: float,
+    datasets: Sequence[str],
 ) -> None:
-    """Write the predictions and bounds of some rows; a prediction that overflowed is a reason."""
-    finite_n = np.isfinite(prediction_n)
-    scores.reasons.update(dict.fromkeys(rows[~finite_n].tolist(), BEYOND))
-    scores.prediction_n[rows[finite_n]] = prediction_n[finite_n]
-    if level is None or scores.confidence_n2 is None or scores.interval_n2 is None:
-        return
+    """Write the bounds of the rows that have a prediction; a row without bounds has a reason."""
+    assert scores.confidence_n2 is not None  # noqa: S101 - there is a level
+    assert scores.interval_n2 is not None  # noqa: S101
     step = max(1, CELLS_AT_ONCE // (x_nd.shape[1] + 1) ** 2)
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
-        bounds = scoring.intervals(stack, _models(model_n[part]), x_nd[part], prediction_n[part], level)
-        known_n = finite_n[part] & np.isfinite(bounds.prediction_n2).all(axis=1)
+        prediction_n = scores.prediction_n[rows[part]]
+        names = [datasets[row] for row in rows[part].tolist()]
+        bounds = scoring.intervals(stack, _models(model_n[part]), x_nd[part], prediction_n, level)
+        lacks = reasons_of(stack, model_n[part], x_nd[part], bounds, names)
+        known_n = np.isfinite(prediction_n)
+        known_n[list(lacks)] = False
         scores.confidence_n2[rows[part][known_n]] = bounds.confidence_n2[known_n]
         scores.interval_n2[rows[part][known_n]] = bounds.prediction_n2[known_n]
+        for at, reason in lacks.items():
+            scores.reasons.setdefault(int(rows[part][at]), reason)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jobs.engines.closed_form.least_squares import FREE, NormalEquations, normal_equations, solve, trusted_digits
+from handler.models.dependence import dependences_of
+from jobs.engines.closed_form.least_squares import NormalEquations, normal_equations, solve, trusted_digits
 from jobs.engines.closed_form.spectrum import hessian
 from jobs.engines.moments import Moments
 from jobs.engines.scaling import feature_scaling
@@ -23,7 +24,6 @@ from jobs.engines.scaling import feature_scaling
 SUSPECT = 1e-6  # of a column's variance, left by those before it: below, the eigenvalues are looked at
 FEW_DIGITS = 6.0  # of a weight: fewer are said
 ZERO = 1e-9  # of the largest slope in scaled units: a smaller one may be 0
-MAX_TERMS = 6  # of a sum that a sentence writes out
 MAX_SENTENCES = 10
 
 
@@ -122,55 +122,8 @@ def _first_of(sentences: Sequence[str]) -> tuple[str, ...]:
 def _sentences(equations: NormalEquations, names: Sequence[str]) -> Iterator[str]:
     """Yield a sentence for each dependent column of one dataset (m = 1), in their order."""
     direction_pd = equations.eigenvector_mdd[0].T[equations.eigenvalue_md[0] == 0]
-    mean_d, scale_d = (unit_md[0] for unit_md in _units(equations))
-    for column, factor_d in sorted(_solved(direction_pd), key=lambda each: each[0]):
-        raw_d = factor_d * scale_d[column] / scale_d
-        constant = (mean_d[column] - (raw_d * mean_d).sum()).item() if equations.bias else 0.0
-        if abs(constant) < FREE * scale_d[column].item():
-            constant = 0.0
-        terms = [(raw_d[at].item(), repr(names[at])) for at in factor_d.nonzero()[:, 0].tolist()]
-        yield _sentence(repr(names[column]), terms, constant)
-
-
-def _solved(direction_pd: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield dependent columns, each with the factors (d,) that make it of the others, in scaled units.
-
-    The later of the columns in a dependence is solved for, as if they were added one after the other.
-    """
-    left_pd = direction_pd.clone()
-    solved: list[int] = []
-    row = 0
-    for column in reversed(range(left_pd.shape[1])):
-        if row == len(left_pd):
-            break
-        pivot = row + int(left_pd[row:, column].abs().argmax())
-        if left_pd[pivot, column].abs() < FREE:
-            continue
-        left_pd[[row, pivot]] = left_pd[[pivot, row]]
-        left_pd[row] = left_pd[row] / left_pd[row, column]
-        others = torch.arange(len(left_pd)) != row
-        left_pd[others] = left_pd[others] - left_pd[others, column, None] * left_pd[row]
-        solved.append(column)
-        row += 1
-    for at, column in enumerate(solved):
-        factor_d = -left_pd[at]
-        factor_d[column] = 0.0
-        yield column, torch.where(factor_d.abs() < FREE, 0.0, factor_d)
-
-
-def _sentence(name: str, terms: Sequence[tuple[float, str]], constant: float) -> str:
-    if not terms:
-        return f"column {name} is {constant:.6g} in every row that trains: only weight decay makes its weight unique"
-    if len(terms) > MAX_TERMS:
-        some = ", ".join(other for _, other in terms[:MAX_TERMS])
-        made = f"a sum of multiples of {len(terms)} others, such as {some}"
-    else:
-        made = "".join(_term(factor, other, first=at == 0) for at, (factor, other) in enumerate(terms))
-        made += f" {'-' if constant < 0 else '+'} {abs(constant):.6g}" if constant else ""
-    return f"column {name} is {made} in every row that trains: only weight decay makes their weights unique"
-
-
-def _term(factor: float, other: str, *, first: bool) -> str:
-    sign = ("-" if factor < 0 else "") if first else (" - " if factor < 0 else " + ")
-    size = f"{abs(factor):.6g}"
-    return f"{sign}{other}" if size == "1" else f"{sign}{size} × {other}"
+    mean_d, scale_d = (unit_md[0].numpy() for unit_md in _units(equations))
+    for each in dependences_of(direction_pd.numpy(), scale_d, mean_d if equations.bias else None):
+        whose = "their weights" if each.factor_d.any() else "its weight"
+        said = f"column {each.sentence(names)} in every row that trains"
+        yield f"{said}: only weight decay makes {whose} unique"

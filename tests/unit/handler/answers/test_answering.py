@@ -193,7 +193,6 @@ REFUSED = [
     ({"dataset": "north", "instances": [[3, 1]], "interval": True}, "'interval' is True"),
     ({"dataset": "north", "instances": [[3, 1]], "interval": [[[]]]}, "'interval' is a list"),
     ({"dataset": "north", "instances": [[3, 1]], "explanations": 1}, "'explanations' is 1"),
-    ({"dataset": "bare", "instances": [[3]], "interval": 0.9}, "no statistics for an interval"),
     ({"dataset": "bare", "instances": [[3]], "explanations": True}, "without statistics"),
     ({"dataset": 1.5, "instances": [[3, 1]]}, "'dataset' is a number"),
     ({"dataset": ["north", "south"], "instances": [[3, 1]]}, "2 names for 1 instances"),

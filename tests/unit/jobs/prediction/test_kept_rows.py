@@ -146,7 +146,7 @@ def test_intervals_are_four_columns(tmp_path: Path, monkeypatch: Patch, capsys: 
     assert [float(good["conf_low"]), float(good["conf_high"])] == answer["intervals"]["confidence"][0]
     assert [float(good["pred_low"]), float(good["pred_high"])] == answer["intervals"]["prediction"][0]
     assert (bad["prediction"], bad["pred_low"], bad["conf_high"]) == ("9", "", "")
-    assert bad["error"].startswith("dataset 'e' has no statistics for an interval")
+    assert bad["error"].startswith("dataset 'e' was trained without the statistics of intervals")
 
 
 def test_a_name_that_is_taken_is_refused_and_a_prefix_helps(

@@ -229,6 +229,32 @@ def test_an_endpoint_and_the_store_give_the_same_rows(text: str, tmp_path: Path,
         assert ours.partition(",feature")[0] == theirs.partition(",feature")[0]
 
 
+def test_rows_without_an_interval_are_printed_with_the_reason(
+    tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    bare = model(ModelCard("y", (A, B)), [2.0, 3.0], 1.0, statistics=False)
+    commit(tmp_path, {"d": plain(), "e": bare})
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text("dataset,a,b\n" + "d,1,1\n" * 1500 + "e,1,2\n")
+    stored = StoredModels(open_ledger("store").version("t", None))
+    endpoint: Any = LocalEndpoint(stored.fleet)
+    documents, outputs = [], []
+    for number, models in enumerate((stored, EndpointModels(endpoint, "t", None))):
+        with opened("rows.csv", Reading("auto", DEFAULTS)) as rows:
+            target, pick = target_of(f"{number}.csv", None, rows), pick_for(models.served, rows.names, Asked())
+            written = predict_rows(models, PredictionOptions(interval=0.9), rows, pick, target, progress=QUIET)
+            documents.append(predict_document(models, PredictionOptions(interval=0.9), rows, pick, QUIET))
+        outputs.append(Path(f"{number}.csv").read_text())
+        assert (written.num_errors, written.exit_code) == (1, 5)
+    assert outputs[0] == outputs[1]
+    assert documents[0] == documents[1]
+    intervals = documents[0]["intervals"]
+    assert [row for row in range(1501) if intervals["prediction"][row] is None or intervals["reasons"][row]] == [1500]
+    assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--interval", "0.9") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("9  no interval: dataset 'e' was trained without the statistics of intervals: set training.")
+
+
 def test_an_endpoint_prints_the_place_of_what_it_refuses(tmp_path: Path, monkeypatch: Patch) -> None:
     commit(tmp_path, {"d": coded()})
     monkeypatch.chdir(tmp_path)
