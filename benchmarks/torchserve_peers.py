@@ -21,8 +21,9 @@ from model_store.serving.ports import with_free
 from model_store.serving.running import reserved, serving
 from model_store.serving.settings import Ports, ServerSettings
 from model_store.torchserve.client import read_key
+from model_store.torchserve.configuration import site_packages
 from model_store.torchserve.management import Management
-from model_store.torchserve.process import TorchServe, launch, site_packages, start
+from model_store.torchserve.process import TorchServe, launch, start
 
 PEERS = Path(__file__).parent / "peers"
 

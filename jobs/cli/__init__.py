@@ -16,7 +16,7 @@ from typing import NoReturn
 import typer
 
 from handler.errors import GridlineError
-from jobs.cli import deployment, models, prediction, runs, serving, training
+from jobs.cli import deployment, keys, models, prediction, runs, serving, training
 from jobs.cli.output import report_error, report_errors
 from jobs.errors import INTERRUPTED, DatasetsError
 
@@ -36,6 +36,7 @@ for verb in (
     app.command()(verb)
 app.add_typer(models.models, name="models")
 app.add_typer(runs.runs, name="runs")
+app.add_typer(keys.keys, name="keys")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, TokenFileOption, VersionOption, WorkersOption
+from jobs.cli.options import (
+    CollectionArgument,
+    JsonOption,
+    ManagementOption,
+    StoreOption,
+    TokenFileOption,
+    VersionOption,
+    WorkersOption,
+)
 from jobs.cli.output import emit, log_to_standard_error
 
 if TYPE_CHECKING:
@@ -19,7 +27,6 @@ if TYPE_CHECKING:
     from model_store.deployment.rollout import Deployment, Target
     from model_store.torchserve.management import Management
 
-ManagementOption = Annotated[str, typer.Option("--management", metavar="URL", help="TorchServe's management address.")]
 ModelStoreOption = Annotated[
     Path | None,
     typer.Option(

@@ -35,3 +35,4 @@ TokenFileOption = Annotated[
     typer.Option("--token-file", metavar="PATH", help="TorchServe's key_file.json, or the folder that holds it."),
 ]
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Worker processes; one serves all models.")]
+ManagementOption = Annotated[str, typer.Option("--management", metavar="URL", help="The server's management address.")]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,11 +79,24 @@ def serve(
     with ExitStack() as stack:
         stop = stack.enter_context(stopping_by_signals())
         if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gridline-serve-")))
+            folder = stack.enter_context(_temporary_folder())
         settings = ServerSettings(folder.resolve(), host, with_free(ports), workers, access_log)
         with suppress(KeyboardInterrupt):
             _serve(_Served(collection, store, version), settings, stop, grace_s, json)
         print("stopped", file=sys.stderr)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Make a folder that is gone after the block. Raises UsageError if no temporary folder can be written."""
+    from jobs.errors import UsageError
+
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="gridline-serve-")
+    except OSError as exc:
+        raise UsageError(f"no temporary folder can be written ({exc.strerror}): set --folder") from exc
+    with temporary as name:
+        yield Path(name)
 
 
 @dataclass(frozen=True)
@@ -117,6 +131,8 @@ def _serve(served: _Served, settings: ServerSettings, stop: Stop, grace_s: float
 
 def _print_addresses(server: Host, archive: Archive, json: bool) -> None:
     """Say where the server answers, and where its keys and its log are."""
+    from model_store.serving.settings import address
+
     settings = server.settings
     document = {
         "collection": archive.collection,
@@ -124,7 +140,7 @@ def _print_addresses(server: Host, archive: Archive, json: bool) -> None:
         "url": f"{settings.inference_url}/predictions/{archive.collection}",
         "management_url": settings.management_url,
         "metrics_url": f"{settings.metrics_url}/metrics",
-        "grpc": f"{settings.host}:{settings.ports.grpc_inference}",
+        "grpc": address(settings.host, settings.ports.grpc_inference),
         "token_file": str(settings.key_file),
         "log": str(server.log_file),
         "pid": server.pid,

@@ -97,7 +97,11 @@ def opened(source: str, reading: Reading) -> Iterator[Input]:
         return
     if reading.format == "auto":
         raise UsageError("--input - is standard input, which has no name: set --format")
-    with tempfile.TemporaryDirectory(prefix="gridline-predict-") as folder:
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="gridline-predict-")
+    except OSError as exc:
+        raise UsageError("no temporary folder can be written: set TMPDIR, or --input to a file") from exc
+    with temporary as folder:
         path = Path(folder) / f"rows.{reading.format}"
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)

@@ -57,22 +57,26 @@ def deploy_wanted(ledger: Ledger, collection: str, number: int | None, target: T
 
 def deploy_alone(ledger: Ledger, version: Version, target: Target) -> Deployment:
     """Deploy a version of the store while no other process deploys the collection."""
-    with prepared(ledger, version) as (archive, expected):
+    folder = None if target.control is None else target.control.folder
+    with prepared(ledger, version, folder) as (archive, expected):
         return deploy(target, archive, expected)
 
 
 @contextmanager
-def prepared(ledger: Ledger, version: Version) -> Iterator[tuple[Archive, dict[str, Any]]]:
-    """Give the archive of a version, in a temporary folder, and its example. Raises DeploymentError on a full disk."""
+def prepared(ledger: Ledger, version: Version, parent: Path | None = None) -> Iterator[tuple[Archive, dict[str, Any]]]:
+    """Give the archive of a version, in a temporary folder in `parent`, and its example.
+
+    Raises DeploymentError on a full disk. By default the folder is where Python has temporary files.
+    """
     first = version.table(["dataset"])["dataset"][0].as_py()
     expected = example(fleet_of_version(version, [first]))
-    with tempfile.TemporaryDirectory(prefix="gridline-deploy-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gridline-deploy-", dir=parent) as folder:
         try:
             archive = archive_of(ledger, version, Path(folder))
         except OSError as exc:
             raise DeploymentError(
-                f"the archive of version {version.number} can't be written into {tempfile.gettempdir()}: "
-                f"{exc.strerror}; make room there, or set TMPDIR"
+                f"the archive of version {version.number} can't be written into {Path(folder).parent}: "
+                f"{exc.strerror}; make room there"
             ) from exc
         yield archive, expected
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from model_store.archives.archive import Archive
+
+Api = Literal["inference", "management"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,11 @@ class Server(Protocol):
 
     def unregister(self, model: str, version: str) -> None:
         """Remove a version, its workers and its archive; the default can only go last."""
+
+    def rotate_key(self, api: Api) -> None:
+        """Make a new key for an API, which is in the server's key file when this returns; no worker stops.
+
+        From then on the server takes the new key and refuses the old one. It may refuse the old one a moment before
+        the file has the new one, so a client that is refused reads the file until it has another key, for half a
+        second. The file stays readable by its owner alone, and the key that makes new keys stays as it is.
+        """

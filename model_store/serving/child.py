@@ -21,6 +21,7 @@ WATCHED = (
     'exec 3<&0; (read -r _ <&3; kill -s KILL 0) >/dev/null 2>&1 & unset PWD OLDPWD SHLVL; exec "$@" 3<&- </dev/null'
 )
 SHELL = "/bin/sh"
+PLACES = ("at ", "... ")
 
 
 class Child:
@@ -74,11 +75,14 @@ def launch(
         )
 
 
-def last_lines(*logs: Path) -> str:
-    """Return the last lines of the first log that has any, on one line; without the places of Java's traces."""
+def last_lines(*logs: Path, since: float = 0.0, without: Sequence[str] = ()) -> str:
+    """Return the last lines of logs on one line, for a message; without the places of Java's traces.
+
+    Logs that were not written `since` (seconds of the clock) are left out, and lines that begin with one of `without`.
+    """
+    texts: list[str] = []
     for log in logs:
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        texts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("at ", "... "))]
-        if texts:
-            return " | ".join(texts[-LOG_LINES_SHOWN:])
-    return "it said nothing"
+        if log.exists() and log.stat().st_mtime >= since:
+            lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+            texts += [line for line in lines if line and not line.startswith((*PLACES, *without))]
+    return " | ".join(texts[-LOG_LINES_SHOWN:]) or "it said nothing"

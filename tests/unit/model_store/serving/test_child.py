@@ -71,6 +71,10 @@ def test_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_last_words_are_on_one_line_and_without_places(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("one\ntwo\n\tat java.lang.Thread\n\nthree\nfour\n")
-    assert last_lines(tmp_path / "nowhere", tmp_path / "log") == "two | three | four"
+    log, output = tmp_path / "log", tmp_path / "out"
+    log.write_text("one\ntwo\n\tat java.lang.Thread\n\nthree\n")
+    output.write_text("four\nModel server started.\n")
+    assert last_lines(log, output, without=["Model server"]) == "two | three | four"
+    os.utime(log, (0, 0))
+    assert last_lines(log, output, since=1.0) == "four | Model server started."
     assert last_lines(tmp_path / "nowhere") == "it said nothing"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import httpx
@@ -63,7 +64,23 @@ def test_a_refused_key_is_read_anew_once(tmp_path: Path) -> None:
         assert client.get("/").status_code == 200
         key[0] = "three"
         assert client.get("/").status_code == 400
-    assert seen == ["Bearer one", "Bearer one", "Bearer two", "Bearer two", "Bearer two"]
+    assert seen == ["Bearer one", "Bearer one", "Bearer two", "Bearer two"]
+
+
+def test_a_key_that_is_refused_before_the_file_has_the_new_one_is_awaited(tmp_path: Path) -> None:
+    path = tmp_path / "key_file.json"
+    write_keys(path, "one")
+    key, seen = ["one"], list[str]()
+    rewriting = threading.Timer(0.05, write_keys, (path, "two"))
+    auth = BearerKey(path, "inference")
+    with httpx.Client(transport=server_with(key, seen), auth=auth, base_url="http://server") as client:
+        client.get("/")
+        key[0] = "two"
+        path.write_text('{"inference": {"key": "on')  # as a server that rewrites the file leaves it for a moment
+        rewriting.start()
+        assert client.get("/").status_code == 200
+        rewriting.join()
+    assert seen == ["Bearer one", "Bearer one", "Bearer two"]
 
 
 def test_another_refusal_does_not_ask_twice(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from model_store.deployment.errors import ServerError
 from model_store.serving.settings import Ports, ServerSettings
-from model_store.torchserve.process import launch, start, write_configuration
+from model_store.torchserve.configuration import write_configuration
+from model_store.torchserve.process import launch, start
 
 
 def properties(settings: ServerSettings) -> dict[str, str]:
