@@ -5,8 +5,10 @@ VENV := .venv
 WORKERS ?= 3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Clients of others that tests run: their pins conflict with ours, so they have an environment of their own.
+CLIENTS := $(VENV)/clients
 
-.PHONY: install demo test real soak check bench serve lock clean
+.PHONY: install clients demo test real soak check bench serve lock clean
 
 install: $(INSTALLED)
 
@@ -18,10 +20,18 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+clients: $(CLIENTS)/.installed
+
+$(CLIENTS)/.installed: tests/clients/requirements.txt | $(INSTALLED)
+	@$(BIN)/python -m venv --clear $(CLIENTS)
+	@echo "installing the clients of the tests into $(CLIENTS): half a minute"
+	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
 demo: install
 	@$(BIN)/python -m examples.demo
 
-test: install
+test: install clients
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not soak and not real"
 
 real: install

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from .hosting.worker_socket import buffered_reader
 from .models import fleet_files
 from .requests.payload import Field, Request
 
-PHRASES = {400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 QUIET = "GRIDLINE_WORKER_LOG_LEVEL"
 MODEL_FOLDER = "model"
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
@@ -60,7 +60,7 @@ class LinearHandler:
             for name, value in one.headers.items():
                 context.set_response_header(index, name, value)
             if one.status != OK:
-                context.set_response_status(one.status, PHRASES[one.status], index)
+                context.set_response_status(one.status, HTTPStatus(one.status).phrase, index)
         return [one.body for one in answers]
 
 

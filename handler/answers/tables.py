@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..requests.payload import Query
-from .bodies import Body, to_json
+from .bodies import NO_BOUNDS, Body, to_json
 
 BOUNDS = {"confidence": ("conf_low", "conf_high"), "prediction": ("pred_low", "pred_high")}
 WARNING = '299 gridline "names that are no features were ignored"'
@@ -17,6 +17,8 @@ WARNING = '299 gridline "names that are no features were ignored"'
 
 def table_body(query: Query, answer: Mapping[str, Any], *, is_mixed: bool) -> Body:
     """Return the answer as a table; with a column `dataset` if the instances name their datasets.
+
+    A row that can't have an interval has empty cells, and the reason in `error`, as in `gridline predict --output`.
 
     Raises ValueError for a number that is not finite.
     """
@@ -32,13 +34,13 @@ def _columns(answer: Mapping[str, Any], *, is_mixed: bool) -> dict[str, Sequence
     columns: dict[str, Sequence[Any]] = {"prediction": answer["predictions"]}
     for name, ends in BOUNDS.items() if "intervals" in answer else ():
         for place, end in enumerate(ends):
-            columns[end] = [bounds[place] for bounds in answer["intervals"][name]]
+            columns[end] = [(bounds or NO_BOUNDS)[place] for bounds in answer["intervals"][name]]
     if is_mixed:
         dataset = answer["model"]["dataset"]
         columns["dataset"] = [dataset] * len(answer["predictions"]) if isinstance(dataset, str) else dataset
-    for name in ("extrapolations", "explanations"):
-        if name in answer:
-            columns[name] = answer[name]
+    columns |= {name: answer[name] for name in ("extrapolations", "explanations") if name in answer}
+    if "reasons" in answer.get("intervals", {}):
+        columns["error"] = answer["intervals"]["reasons"]
     return columns
 
 

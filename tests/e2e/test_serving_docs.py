@@ -1,4 +1,7 @@
-"""Every example of docs/serving.md that is marked as one runs, in the order of the page, against a real TorchServe."""
+"""Every example of docs/serving.md and docs/clients.md that is marked as one runs, in the order of the page.
+
+They ask a real TorchServe; `<!-- example: clients -->` marks those that need the environment of `make clients`.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,15 @@ from model_store import open_ledger
 from model_store.deployment.following import deploy_version
 from model_store.deployment.rollout import Target, undeploy
 from tests.samples.fleets import commit_models, fitted
+from tests.servers.clients import clients_python
 from tests.servers.torchserve import ServedStores
 
 pytestmark = pytest.mark.torchserve
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = re.compile(r"<!-- example -->\n```(bash|python)\n(.*?)```", re.DOTALL)
-EXAMPLES = EXAMPLE.findall((ROOT / "docs" / "serving.md").read_text())
+EXAMPLE = re.compile(r"<!-- example(: clients)? -->\n```(bash|python)\n(.*?)```", re.DOTALL)
+PAGES = ("serving", "clients")
+EXAMPLES = [(page, *found) for page in PAGES for found in EXAMPLE.findall((ROOT / "docs" / f"{page}.md").read_text())]
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +51,31 @@ def folder(served_stores: ServedStores, tmp_path_factory: pytest.TempPathFactory
         undeploy(target, "plants")
 
 
-@pytest.mark.parametrize(("language", "text"), EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_example_runs(served_stores: ServedStores, folder: Path, language: str, text: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "where", "language", "text"),
+    EXAMPLES,
+    ids=[f"{page}-{number}" for number, (page, *_) in enumerate(EXAMPLES)],
+)
+def test_the_example_runs(
+    served_stores: ServedStores, folder: Path, page: str, where: str, language: str, text: str
+) -> None:
     ports = served_stores.server.settings.ports
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{ports.inference}")
     text = text.replace("127.0.0.1:7070", f"127.0.0.1:{ports.grpc_inference}")
-    command = ["bash", "-euc", text] if language == "bash" else [sys.executable, "-c", text]
+    python = str(clients_python()) if where else sys.executable
+    command = ["bash", "-euc", text] if language == "bash" else [python, "-c", text]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder)}
+    environment = os.environ | {"PATH": path} | ({} if where else {"PYTHONPATH": str(folder)})
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+    assert '"code"' not in done.stdout
 
 
-def test_the_page_has_examples_of_each_kind() -> None:
-    assert {language for language, _ in EXAMPLES} == {"bash", "python"}
-    assert len(EXAMPLES) >= 4
+def test_the_pages_have_examples_of_each_kind() -> None:
+    assert {(where, language) for _, where, language, _ in EXAMPLES} == {
+        *(("", "bash"), ("", "python"), (": clients", "python"))
+    }
+    assert len(EXAMPLES) >= 8

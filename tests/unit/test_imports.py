@@ -63,6 +63,9 @@ def house() -> list[str]:
 
 
 HOUSE = house()
+CLIENTS = (
+    ROOT / "tests" / "clients"
+)  # scripts that run in an environment of their own, which its requirements.txt lists
 
 
 def room(path: Path) -> str:
@@ -83,7 +86,8 @@ def module_of(name: str) -> Path | None:
 
 def third_parties(folders: tuple[str, ...], *, types: bool = True) -> set[str]:
     """Return the distributions that the modules of folders import; without `types`, not those for mypy alone."""
-    trees = [ast.parse(path.read_text()) for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    trees = [ast.parse(path.read_text()) for path in paths if not path.is_relative_to(CLIENTS)]
     typed = {id(each) for tree in trees for node in ast.walk(tree) if for_types(node) for each in ast.walk(node)}
     nodes = [node for tree in trees for node in ast.walk(tree) if types or id(node) not in typed]
     tops = {name.partition(".")[0] for node in nodes for name in absolute_names(node)}

@@ -63,6 +63,24 @@ def test_handle_answers_each_request_on_its_own_merits(handler: LinearHandler, f
     assert json.loads(bodies[1])["code"] == 400
 
 
+def test_handle_gives_each_status_its_phrase_and_hands_on_headers(handler: LinearHandler, folder: Path) -> None:
+    said = [{"Accept": "a/b"}, {"Content-Encoding": "br"}, {"Accept": "text/csv", "Gridline-Options": "interval=0.9"}]
+    context = FakeContext(folder, [JSON | one for one in said])
+    bodies = handler.handle([{"body": BODY}] * 3, context)
+    assert context.statuses == {0: (406, "Not Acceptable"), 1: (415, "Unsupported Media Type")}
+    assert context.content_types[2] == "text/csv"
+    assert bodies[2].startswith(b"prediction,conf_low,")
+
+
+def test_handle_takes_the_fields_of_forms_and_of_grpc(handler: LinearHandler, folder: Path) -> None:
+    form = {"Content-Type": "multipart/form-data; boundary=x", "file": {"content-type": "text/csv"}, "dataset": {}}
+    lost = {"Content-Type": "application/x-www-form-urlencoded"}
+    context = FakeContext(folder, [form, {"data": {"content-type": ""}}, lost])
+    bodies = handler.handle([{"file": b"3,1\n", "dataset": b"north"}, {"data": BODY}, {}], context)
+    assert json.loads(bodies[0]) == json.loads(bodies[1])
+    assert b"curl -d" in bodies[2]
+
+
 def test_handle_describes_the_model_for_a_get_and_for_the_management_port(handler: LinearHandler, folder: Path) -> None:
     rows: list[dict[str, Any]] = [{"body": b""}, {}, {"body": b""}, {"body": b""}, {"body": b""}]
     get: dict[str, Any] = {"content-length": "0", "url_path": ""}

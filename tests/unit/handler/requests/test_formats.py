@@ -170,6 +170,16 @@ def test_a_csv_answer_has_a_header_if_the_request_has_one(
     assert lines == ["prediction"] * is_headed + [repr(value) for value in json.loads(plain)["predictions"]]
 
 
+@pytest.mark.parametrize(("accept", "missing"), [("text/csv", ",,,,"), ("application/jsonlines", '"pred_low": null')])
+def test_a_row_without_an_interval_has_its_reason_in_the_table(stores_fleet: Fleet, accept: str, missing: str) -> None:
+    body = b'{"instances": [[3]], "dataset": "bare", "interval": 0.9}'
+    answered = ask(stores_fleet, body, headers={"accept": accept})
+    assert answered.status == 200, answered.body
+    last = answered.body.decode().splitlines()[-1]
+    assert missing in last
+    assert "without the statistics of intervals" in last
+
+
 def test_rows_that_name_their_datasets_get_them_back(stores_fleet: Fleet) -> None:
     for names in (("north", "south"), ("north", "north")):
         body = f"dataset,area,depth\n{names[0]},3,1\n{names[1]},3,1\n"
