@@ -19,6 +19,7 @@ GridlineError                       1   the base of all
 │   ├── StoreUnreachableError       4   no answer within the attempts and the time that a call has
 │   ├── StoreRefusedError           4   the storage answered no
 │   ├── S3SettingsError             2   the environment variables of S3 can't be used together
+│   ├── ExportFormatError       2   the models can't be exported in that format, or a package for it is not installed
 │   ├── StoreProbeError             4   the storage does not keep a promise that the ledger rests on
 │   ├── MissingObjectError          4   nothing is stored under a key that must be there
 │   ├── CorruptObjectError          4   the bytes of an object are not what was written
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
         ContendedError,
         CorruptObjectError,
         ExportFolderError,
+        ExportFormatError,
         InvalidNameError,
         MissingObjectError,
         NewerFormatError,
@@ -118,6 +120,7 @@ __all__ = [
     "DeploymentError",
     "EncodingError",
     "ExportFolderError",
+    "ExportFormatError",
     "GridlineError",
     "HandlerError",
     "InvalidNameError",

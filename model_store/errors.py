@@ -107,3 +107,9 @@ class InvalidNameError(NotFoundError):
 
 class ExportFolderError(NotFoundError):
     """The folder of an export has something in it."""
+
+
+class ExportFormatError(StoreError):
+    """The models, or this installation, can't be written in the format of an export that was asked for."""
+
+    exit_code = 2

@@ -100,15 +100,31 @@ def export(
     collection: CollectionArgument,
     out: Annotated[Path, typer.Option("--out", help="A new folder.")],
     dataset: Annotated[str | None, typer.Argument(metavar="[DATASET]")] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            click_type=Choice(["safetensors", "onnx", "torch"]),
+            help="safetensors with a reader in NumPy; onnx: one graph; torch: programs of torch.export.",
+        ),
+    ] = "safetensors",
     store: StoreOption = None,
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write models to a folder that can be loaded without gridline: safetensors, model card, and a loader."""
+    """Write models to a folder that needs no gridline: with the model card, or as programs that encode rows too."""
     from model_store import open_ledger
+    from model_store.exports.exporting import export
 
-    open_ledger(store).export(collection, dataset, out, version)
-    emit({"collection": collection, "dataset": dataset, "out": str(out)}, f"exported to {out}", as_json=json)
+    files = export(open_ledger(store).version(collection, version), dataset, out, form)
+    document = {
+        "collection": collection,
+        "dataset": dataset,
+        "out": str(out),
+        "format": form,
+        "files": sorted(file.name for file in files),
+    }
+    emit(document, f"exported to {out}", as_json=json)
 
 
 @models.command("verify")

@@ -137,12 +137,6 @@ class Ledger:
         self._require_store()
         return verify(self.objects, collection)
 
-    def export(self, collection: str, dataset: str | None, out_dir: Path, version: int | None = None) -> list[Path]:
-        """Write the models of a version, or of one dataset, to a folder that needs no gridline; return its files."""
-        from model_store.ledger.export import export
-
-        return export(self.version(collection, version), dataset, out_dir)
-
     def transact(self, collection: str, propose: Propose) -> Version | None:
         """Commit the draft that `propose` makes from the newest version, and return the new version.
 
