@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -101,12 +101,8 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="A new folder.")],
     dataset: Annotated[str | None, typer.Argument(metavar="[DATASET]")] = None,
     form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            click_type=Choice(["safetensors", "onnx", "torch"]),
-            help="safetensors with a reader in NumPy; onnx: one graph; torch: programs of torch.export.",
-        ),
+        Literal["safetensors", "onnx", "torch"],
+        typer.Option("--format", help="Arrays with a reader in NumPy; one ONNX graph; or programs of torch.export."),
     ] = "safetensors",
     store: StoreOption = None,
     version: VersionOption = None,

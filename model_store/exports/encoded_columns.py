@@ -142,9 +142,7 @@ def factors_of_columns(card: ModelCard) -> list[list[dict[str, Any]]]:
             for number, power in block.numbers
         ]
         for places in product(*(range(levels.width) for levels, _ in block.levels)):
-            column = block.first + sum(
-                stride * place for (_, stride), place in zip(block.levels, places, strict=True)
-            )
+            column = block.first + sum(stride * place for (_, stride), place in zip(block.levels, places, strict=True))
             columns[column] = numbers + [
                 {"feature": levels.feature, "take": levels.take, "equals": levels.shown[place]}
                 for (levels, _), place in zip(block.levels, places, strict=True)

@@ -83,10 +83,11 @@ def stack_files(number: int) -> tuple[str, str, str]:
 
 def _write_stack(out_dir: Path, number: int, stack: ServedStack) -> list[Path]:
     weights, statistics, card = (out_dir / name for name in stack_files(number))
+    card.write_text(json.dumps(card_document(stack.card), indent=1, ensure_ascii=False), "utf-8")
     arrays = {"weight": stack.weight_md} | ({} if stack.bias_m is None else {"bias": stack.bias_m})
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, weights)
     fill_mk = np.full((len(stack.weight_md), len(stack.card.features)), np.nan)
     others = {"fill": fill_mk} if stack.statistics is None else stack.statistics.named()
-    save_file({name: np.ascontiguousarray(array) for name, array in others.items()}, statistics)
-    card.write_text(json.dumps(card_document(stack.card), indent=1, ensure_ascii=False), "utf-8")
+    for file, named in ((weights, arrays), (statistics, others)):
+        save_file({name: np.ascontiguousarray(array) for name, array in named.items()}, file)
+        file.chmod(card.stat().st_mode)  # safetensors lets only the owner read
     return [weights, statistics, card]

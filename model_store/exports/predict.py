@@ -13,8 +13,8 @@ Json = dict[str, Any]
 
 EPOCH, DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
 CYCLES = {"month": (1, 12), "weekday": (1, 7), "hour": (0, 24)}
-TRANSFORMS = {None: float, "log": math.log, "log10": math.log10, "log1p": math.log1p, "sqrt": math.sqrt}
-BACK = {None: float, "log": math.exp, "log1p": math.expm1}
+TRANSFORMS: dict[Any, Any] = {None: float, "log": math.log, "log10": math.log10, "log1p": math.log1p, "sqrt": math.sqrt}
+BACK: dict[Any, Any] = {None: float, "log": math.exp, "log1p": math.expm1}
 
 
 def predict(dataset: str, row: Json, folder: Path = Path(__file__).parent) -> float:
@@ -22,9 +22,10 @@ def predict(dataset: str, row: Json, folder: Path = Path(__file__).parent) -> fl
     entry = json.loads((folder / "index.json").read_text("utf-8"))[dataset]
     card = json.loads((folder / entry["card"]).read_text("utf-8"))
     model = {name: of[entry["row"]] for file in entry["files"] for name, of in arrays(folder / file).items()}
-    taken = {one["name"]: take(one, row.get(one["name"]), fill) for one, fill in zip(card["features"], model["fill"])}
+    taken = {one["name"]: take(one, row.get(one["name"]), model["fill"][at]) for at, one in enumerate(card["features"])}
     columns = [math.prod(number(factor, taken) for factor in factors) for factors in card["encoder"]]
-    return BACK[card["target_transform"]](float(np.dot(columns, model["weight"]) + model.get("bias", 0.0)))
+    back = BACK[card["target_transform"]]
+    return float(back(np.dot(columns, model["weight"]) + model.get("bias", 0.0)))
 
 
 def take(feature: Json, value: Any, fill: float) -> Json:
@@ -39,7 +40,8 @@ def take(feature: Json, value: Any, fill: float) -> Json:
     if not math.isfinite(raw):
         raise ValueError(f"feature {feature['name']!r} is missing, or infinite")
     if feature["kind"] == "numeric":
-        return {"missing": is_missing, "number": TRANSFORMS[feature["transform"]](raw)}
+        transform = TRANSFORMS[feature["transform"]]
+        return {"missing": is_missing, "number": transform(raw)}
     date = EPOCH + timedelta(days=raw, microseconds=100)
     parts = {"year": date.year, "month": date.month, "weekday": date.isoweekday(), "hour": date.hour}
     for part in () if feature["cyclic"] else set(feature["parts"]) - {"days"}:

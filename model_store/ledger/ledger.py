@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_store.claims.runs import RunFolder
