@@ -38,6 +38,11 @@ def listed(names: Sequence[str]) -> str:
     return f"[{first}]" + (f" and {more} more" if more > 0 else "")
 
 
+def ignored_names(names: Sequence[str]) -> str:
+    """Return the warning about names that are no features, and were ignored."""
+    return f"names that are no features were ignored: {listed(names)}"
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Return the name that was probably meant: equal but for case and blanks, else alike; None if none is."""
     plain = {"".join(each.split()).casefold(): each for each in names}

@@ -18,7 +18,7 @@ from ..models.stack import ServedStack
 from ..requests.payload import Query
 from ..rows.date_parts import iso_of
 from ..rows.encoding import Floats
-from ..wording import listed
+from ..wording import ignored_names
 from . import scoring
 from .bodies import Body, Json, tensors_body, to_json
 from .missing_intervals import reasons_of
@@ -54,7 +54,7 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Body:
         answer["explanations"] = _in_order(query, scored, (_explanations(fleet, one) for one in scored))
     ignored = list(dict.fromkeys(name for one in scored for name in one.piece.ignored))
     if ignored:
-        answer["warnings"] = [f"names that are no features were ignored: {listed(ignored)}"]
+        answer["warnings"] = [ignored_names(ignored)]
     try:
         if query.answer != "json":
             return table_body(query, answer, is_mixed=not isinstance(scored[0].piece.models, int))

@@ -67,6 +67,12 @@ def predict(
     allow_missing_columns: Annotated[
         bool, typer.Option("--allow-missing-columns", help="Fill the features whose columns the file lacks.")
     ] = False,
+    extra: Annotated[
+        str | None,
+        typer.Option(
+            "--extra", help="Names that are no features: error (default of --set) or ignore (default of --input)."
+        ),
+    ] = None,
     store: StoreOption = None,
     version: VersionOption = None,
     interval: Annotated[float | None, typer.Option("--interval", help="Intervals at this level, such as 0.95.")] = None,
@@ -94,7 +100,9 @@ def predict(
         )
     if interval is not None and not 0.0 < interval < 1.0:
         raise UsageError(f"--interval {interval:g} is not a level: give one between 0 and 1, such as 0.95")
-    options = PredictionOptions(dataset, interval, extrapolation, explanations)
+    if extra not in (None, "error", "ignore"):
+        raise UsageError(f"--extra {extra} is not known: give error or ignore")
+    options = PredictionOptions(dataset, interval, extrapolation, explanations, extra)
     with _models(collection, store, version, url, token_file, dataset) as models:
         if file is None:
             _print_answer(predict_values(models, options, values or []), as_json=json)
@@ -138,7 +146,7 @@ def _predict_file(
     as_json: bool,
 ) -> int:
     """Print the predictions for the rows of a file, or write the rows with them; return the exit code."""
-    from jobs.prediction.files import predict_document, predict_rows
+    from jobs.prediction.files import predict_document, predict_rows, without_extra
     from jobs.prediction.input import opened
     from jobs.prediction.output import target_of
     from jobs.prediction.picking import Asked, pick_for
@@ -147,6 +155,7 @@ def _predict_file(
     progress = Progress()
     with opened(file, reading) as rows:
         pick = pick_for(models.served, rows.names, Asked(options.dataset, group_prefix))
+        options = without_extra(options, rows, models.served, pick)
         if output.location is None:
             _print_answer(predict_document(models, options, rows, pick, progress), as_json=as_json)
             return 0

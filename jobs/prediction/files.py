@@ -6,16 +6,17 @@ Shapes: n rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from handler.wording import ignored_names, listed
 from jobs.errors import DONE, PARTIAL_FAILURE, UsageError
 from jobs.prediction.answers import Answers, answer_batch, requests_of
 from jobs.prediction.input import Input
-from jobs.prediction.models import Json, Models, PredictionOptions, RefusedInstanceError
+from jobs.prediction.models import Json, Models, PredictionOptions, RefusedInstanceError, Served
 from jobs.prediction.output import Target, appended, writing
 from jobs.prediction.picking import DATASET, Pick
 from jobs.progress import Progress
@@ -41,6 +42,24 @@ class Written:
         return {"output": output, "num_rows": self.num_rows, "num_errors": self.num_errors, "error": self.first_error}
 
 
+def without_extra(options: PredictionOptions, rows: Input, served: Served, pick: Pick) -> PredictionOptions:
+    """Return the options for the rows of a file, of which only features are asked about.
+
+    Raises UsageError if `extra` is `error`, and the file has a column that is neither a feature nor tells the model.
+    """
+    extra = extra_columns(rows, served, pick)
+    if options.extra == "error" and extra:
+        raise UsageError(
+            f"{rows.location} has columns that are no features: {listed(extra)}: remove them, or set --extra ignore"
+        )
+    return replace(options, extra=None)
+
+
+def extra_columns(rows: Input, served: Served, pick: Pick) -> list[str]:
+    """Return the columns of a file that are neither features nor tell the model of a row."""
+    return [name for name in rows.names if name not in served.features and name not in pick.columns]
+
+
 def predict_document(models: Models, options: PredictionOptions, rows: Input, pick: Pick, progress: Progress) -> Json:
     """Return the answer for the rows of a file, which are asked about in requests.
 
@@ -57,7 +76,12 @@ def predict_document(models: Models, options: PredictionOptions, rows: Input, pi
     _say_filled(rows, progress)
     if not answers:
         progress.say(f"{rows.location}: the file has no rows")
-    return joined(answers) if answers else _nothing(models, pick)
+    document = joined(answers) if answers else _nothing(models, pick)
+    extra = extra_columns(rows, models.served, pick)
+    if extra:
+        document["warnings"] = [ignored_names(extra)]
+        progress.say(f"{rows.location}: {document['warnings'][0]}")
+    return document
 
 
 def _say_filled(rows: Input, progress: Progress) -> None:

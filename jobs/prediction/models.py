@@ -34,12 +34,16 @@ class RefusedInstanceError(UsageError):
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """The options of a request: the dataset, if all rows have the same, and the values beside the predictions."""
+    """The options of a request: the dataset, if all rows have the same, and the values beside the predictions.
+
+    `extra` says what becomes of names that are no features: `error`, `ignore`, or None, the endpoint's default.
+    """
 
     dataset: str | None = None
     interval: float | None = None
     extrapolation: bool = False
     explanations: bool = False
+    extra: str | None = None
 
     def request(self, instances: list[Any], dataset: object = None) -> Json:
         """Return the request for these instances, without the options that are not set."""

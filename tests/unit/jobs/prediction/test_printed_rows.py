@@ -120,7 +120,10 @@ def test_column_that_the_file_lacks_is_filled_where_that_is_allowed(
     assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--allow-missing-columns") == 0
     out, err = capsys.readouterr()
     assert out == "18\n"
-    assert err == "gridline: rows.csv: column 'b' is not there: every row has what replaces a missing value\n"
+    assert err.splitlines() == [
+        "gridline: rows.csv: column 'b' is not there: every row has what replaces a missing value",
+        "gridline: rows.csv: names that are no features were ignored: ['B']",
+    ]
     (tmp_path / "rows.csv").write_text("b\n2\n")
     line = refusal(tmp_path, monkeypatch, capsys, "rows.csv", "--allow-missing-columns")
     assert "column 'a', a feature, is missing; found ['b']" in line
@@ -283,3 +286,36 @@ def test_columns_that_nobody_asks_for_may_be_anything(tmp_path: Path, monkeypatc
     named = ("--names", "[u, a, v, b, w]", "--header", "0", "--encoding", "cp1252")
     assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--output", "out.csv", *named) == 0
     assert (tmp_path / "out.csv").read_text().splitlines()[2] == "é,2,3,1,,8,d,"
+
+
+def test_columns_that_are_no_features_are_ignored_and_named_or_refused(
+    tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    commit(tmp_path, {"d": plain()})
+    (tmp_path / "rows.csv").write_text("id,a,b,y\n7,1,1,2\n")
+    warning = "names that are no features were ignored: ['id', 'y']"
+    for chosen in ((), ("--extra", "ignore")):
+        assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", *chosen, "--json") == 0
+        captured = capsys.readouterr()
+        assert json.loads(captured.out)["warnings"] == [warning]
+        assert warning in captured.err
+    for more in ((), ("--output", "out.csv")):
+        assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--extra", "error", *more) == 2
+        assert "no features: ['id', 'y']: remove them, or set --extra ignore" in capsys.readouterr().err
+    (tmp_path / "rows.csv").write_text("a,dataset,b\n1,d,1\n")
+    assert gridline(tmp_path, monkeypatch, "--input", "rows.csv", "--extra", "error", "--json") == 0
+    assert "warnings" not in json.loads(capsys.readouterr().out)
+
+
+def test_names_of_set_are_refused_unless_they_may_be_ignored(
+    tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
+    commit(tmp_path, {"d": plain()})
+    settings = ("--set", "a=1", "--set", "b=1", "--set", "id=7")
+    for chosen in ((), ("--extra", "error")):
+        assert gridline(tmp_path, monkeypatch, *settings, *chosen) == 2
+        assert "feature 'id' is not known" in capsys.readouterr().err
+    assert gridline(tmp_path, monkeypatch, *settings, "--extra", "ignore", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["warnings"]
+    assert gridline(tmp_path, monkeypatch, *settings, "--extra", "warn") == 2
+    assert "--extra warn is not known: give error or ignore" in capsys.readouterr().err
