@@ -16,8 +16,11 @@ from ..models.stack import ServedStack
 from ..requests.payload import Request
 from ..rows.date_parts import iso_of
 from ..rows.model_card import Feature, ModelCard
+from .listing import Asked, page_of
+from .schemas import instance_schema, ranges_of, shown_levels
+from .statistics import statistics
 
-DATASETS_SHOWN = 100
+CARDS_SHOWN = 100
 COUNTS = ("epoch", "num_rows")
 POINT = "hyperparameters"
 
@@ -26,16 +29,23 @@ Json = dict[str, Any]
 
 def describe(fleet: Fleet) -> Json:
     """Return the description of a collection with its first datasets; if it has one dataset, with that in full."""
-    num_shown = min(fleet.num_datasets, DATASETS_SHOWN)
-    shown = [fleet.index.names[position] for position in range(num_shown)]
+    return {
+        **list_datasets(fleet, Asked()),
+        "models": [_model(stack.card) for stack in fleet.stacks[:CARDS_SHOWN]],
+        "example": example(fleet),
+    } | (describe_dataset(fleet, fleet.first) if fleet.num_datasets == 1 else {})
+
+
+def list_datasets(fleet: Fleet, asked: Asked) -> Json:
+    """Return a page of the names of datasets; `next` is the `after` of the next page, null on the last one."""
+    page = page_of(fleet.index.names, asked)
     return {
         "collection": fleet.collection,
         "version": fleet.version,
         "num_datasets": fleet.num_datasets,
-        "datasets": shown,
-        "models": [_model(stack.card) for stack in fleet.stacks[:DATASETS_SHOWN]],
-        "example": example(fleet),
-    } | (describe_dataset(fleet, shown[0]) if fleet.num_datasets == 1 else {})
+        "datasets": page.datasets,
+        "next": page.next,
+    }
 
 
 def describe_dataset(fleet: Fleet, dataset: str) -> Json:
@@ -49,7 +59,9 @@ def describe_dataset(fleet: Fleet, dataset: str) -> Json:
         "version": fleet.version,
         "dataset": dataset,
         **_model(stack.card),
+        "schema": instance_schema(stack, ranges_of(stack, place.row)),
         "coefficients": stack.card.coefficients(stack.weight_md[place.row].tolist(), bias),
+        "statistics": statistics(stack, place.row, dataset),
         "training": _training(fleet, position),
     }
 
@@ -57,26 +69,20 @@ def describe_dataset(fleet: Fleet, dataset: str) -> Json:
 def example(fleet: Fleet) -> Json:
     """Return a request about the first dataset, with values from the middle of its trained range, and its answer."""
     place = fleet.place(0)
-    request = {"dataset": fleet.index.names[0], "instances": [_middle(fleet.stacks[place.stack], place.row)]}
+    request = {"dataset": fleet.first, "instances": [_middle(fleet.stacks[place.stack], place.row)]}
     [answered] = answer(fleet, [Request(json.dumps(request).encode())])
     return {"request": request, "answer": json.loads(answered.body)}
 
 
 def _middle(stack: ServedStack, row: int) -> Json:
     """Return an instance: the middle of each trained range, or 1 without a range; the first level or date."""
-    features, ranges = stack.card.features, stack.statistics
-    least_k = greatest_k = [math.nan] * len(features)
-    if ranges is not None:
-        least_k, greatest_k = ranges.feature_min_mk[row].tolist(), ranges.feature_max_mk[row].tolist()
-    return {
-        feature.name: _value(feature, least, greatest)
-        for feature, least, greatest in zip(features, least_k, greatest_k, strict=True)
-    }
+    features, ranges = stack.card.features, ranges_of(stack, row)
+    return {feature.name: _value(feature, *its) for feature, its in zip(features, ranges, strict=True)}
 
 
-def _value(feature: Feature, least: float, greatest: float) -> str | float:
+def _value(feature: Feature, least: float, greatest: float) -> str | float | None:
     if feature.kind == "categorical":
-        return feature.levels[0]
+        return next(iter(shown_levels(feature)), None if feature.missing == "level" else feature.levels[0])
     if feature.kind == "datetime":
         return iso_of(least if math.isfinite(least) else 0.0)
     middle = (least + greatest) / 2

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..answers.answering import OK, Answer, answer, refusal
 from ..answers.bodies import to_json
-from ..description.description import describe, describe_dataset
+from ..description.routes import described
 from ..errors import HandlerError
 from ..models.fleet import Fleet
 from ..requests.payload import Request
@@ -48,8 +48,6 @@ class Endpoint:
 
     def _describe(self, request: Request) -> Answer:
         try:
-            dataset = request.dataset
-            document = describe(self.fleet) if dataset is None else describe_dataset(self.fleet, dataset)
+            return Answer(OK, to_json(described(self.fleet, request)))
         except HandlerError as exc:
             return refusal(exc)
-        return Answer(OK, to_json(document))

@@ -39,7 +39,7 @@ def payload_of(request: Request, fields: Mapping[str, Field]) -> Request:
             f"{sorted(OPTIONS)}"
         )
     payload = fields[names[0]]
-    options = {name: _text(name, fields[name].content) for name in fields if name in OPTIONS}
+    options = texts_of({name: field for name, field in fields.items() if name in OPTIONS})
     return replace(
         request,
         body=payload.content,
@@ -47,6 +47,11 @@ def payload_of(request: Request, fields: Mapping[str, Field]) -> Request:
         parameters={**request.parameters, **options},
         form=None,
     )
+
+
+def texts_of(fields: Mapping[str, Field]) -> dict[str, str]:
+    """Return fields as text. Raises PayloadError for one that is none."""
+    return {name: _text(name, field.content) for name, field in fields.items()}
 
 
 def _text(name: str, content: object) -> str:

@@ -16,6 +16,7 @@ from model_store import open_ledger
 from model_store.archives.stored import archive_of
 from model_store.deployment.rollout import Target, undeploy
 from tests.samples.fleets import commit_models, sample_stores
+from tests.samples.openapi import assert_valid
 from tests.servers.torchserve import ServedStores, until
 
 pytestmark = pytest.mark.torchserve
@@ -76,7 +77,46 @@ def test_get_describes_the_collection_and_a_dataset(served_stores: ServedStores)
     assert unknown.status_code == 404
     with served_stores.management() as management:
         described = management.describe_through_worker("stores", "1")["customizedMetadata"]
-    assert described == whole.json()
+    assert whole.json()["next"] is None
+    assert described == {name: value for name, value in whole.json().items() if value is not None}  # TorchServe's way
+
+
+def test_the_address_with_a_query_lists_datasets_and_takes_options(served_stores: ServedStores) -> None:
+    """TorchServe hands over the query of this address, and of `/invocations`, but of no other."""
+    client, invoke = served_stores.client, "/models/stores/invoke"
+    page = client.get(invoke, params={"limit": 2, "after": "bare"}).json()
+    assert (page["datasets"], page["next"]) == (["east", "north"], "north")
+    assert client.get(invoke, params={"contains": "ou"}).json()["datasets"] == ["south"]
+    assert client.get(invoke, params={"dataset": "north"}).json() == client.get("/predictions/stores/1/north").json()
+    assert client.get(invoke).json() == client.get("/predictions/stores").json()
+    wrong = [client.get(invoke, params=params) for params in ({"offset": 1}, {"data": "x"}, {"limit": "0"})]
+    assert [response.status_code for response in wrong] == [400, 400, 400]
+    assert wrong[0].json()["message"].startswith("parameter 'offset' is not known: those of a GET are ")
+    expected = served_stores.post(json.dumps(BODIES[0] | {"interval": 0.9}).encode()).json()
+    options = {"dataset": "north", "interval": 0.9}
+    assert client.post(invoke, params=options, json={"instances": [[3, 1]]}).json() == expected
+    assert client.post(invoke, params={"offset": 1}, json={"instances": [[3, 1]]}).status_code == 400
+    assert client.post(invoke, params={"body": "x", **options}, json={"instances": [[3, 1]]}).json() == expected
+
+
+def test_the_openapi_document_is_valid_and_its_example_is_answered(served_stores: ServedStores) -> None:
+    response = served_stores.client.get("/predictions/stores/1/openapi.json")
+    document = response.json()
+    assert_valid(document)
+    assert served_stores.client.get("/models/stores/invoke?openapi").json() == document
+    post = document["paths"]["/predictions/stores"]["post"]
+    example = post["requestBody"]["content"]["application/json"]["example"]
+    answered = served_stores.client.post("/predictions/stores", json=example)
+    assert answered.status_code == 200
+    assert answered.json() == post["responses"]["200"]["content"]["application/json"]["example"]
+    tensors = [{"name": name, "shape": [1], "datatype": "FP64", "data": [3]} for name in ("area", "depth")]
+    named = {"parameters": {"dataset": "north"}}
+    for address, methods in document["paths"].items():
+        path = address.replace("{dataset}", "north")
+        body = named | ({"inputs": tensors} if "/v2/" in path else {"instances": [[3, 1]]})
+        for method in methods.keys() & {"get", "post"}:
+            found = served_stores.client.request(method, path, json=body if method == "post" else None)
+            assert found.status_code == 200, (method, path, found.text)
 
 
 def test_a_request_beyond_the_limit_is_refused_and_the_worker_lives(served_stores: ServedStores) -> None:
