@@ -98,7 +98,7 @@ def _draw(trained: TrainedDatasets, point: int) -> None:
 def _predict(archive: Archive) -> None:
     """Serve the archive on free ports of the loopback interface, ask for one prediction, and stop the server."""
     with tempfile.TemporaryDirectory(prefix="gridline-demo-") as folder:
-        settings = ServerSettings(Path(folder).resolve(), ports=with_free(Ports(0, 0, 0, 0, 0)))
+        settings = ServerSettings(Path(folder).resolve(), ports=with_free(Ports(0, 0, 0)))
         with serving(archive, settings), Inference(settings.inference_url, settings.key_file) as endpoint:
             print(f"POST {settings.inference_url}/predictions/{archive.collection}")
             models = EndpointModels(endpoint, archive.collection, None)

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,8 +57,8 @@ def serve(
     port: Annotated[int, port_option("--port", "Inference over HTTP; 0 for any free port.")] = 8080,
     management_port: Annotated[int, port_option("--management-port")] = 8081,
     metrics_port: Annotated[int, port_option("--metrics-port")] = 8082,
-    grpc_port: Annotated[int, port_option("--grpc-port", "Inference over gRPC.")] = 7070,
-    grpc_management_port: Annotated[int, port_option("--grpc-management-port")] = 7071,
+    grpc_port: Annotated[int | None, port_option("--grpc-port", "Inference over gRPC; default: none.")] = None,
+    grpc_management_port: Annotated[int | None, port_option("--grpc-management-port")] = None,
     workers: WorkersOption = 1,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="The folder for keys, log and archives; default: a temporary one.")
@@ -75,7 +75,7 @@ def serve(
     from model_store.serving.supervision import stopping_by_signals
 
     ports = Ports(port, management_port, metrics_port, grpc_port, grpc_management_port)
-    refuse_equal(asdict(ports))
+    refuse_equal(ports)
     with ExitStack() as stack:
         stop = stack.enter_context(stopping_by_signals())
         if folder is None:
@@ -133,14 +133,14 @@ def _print_addresses(server: Host, archive: Archive, json: bool) -> None:
     """Say where the server answers, and where its keys and its log are."""
     from model_store.serving.settings import address
 
-    settings = server.settings
+    settings, grpc = server.settings, server.settings.ports.grpc_inference
     document = {
         "collection": archive.collection,
         "version": archive.version,
         "url": f"{settings.inference_url}/predictions/{archive.collection}",
         "management_url": settings.management_url,
         "metrics_url": f"{settings.metrics_url}/metrics",
-        "grpc": address(settings.host, settings.ports.grpc_inference),
+        "grpc": None if grpc is None else address(settings.host, grpc),
         "token_file": str(settings.key_file),
         "log": str(server.log_file),
         "pid": server.pid,

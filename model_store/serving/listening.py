@@ -1,7 +1,7 @@
-"""Make a server stop listening while it goes on answering, which TorchServe can't: it cuts what it is answering.
+"""Make a server stop listening to a port, which TorchServe can't while it goes on answering at that port or others.
 
 Linux lets a process take a descriptor of its child (pidfd_getfd), and shut down the socket that it stands for. Where
-that is forbidden, as in some containers, the server listens until its end.
+that is forbidden, as in some containers, the server goes on listening.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PIDFD_GETFD = 438  # the number of the system call, the same on every machine since Linux 5.6
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 LISTENING, ESTABLISHED = "0A", "01"
 POLL_INTERVAL_S = 0.02
 
@@ -27,6 +28,11 @@ class _Socket:
     port: int
     state: str
     inode: str
+
+
+def is_listening(port: int) -> bool:
+    """Return whether a program of this machine listens to a port; True where the machine does not tell."""
+    return not TABLES[0].exists() or any(one.port == port and one.state == LISTENING for one in _sockets())
 
 
 def stop_listening(pid: int, port: int) -> bool:
@@ -67,8 +73,8 @@ def _descriptor_of(pid: int, descriptor: int) -> int:
 
 def _sockets() -> Iterator[_Socket]:
     """Return the TCP sockets of this machine, or of its container."""
-    for table in ("tcp", "tcp6"):
+    for table in TABLES:
         with suppress(OSError):
-            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            for line in table.read_text().splitlines()[1:]:
                 fields = line.split()
                 yield _Socket(int(fields[1].rpartition(":")[2], 16), fields[3], fields[9])

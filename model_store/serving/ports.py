@@ -25,17 +25,20 @@ ON_HOST = ("inference", "grpc_inference")  # bound to `host`, the others to loop
 
 
 def with_free(ports: Ports) -> Ports:
-    """Return the ports with each 0 replaced by a port that is free now; all of them differ.
+    """Return the ports with each 0 replaced by a port that is free now; all of them differ."""
+    chosen = asdict(ports)
+    wanted = [name for name, port in chosen.items() if port == 0]
+    return Ports(**chosen | dict(zip(wanted, free_ports(len(wanted)), strict=True)))
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different ports that are free now.
 
     A server binds its ports only seconds later. So they are drawn from below the range of Linux for outgoing
     connections: a port from that range, which binding to 0 gives, might be taken by then.
     """
-    chosen = asdict(ports)
     with ExitStack() as sockets:
-        for name, port in chosen.items():
-            if port == 0:
-                chosen[name] = _bind(sockets.enter_context(socket.socket()))
-    return Ports(**chosen)
+        return [_bind(sockets.enter_context(socket.socket())) for _ in range(count)]
 
 
 def _bind(free: socket.socket) -> int:
@@ -49,22 +52,26 @@ def _bind(free: socket.socket) -> int:
 
 def refuse_unusable(settings: ServerSettings) -> None:
     """Raise PortError if two ports are equal, or ServerError if one can't be bound now: taken, or a foreign address."""
-    ports: Mapping[str, int] = asdict(settings.ports)
-    refuse_equal(ports)
-    for name, port in ports.items():
+    refuse_equal(settings.ports)
+    for name, port in _given(settings.ports).items():
         _refuse_taken(settings.host if name in ON_HOST else LOOPBACK, port, OPTIONS[name])
 
 
-def refuse_equal(ports: Mapping[str, int]) -> None:
-    """Raise PortError if two of the ports, by the name of their purpose, are the same; 0 stands for any free port."""
+def refuse_equal(ports: Ports) -> None:
+    """Raise PortError if two of the ports are the same; 0 stands for any free port."""
     seen: dict[int, str] = {}
-    for name, port in ports.items():
+    for name, port in _given(ports).items():
         if port and port in seen:
             raise PortError(
                 f"port {port} is given for {OPTIONS[seen[port]]} and for {OPTIONS[name]}: set {OPTIONS[name]} to "
                 "another, or to 0 for any free port"
             )
         seen[port] = name
+
+
+def _given(ports: Ports) -> Mapping[str, int]:
+    """Return the ports by the name of their purpose, without those that nobody wants."""
+    return {name: port for name, port in asdict(ports).items() if port is not None}
 
 
 def _refuse_taken(host: str, port: int, option: str) -> None:

@@ -10,13 +10,13 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports of a server; TorchServe's own defaults."""
+    """The ports of a server; TorchServe's own defaults, and no gRPC unless it is asked for."""
 
     inference: int = 8080
     management: int = 8081
     metrics: int = 8082
-    grpc_inference: int = 7070
-    grpc_management: int = 7071
+    grpc_inference: int | None = None
+    grpc_management: int | None = None
 
 
 @dataclass(frozen=True)

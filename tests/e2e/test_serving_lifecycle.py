@@ -1,30 +1,42 @@
-"""`gridline package`, `predict` and `serve` as processes: what they print, and that nothing is left of them."""
+"""The life of `gridline serve`: its folder, ports and keys, and what becomes of requests and processes at its end."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from jobs.cli import main
 from model_store.archives.stored import archive_of
 from model_store.ledger.ledger import Ledger
+from model_store.serving.control import accept_requests, refuse_requests
+from model_store.serving.folder import held
 from model_store.serving.ports import with_free
 from model_store.serving.settings import ServerSettings
+from model_store.torchserve.client import BearerKey
+from model_store.torchserve.management import Management
 from model_store.torchserve.serving import serving as serving_here
 from tests.servers.torchserve import ANY_PORTS, ServedStores, processes_with, until
 
+ROOT = Path(__file__).parents[2]
+READ_ONLY_ROOT = Path(__file__).with_name("read_only_root.sh")
 GRIDLINE = [sys.executable, "-m", "jobs"]
-ANY_PORT = [f"--{name}" for name in ("port", "management-port", "metrics-port", "grpc-port", "grpc-management-port")]
+ANY_PORT = [f"--{name}" for name in ("port", "management-port", "metrics-port")]
 
 
 @dataclass(frozen=True)
@@ -67,84 +79,103 @@ def serving(*arguments: str, ledger: Ledger) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=60)
 
 
-def test_predict_prints_the_document_of_the_endpoint(run: Callable[..., Done]) -> None:
-    done = run("predict", "stores", "--dataset", "north", "--set", "area=3", "--set", "depth=1", "--json")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert list(document) == ["predictions", "model"]
-    assert document["model"] == {"collection": "stores", "version": 1, "dataset": "north"}
+TIMED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3} \[")
+BODY = {"dataset": "north", "instances": [[3, 1]]}
 
 
-def test_predict_reads_a_file_with_a_column_of_datasets(run: Callable[..., Done], tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_text("dataset,area,depth,other\nnorth,3,1,x\nsouth,3,,y\nnorth,4,2,z\n")
-    done = run("predict", "stores", "--input", str(path), "--json", "--interval", "0.9")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert document["model"]["dataset"] == ["north", "south", "north"]
-    assert len(document["intervals"]["prediction"]) == 3
+def started(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait until `gridline serve --json` serves, and return what it printed."""
+    assert process.stdout is not None
+    document: dict[str, Any] = json.loads(process.stdout.readline())
+    return document
 
 
+def worker_of(folder: Path) -> int:
+    """Return the process id of the only worker of a server."""
+    [pid] = [pid for pid in processes_with(str(folder)) if "model_service_worker" in command_of(pid)]
+    return pid
+
+
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def client_of(document: dict[str, Any]) -> httpx.Client:
+    auth = BearerKey(Path(document["token_file"]), "inference")
+    return httpx.Client(auth=auth, timeout=30.0, trust_env=False)
+
+
+@pytest.mark.torchserve
+def test_serve_holds_its_folder_and_finishes_what_is_in_flight(
+    run: Callable[..., Done], stores_ledger: Ledger, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "torchserve.log").write_bytes(b"2026-01-01T00:00:00,000 [INFO ] an earlier line\n" * 250_000)
+    with serving("--folder", str(folder), ledger=stores_ledger) as process:
+        document = started(process)
+        keys = (folder / "key_file.json").read_text()
+        assert document["grpc"] is None
+        assert listening(document["pid"]) == 3
+        refused = run("serve", "stores", "--folder", str(folder), *(word for one in ANY_PORT for word in (one, "0")))
+        assert refused.returncode == 4
+        assert f"in use by the server of process {process.pid}: end that, or set --folder to another" in refused.stderr
+        assert (folder / "key_file.json").read_text() == keys
+        assert ((folder / "key_file.json").stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
+        with client_of(document) as client, ThreadPoolExecutor(2) as pool:
+            assert client.post(document["url"], json=BODY).status_code == 200
+            worker = worker_of(folder)
+            os.kill(worker, signal.SIGSTOP)
+            in_flight = [pool.submit(client.post, document["url"], json=BODY) for _ in range(2)]
+            until(lambda: num_pending(document) == 1)  # one is in the worker, one waits for it
+            process.terminate()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=0.5)
+            os.kill(worker, signal.SIGCONT)
+            assert [one.result().status_code for one in in_flight] == [200, 200]
+        assert process.wait(timeout=60) == 0
+    assert processes_with(str(folder)) == []
+    log = (folder / "torchserve.log").read_text()
+    assert "model_name: stores" in log
+    assert [line for line in log.splitlines() if not TIMED.match(line)] == []
+    assert json.loads(keys)["inference"]["key"] not in log
+    assert "an earlier line" in (folder / "torchserve.log.1").read_text()[:100]
+
+
+def listening(pid: int) -> int:
+    """Return how many TCP ports a process listens to."""
+    return sum(one.status == psutil.CONN_LISTEN for one in psutil.Process(pid).net_connections("tcp"))
+
+
+def num_pending(document: dict[str, Any]) -> int:
+    with Management(document["management_url"], Path(document["token_file"])) as management:
+        return management.describe("stores", "1").num_pending
+
+
+@pytest.mark.torchserve
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("how", "when_ready", "code"),
     [
-        (["stores", "--set", "area=3"], "has 4 datasets: set --dataset"),
-        (["stores", "--dataset", "north", "--set", "area"], "is not name=value"),
-        (["stores", "--dataset", "north", "--set", "area=1", "--set", "area=2"], "gives 'area' twice"),
-        (["stores", "--dataset", "north"], "with --set FEATURE=VALUE"),
-        (["stores", "--dataset", "west", "--set", "area=3"], "dataset 'west' is not in version 1"),
-        (["stores", "--dataset", "north", "--set", "aera=3"], "feature 'aera' is not known"),
-        (["nothing", "--dataset", "north", "--set", "area=3"], "collection 'nothing' is not in"),
-        (["stores", "--input", "nowhere.csv"], "nowhere.csv: no such file"),
+        (signal.SIGINT, False, 0),
+        (signal.SIGHUP, False, 0),
+        (signal.SIGKILL, False, -signal.SIGKILL),
+        (signal.SIGKILL, True, -signal.SIGKILL),
     ],
 )
-def test_predict_refuses_in_one_line_with_exit_code_2(
-    run: Callable[..., Done], arguments: list[str], message: str
+def test_serve_ended_by_any_signal_leaves_nothing(
+    stores_ledger: Ledger, tmp_path: Path, how: signal.Signals, when_ready: bool, code: int
 ) -> None:
-    done = run("predict", *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
-
-
-def test_package_writes_the_archive_and_says_what_it_is(run: Callable[..., Done], tmp_path: Path) -> None:
-    done = run("package", "stores", "--out", str(tmp_path), "--json")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert Path(document["archive"]) == tmp_path / "stores.mar"
-    assert document["size_bytes"] == (tmp_path / "stores.mar").stat().st_size
-
-
-@pytest.mark.torchserve
-def test_serve_answers_and_ends_cleanly_on_sigterm(stores_ledger: Ledger, tmp_path: Path) -> None:
     folder = tmp_path / "s"
     with serving("--folder", str(folder), ledger=stores_ledger) as process:
-        assert process.stdout is not None
-        document = json.loads(process.stdout.readline())
-        key = json.loads(Path(document["token_file"]).read_text())["inference"]["key"]
-        response = httpx.post(
-            document["url"],
-            json={"dataset": "north", "instances": [[3, 1]]},
-            headers={"Authorization": f"Bearer {key}"},
-        )
-        assert response.status_code == 200
-        assert (folder / "key_file.json").stat().st_mode & 0o777 == 0o600
-        assert folder.stat().st_mode & 0o777 == 0o700
-        assert key not in Path(document["log"]).read_text()
-        process.terminate()
-        assert process.wait(timeout=60) == 0
-    assert processes_with(str(folder)) == []
-
-
-@pytest.mark.torchserve
-def test_serve_interrupted_while_it_starts_leaves_nothing(stores_ledger: Ledger, tmp_path: Path) -> None:
-    folder = tmp_path / "s"
-    with serving("--folder", str(folder), ledger=stores_ledger) as process:
-        until((folder / "key_file.json").exists)  # Java runs, the worker does not yet
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
-    assert processes_with(str(folder)) == []
+        if when_ready:
+            started(process)
+        else:
+            until((folder / "key_file.json").exists)  # Java runs, the worker does not yet
+        process.send_signal(how)
+        assert process.wait(timeout=60) == code
+    until(lambda: processes_with(str(folder)) == [])
+    with held(folder):
+        assert (folder / "serve.lock").exists()
 
 
 @pytest.mark.torchserve
@@ -160,6 +191,22 @@ def test_serve_refuses_a_taken_port_at_once(
     assert processes_with(str(tmp_path / "s")) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--port", "8081"], "port 8081 is given for --port and for --management-port"),
+        (["--port", "70000"], "'--port': Input should be less than or equal to 65535"),
+        (["--port", "0", "--host", "192.0.2.1"], "192.0.2.1 is no address of this machine: set --host"),
+    ],
+)
+def test_serve_refuses_ports_and_addresses_that_can_not_be(
+    run: Callable[..., Done], tmp_path: Path, options: list[str], message: str
+) -> None:
+    done = run("serve", "stores", "--folder", str(tmp_path / "s"), *options)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert message in done.stderr
+
+
 @pytest.mark.torchserve
 def test_a_server_that_dies_takes_its_workers_along(stores_ledger: Ledger, tmp_path: Path) -> None:
     archive = archive_of(stores_ledger, stores_ledger.version("stores"), tmp_path / "archives")
@@ -167,3 +214,105 @@ def test_a_server_that_dies_takes_its_workers_along(stores_ledger: Ledger, tmp_p
         os.kill(server.pid, signal.SIGKILL)
         assert server.wait() == -signal.SIGKILL
     until(lambda: processes_with(str(tmp_path / "s")) == [])  # workers end when they notice that Java has ended
+
+
+@pytest.mark.torchserve
+def test_a_draining_server_refuses_with_503_and_closes_the_connection(served_stores: ServedStores) -> None:
+    control = served_stores.server.settings.control
+    refuse_requests(control)
+    try:
+        refused = served_stores.client.post("/predictions/stores", json=BODY)
+    finally:
+        accept_requests(control)
+    assert (refused.status_code, refused.headers["retry-after"], refused.headers["connection"]) == (503, "1", "close")
+    assert refused.json()["type"] == "ServerStoppingError"
+    assert served_stores.client.post("/predictions/stores", json=BODY).status_code == 200
+
+
+@pytest.mark.torchserve
+def test_no_request_fails_while_one_of_two_servers_stops(
+    served_stores: ServedStores, stores_ledger: Ledger, tmp_path: Path
+) -> None:
+    """A client that goes to the second server when the first one refuses (503, or no connection) loses nothing."""
+    with serving("--folder", str(tmp_path / "s"), ledger=stores_ledger) as process:
+        document = started(process)
+        with client_of(document) as first, ThreadPoolExecutor(8) as pool:
+
+            def ask() -> tuple[str, int]:
+                with suppress(httpx.ConnectError):
+                    answer = first.post(document["url"], json=BODY)
+                    if answer.status_code != 503:
+                        return "first", answer.status_code
+                return "second", served_stores.client.post("/predictions/stores", json=BODY).status_code
+
+            before = [pool.submit(ask) for _ in range(100)]
+            assert {one.result() for one in before} == {("first", 200)}
+            process.terminate()
+            during = []
+            while process.poll() is None:
+                during += [one.result() for one in [pool.submit(ask) for _ in range(8)]]
+        assert process.returncode == 0
+    assert {status for _, status in during} == {200}
+    assert during[-1] == ("second", 200)
+
+
+@pytest.mark.torchserve
+@pytest.mark.parametrize("which", ["inference", "all"])
+def test_keys_are_rotated_without_a_failed_request(
+    run: Callable[..., Done], served_stores: ServedStores, which: str
+) -> None:
+    settings = served_stores.server.settings
+    before = json.loads(settings.key_file.read_text())
+    stop = threading.Event()
+
+    def ask() -> list[int]:
+        found = []
+        while not stop.is_set():
+            found.append(served_stores.client.post("/predictions/stores", json=BODY).status_code)
+        return found
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        done = run(
+            *("keys", "rotate", which, "--management", settings.management_url),
+            *("--token-file", str(settings.folder), "--json"),
+        )
+        stop.set()
+        assert set(asking.result()) == {200}
+    rotated = ["inference"] if which == "inference" else ["inference", "management"]
+    assert (done.returncode, json.loads(done.stdout)["rotated"]) == (0, rotated)
+    after = json.loads(settings.key_file.read_text())
+    assert [name for name in before if before[name]["key"] != after[name]["key"]] == sorted(rotated, reverse=True)
+    assert settings.key_file.stat().st_mode & 0o777 == 0o600
+    assert not [one["key"] for one in (*before.values(), *after.values()) if one["key"] in done.stdout + done.stderr]
+    old = httpx.post(
+        f"{settings.inference_url}/predictions/stores",
+        json=BODY,
+        headers={"Authorization": f"Bearer {before['inference']['key']}"},
+    )
+    assert old.json()["type"] == "InvalidKeyException"
+    with served_stores.management() as management:
+        assert management.default_version("stores") == "1"
+
+
+@pytest.mark.torchserve
+def test_serve_and_deploy_need_one_writable_folder_and_no_rights(stores_ledger: Ledger, tmp_path: Path) -> None:
+    """On a read-only root, as nobody, at an IPv6 address: nothing can be written but in the folder of the server."""
+    may_mount = shutil.which("unshare") and subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
+    if os.geteuid() != 0 or not may_mount or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("needs IPv6, and the rights of root to make a read-only root and to become another user")
+    writable = tmp_path / "w"
+    writable.mkdir()
+    writable.chmod(0o777)
+    store = shutil.copytree(stores_ledger.uri, writable / "store")
+    subprocess.run(["chmod", "--recursive", "a+rX", store], check=True)
+    places = [writable, sys.executable, sys.base_prefix, store, ROOT]
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", READ_ONLY_ROOT, *places],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-4:] == ["2.4219071", "version 1 of stores serves already", "0", "65534"], done
+    assert "Traceback" not in done.stderr + done.stdout

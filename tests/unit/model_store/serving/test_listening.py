@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from model_store.serving.listening import stop_listening, wait_until_unconnected
+from model_store.serving.listening import is_listening, stop_listening, wait_until_unconnected
 
 ECHO = """
 import socket
@@ -37,12 +37,14 @@ def echo() -> Iterator[tuple[subprocess.Popen[str], int]]:
 def test_a_child_that_stops_listening_goes_on_answering(echo: tuple[subprocess.Popen[str], int]) -> None:
     process, port = echo
     with socket.create_connection(("127.0.0.1", port)) as client:
+        assert is_listening(port)
         client.sendall(b"one")
         assert client.recv(100) == b"one"
         if not stop_listening(process.pid, port):
             pytest.skip("this machine lets no process look into its children")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
+        assert not is_listening(port)
         assert not wait_until_unconnected(port, 0.05)
         client.sendall(b"two")
         assert client.recv(100) == b"two"

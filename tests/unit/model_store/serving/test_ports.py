@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,16 +21,17 @@ def test_free_ports_differ_and_given_ones_stay() -> None:
     ports = with_free(Ports(0, 8081, 0, 0, 0))
     assert ports.management == 8081
     assert len({ports.inference, ports.metrics, ports.grpc_inference, ports.grpc_management, 0}) == 5
+    assert with_free(Ports(0, 0, 0)).grpc_inference is None
 
 
 def test_equal_ports_are_refused_with_both_options() -> None:
     with pytest.raises(PortError, match=r"port 8081 is given for --management-port and for --metrics-port") as caught:
-        refuse_equal(asdict(Ports(0, 8081, 8081, 0, 0)))
+        refuse_equal(Ports(0, 8081, 8081))
     assert caught.value.exit_code == 2
 
 
 def test_any_free_ports_are_not_equal() -> None:
-    refuse_equal(asdict(FREE))
+    refuse_equal(FREE)
 
 
 @pytest.mark.parametrize(

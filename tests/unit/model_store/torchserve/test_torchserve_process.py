@@ -6,12 +6,12 @@ import pytest
 
 from model_store.deployment.errors import ServerError
 from model_store.serving.settings import Ports, ServerSettings
-from model_store.torchserve.configuration import write_configuration
+from model_store.torchserve.configuration import java_command, unwanted_ports, write_configuration
 from model_store.torchserve.process import launch, start
 
 
 def properties(settings: ServerSettings) -> dict[str, str]:
-    lines = write_configuration(settings, "m.mar").read_text().splitlines()
+    lines = write_configuration(settings, "m.mar", unwanted_ports(settings)).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
@@ -26,6 +26,20 @@ def test_the_configuration_is_filled_in_and_bound_to_loopback(tmp_path: Path) ->
     assert found["disable_token_authorization"] == "false"
     assert not [value for value in found.values() if "$" in value]
     assert (tmp_path / "log4j2.xml").exists()
+
+
+def test_grpc_that_nobody_asked_for_is_bound_to_loopback_and_to_free_ports(tmp_path: Path) -> None:
+    found = properties(ServerSettings(tmp_path, host="0.0.0.0", ports=Ports(1, 2, 3, grpc_management=5)))  # noqa: S104
+    assert found["grpc_inference_address"] == "127.0.0.1"
+    assert int(found["grpc_inference_port"]) >= 10_000
+    assert found["grpc_management_port"] == "5"
+
+
+def test_an_ipv6_address_has_a_name_that_torchserve_takes(tmp_path: Path) -> None:
+    settings = ServerSettings(tmp_path, host="::1", ports=Ports(1, 2, 3))
+    assert properties(settings)["inference_address"] == "http://gridline-host:1"
+    [option] = [one for one in java_command(settings, tmp_path) if "hosts" in one]
+    assert "::1 gridline-host" in Path(option.partition("=")[2]).read_text().splitlines()
 
 
 def test_a_folder_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
