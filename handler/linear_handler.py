@@ -26,6 +26,8 @@ from .models import fleet_files
 from .requests.payload import Field, Request
 
 QUIET = "GRIDLINE_WORKER_LOG_LEVEL"
+SEQUENCE = "ts_request_sequence_"  # begins the headers that TorchServe itself gives to a stream of requests
+END_OF_STREAM = ("ts_stream_next", "false")  # without it StreamPredictions ends TorchServe's thread of the worker
 MODEL_FOLDER = "model"
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 TORCHSERVE = "0.12.0"  # the last release: upstream is archived
@@ -57,6 +59,8 @@ class LinearHandler:
             answers = self.endpoint.respond(received)
         for index, one in enumerate(answers):
             context.set_response_content_type(index, one.content_type)
+            if _is_grpc(context.get_all_request_header(index)):
+                context.set_response_header(index, *END_OF_STREAM)
             for name, value in one.headers.items():
                 context.set_response_header(index, name, value)
             if one.status != OK:
@@ -101,6 +105,14 @@ def _type_of(name: str, described: Mapping[str, Any]) -> str:
     """Return the type of a field, as TorchServe describes it."""
     field = described.get(name)
     return str(field.get("content-type", "")).lower() if isinstance(field, dict) else ""
+
+
+def _is_grpc(described: Mapping[str, Any]) -> bool:
+    """Return whether a request came over gRPC: then no header is the caller's. Over HTTP there is a `content-length`.
+
+    TorchServe does not say it; a gRPC caller names the parameters, which are described by objects.
+    """
+    return all(not isinstance(value, str) or name.startswith(SEQUENCE) for name, value in described.items())
 
 
 def _asks_for_description(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:

@@ -27,12 +27,16 @@ class FakeContext:
         self.headers = headers
         self.statuses: dict[int, tuple[int, str]] = {}
         self.content_types: dict[int, str] = {}
+        self.response_headers: dict[int, dict[str, str]] = {}
 
     def get_all_request_header(self, index: int) -> dict[str, Any]:
         return self.headers[index]
 
     def set_response_content_type(self, index: int, value: str) -> None:
         self.content_types[index] = value
+
+    def set_response_header(self, index: int, name: str, value: str) -> None:
+        self.response_headers.setdefault(index, {})[name] = value
 
     def set_response_status(self, code: int, phrase: str, index: int) -> None:
         self.statuses[index] = (code, phrase)
@@ -99,6 +103,27 @@ def test_handle_is_not_fooled_by_headers_of_the_caller(handler: LinearHandler, f
     bodies = handler.handle([{"body": BODY}, {"body": BODY}], context)
     assert len(bodies) == 2
     assert context.statuses == {}
+
+
+@pytest.mark.parametrize(
+    ("described", "is_grpc"),
+    [
+        ({"body": {"content-type": ""}}, True),
+        ({"body": {"content-type": ""}, "content-length": {"content-type": ""}}, True),
+        ({"body": {"content-type": ""}, "ts_request_sequence_id": "s", "ts_request_sequence_end": "true"}, True),
+        ({}, True),
+        (JSON, False),
+        ({"describe": "True"}, False),
+        ({"body": {"content-type": ""}, "Content-Length": "5"}, False),
+    ],
+)
+def test_handle_ends_a_stream_of_grpc_and_only_that(
+    handler: LinearHandler, folder: Path, described: dict[str, Any], is_grpc: bool
+) -> None:
+    """Without the header StreamPredictions ends TorchServe's thread of the worker; with it HTTP loses its head."""
+    context = FakeContext(folder, [described, JSON])
+    handler.handle([{"body": BODY}, {"body": BODY}], context)
+    assert context.response_headers == ({0: {"ts_stream_next": "false"}} if is_grpc else {})
 
 
 @pytest.mark.parametrize("body", [5, None, [1], {"instances": 3}, "text", 2.5, True, ""])
