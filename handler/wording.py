@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 SHOWN = 60
 NAMES_SHOWN = 12
 NAME_SHOWN = 30
+LONGEST_COMPARED = 64
+MOST_COMPARED = 1_000
 MANY_DIGITS = 1 << 128
 KINDS = {dict: "an object", str: "a string", bool: "a boolean", type(None): "null", int: "a number", float: "a number"}
 
@@ -16,7 +19,9 @@ def shown(value: object) -> str:
     """Return a value for a message: a scalar, shortened; for a list or an object only its kind."""
     if isinstance(value, int) and abs(value) >= MANY_DIGITS:
         return "an integer of many digits"
-    return shortened(repr(value)) if value is None or isinstance(value, (str, int, float)) else kind(value)
+    if isinstance(value, str):
+        return shortened(repr(value[: SHOWN + 1]))
+    return shortened(repr(value)) if value is None or isinstance(value, (int, float)) else kind(value)
 
 
 def kind(value: object) -> str:
@@ -34,7 +39,7 @@ def shortened(text: str, length: int = SHOWN) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return names as a list; of many names only the first."""
     more = len(names) - NAMES_SHOWN
-    first = ", ".join(shortened(repr(name), NAME_SHOWN) for name in names[:NAMES_SHOWN])
+    first = ", ".join(shortened(repr(name[: NAME_SHOWN + 1]), NAME_SHOWN) for name in names[:NAMES_SHOWN])
     return f"[{first}]" + (f" and {more} more" if more > 0 else "")
 
 
@@ -44,8 +49,16 @@ def ignored_names(names: Sequence[str]) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that was probably meant: equal but for case and blanks, else alike; None if none is."""
+    """Return the name that was probably meant: equal but for case and blanks, else alike; None if none is.
+
+    Names that are long, or one of many, are only alike if they are equal so: to compare letters takes time.
+    """
+    if len(name) > LONGEST_COMPARED:
+        return None
     plain = {"".join(each.split()).casefold(): each for each in names}
     own = "".join(name.split()).casefold()
-    close = [own] if own in plain else difflib.get_close_matches(own, plain, n=1)
+    if own in plain:
+        return plain[own]
+    compared = [each for each in islice(plain, MOST_COMPARED) if len(each) <= LONGEST_COMPARED]
+    close = difflib.get_close_matches(own, compared, n=1)
     return plain[close[0]] if close else None

@@ -22,7 +22,7 @@ from ..rows.encoding import Floats, encode
 from . import responses, scoring
 from .bodies import to_json
 from .pieces import Piece, pieces_of
-from .responses import Scored
+from .scored import Scored
 from .scoring import Models
 
 OK = 200
@@ -85,8 +85,11 @@ def _score_all(
 ) -> defaultdict[int, list[Scored]]:
     """Return the scores of each request; add the error of each wrong request to `refused`."""
     scored: defaultdict[int, list[Scored]] = defaultdict(list)
-    for stack in sorted({piece.stack for piece in pieces}):
-        waiting = [piece for piece in pieces if piece.stack == stack and piece.request not in refused]
+    pieces_of_stack: defaultdict[int, list[Piece]] = defaultdict(list)
+    for piece in pieces:
+        pieces_of_stack[piece.stack].append(piece)
+    for stack, all_pieces in sorted(pieces_of_stack.items()):
+        waiting = [piece for piece in all_pieces if piece.request not in refused]
         while waiting:
             try:
                 for one in _score(fleet.stacks[stack], waiting):

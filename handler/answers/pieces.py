@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -11,8 +13,9 @@ from ..errors import PayloadError
 from ..models.fleet import Fleet, Place
 from ..requests.columns import Columns, columns_of
 from ..requests.instances import DATASET, Instances, known
+from ..requests.limits import check_cards, check_sizes
 from ..requests.payload import Query
-from ..wording import kind
+from ..wording import kind, shown
 from .scoring import Models
 
 
@@ -42,18 +45,33 @@ def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
     if isinstance(names, str):
         place = fleet.place(fleet.position(names))
         everywhere = range(num_rows)
+        _check_sizes(fleet, {place.stack: everywhere})
         columns, ignored = _columns(fleet, query, query.instances, place, everywhere)
         return [Piece(request, place.stack, everywhere, place.row, columns, (names,) * num_rows, ignored)]
     places = _places(fleet, names)
+    positions_of: defaultdict[int, list[int]] = defaultdict(list)
+    for position, place in enumerate(places):
+        positions_of[place.stack].append(position)
+    check_cards(len(positions_of))
+    _check_sizes(fleet, positions_of)
     pieces = []
-    for stack in sorted({place.stack for place in places}):
-        positions = [position for position, place in enumerate(places) if place.stack == stack]
+    for stack, positions in sorted(positions_of.items()):
         whole = len(positions) == num_rows
         instances = query.instances if whole else query.instances.take(positions)
         columns, ignored = _columns(fleet, query, instances, places[positions[0]], positions)
         models = np.array([places[position].row for position in positions], np.intp)
         pieces.append(Piece(request, stack, positions, models, columns, [names[at] for at in positions], ignored))
     return pieces
+
+
+def _check_sizes(fleet: Fleet, positions_of: Mapping[int, Sequence[int]]) -> None:
+    """Raise PayloadError if the instances of these stacks have too many values, or too many encoded columns."""
+    cards = [(len(positions), fleet.stacks[stack].card) for stack, positions in positions_of.items()]
+    check_sizes(
+        sum(number for number, _ in cards),
+        sum(number * len(card.features) for number, card in cards),
+        sum(number * card.num_columns for number, card in cards),
+    )
 
 
 def _columns(
@@ -64,8 +82,7 @@ def _columns(
     ignored: Sequence[str] = ()
     if query.extra == "ignore":
         instances, ignored = known(instances, card)
-    skip_dataset = query.dataset is None and not (fleet.num_datasets == 1 and DATASET in card.feature_names)
-    return columns_of(instances, card, positions, skip_dataset), ignored
+    return columns_of(instances, card, positions), ignored
 
 
 def _places(fleet: Fleet, names: Sequence[str]) -> list[Place]:
@@ -78,8 +95,12 @@ def _places(fleet: Fleet, names: Sequence[str]) -> list[Place]:
 
 
 def _names(fleet: Fleet, query: Query) -> str | Sequence[str]:
-    """Return one dataset for all instances, or one for each. Raises PayloadError if an instance names none."""
+    """Return one dataset for all instances, or one for each.
+
+    Raises PayloadError if an instance names none, or another one than the request.
+    """
     if query.dataset is not None:
+        _check_agreement(fleet, query, query.dataset)
         return query.dataset
     if fleet.num_datasets == 1 and DATASET in fleet.stacks[0].card.feature_names:
         return fleet.only()
@@ -87,6 +108,23 @@ def _names(fleet: Fleet, query: Query) -> str | Sequence[str]:
     if said is None:
         return fleet.only()
     return [_name(value, position) for position, value in enumerate(said)]
+
+
+def _check_agreement(fleet: Fleet, query: Query, datasets: str | Sequence[str]) -> None:
+    """Raise PayloadError if an instance names another dataset than the request. A feature `dataset` names none."""
+    said = query.instances.datasets()
+    if said is None:
+        return
+    first = datasets if isinstance(datasets, str) else datasets[0]
+    if DATASET in fleet.stacks[fleet.place(fleet.position(first)).stack].card.feature_names:
+        return
+    expected = repeat(datasets) if isinstance(datasets, str) else datasets
+    for position, (value, dataset) in enumerate(zip(said, expected, strict=False)):
+        if value is not None and _name(value, position) != dataset:
+            raise PayloadError(
+                f"instance {position}: 'dataset' is {shown(value)}, and the request is about {shown(dataset)}: give "
+                "the same in both, or leave it out of the instances"
+            )
 
 
 def _name(value: object, position: int) -> str:

@@ -6,11 +6,9 @@ Shapes: n rows of a piece · d encoded columns · k raw features.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import PayloadError
 from ..models.fleet import Fleet
@@ -21,27 +19,19 @@ from ..rows.encoding import Floats
 from ..wording import ignored_names
 from . import scoring
 from .bodies import Body, Json, tensors_body, to_json
+from .cost import check_cost, contributing
 from .missing_intervals import reasons_of
-from .pieces import Piece
+from .scored import Scored
 from .tables import table_body
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A piece with its encoded rows, raw values and predictions; `outside_nk`: values outside the trained range."""
-
-    piece: Piece
-    x_nd: Floats
-    raw_nk: Floats
-    prediction_n: Floats
-    outside_nk: NDArray[np.bool_]
 
 
 def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Body:
     """Return the body for a query with its scored pieces.
 
-    Raises PayloadError for an explanation if the model has no statistics for it, or if it overflows.
+    Raises PayloadError for an explanation if the model has no statistics for it, or if it overflows, and for an answer
+    that would be too large.
     """
+    check_cost(fleet, query, scored)
     answer: Json = {
         "predictions": _in_order(query, scored, (one.prediction_n.tolist() for one in scored)),
         "model": {"collection": fleet.collection, "version": fleet.version, "dataset": _dataset(query, scored)},
@@ -143,7 +133,7 @@ def _explanations(fleet: Fleet, one: Scored) -> list[Json]:
     linear_n = one.prediction_n if transform is None else scoring.linear(stack, one.piece.models, one.x_nd)
     baseline_n = linear_n - contribution_nd.sum(axis=1)
     contribution_nk = _by_feature(stack, contribution_nd)
-    names = [*stack.card.feature_names, *map(str, stack.card.terms)]
+    names = contributing(stack.card)
     return [
         {"baseline": baseline, "contributions": dict(zip(names, contribution_k, strict=True)), **scale}
         for baseline, contribution_k in zip(baseline_n.tolist(), contribution_nk.tolist(), strict=True)

@@ -8,6 +8,7 @@ a number, the model of all rows, which NumPy broadcasts. The caller checks the r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from .student_t import two_sided_quantile
 
 Models = int | NDArray[np.intp]
 BREAKS = 1e-12  # of (xᵀ U)²: a row that is further from a dependence of the training rows breaks it
+NUMBERS_AT_ONCE = 1_000_000  # 8 MB: what a chunk of rows takes for intervals, a few times
 ROUNDING = 64 * float(np.finfo(np.float64).eps)  # of the terms of (xᵀ U)²: a row that is far from the mean has more
 
 
@@ -66,7 +68,12 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
     if stored is None or stored.inverse_cross_product_mpp is None or stored.residual_variance_m is None:
         nothing = np.full((len(x_nd), 2), np.nan)
         return Intervals(nothing, nothing)
-    leverage_n = _leverage(stack, stored, models, x_nd)
+    leverage_n = np.concatenate(
+        [
+            _leverage(stack, stored, models if isinstance(models, int) else models[rows], x_nd[rows])
+            for rows in _slices(*x_nd.shape, own_matrices=not isinstance(models, int))
+        ]
+    )
     quantile_n = _quantiles(degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1])[models], level)
     scale_n = quantile_n * np.sqrt(stored.residual_variance_m[models])
     transform = stack.card.target_transform
@@ -83,6 +90,13 @@ def degrees_of_freedom(stored: StatisticsOf[Floats], num_weights: int) -> Floats
     return np.where(np.isnan(stored.degrees_of_freedom_m), plain_m, stored.degrees_of_freedom_m)
 
 
+def _slices(num_rows: int, num_columns: int, *, own_matrices: bool) -> Iterator[slice]:
+    """Yield the rows that are computed at once: with a matrix for each row they take memory for it."""
+    step = max(1, NUMBERS_AT_ONCE // max(1, num_columns ** (2 if own_matrices else 1)))
+    for start in range(0, max(1, num_rows), step):
+        yield slice(start, start + step)
+
+
 def _leverage(stack: ServedStack, stored: StatisticsOf[Floats], models: Models, x_nd: Floats) -> Floats:
     """Return x̃ᵀCx̃ of each row, NaN of one that breaks a dependence of the training rows.
 
@@ -94,7 +108,7 @@ def _leverage(stack: ServedStack, stored: StatisticsOf[Floats], models: Models, 
     z_nd = x_nd - stored.column_mean_md[models] if has_bias else x_nd
     leverage_n = np.maximum(_squares(z_nd, stored.inverse_cross_product_mpp[models][..., :d, :d]), 0.0)
     if has_bias:
-        leverage_n = leverage_n + (1.0 / _weight_sum(stored))[models]
+        leverage_n = leverage_n + 1.0 / _weight_sum(stored)[models]
     if stored.undetermined_mpp is None:
         return leverage_n
     return np.where(_breaks(z_nd, stored.undetermined_mpp[models][..., :d, :d]), np.nan, leverage_n)
@@ -132,11 +146,11 @@ def contributions(stack: ServedStack, models: Models, x_nd: Floats) -> Floats | 
     return stack.weight_md[models] * (x_nd - stack.statistics.column_mean_md[models])
 
 
-def _quantiles(degrees_of_freedom: Floats, level: float) -> Floats:
+def _quantiles(freedom: Floats, level: float) -> Floats:
     """Return the quantile of Student's t for each model; NaN without degrees of freedom."""
-    unique, position = np.unique(degrees_of_freedom, return_inverse=True)
-    quantile = [two_sided_quantile(level, float(freedom)) if freedom > 0 else np.nan for freedom in unique]
-    return np.array(quantile)[position].reshape(np.shape(degrees_of_freedom))
+    unique, position = np.unique(freedom, return_inverse=True)
+    quantile = [two_sided_quantile(level, float(each)) if each > 0 else np.nan for each in unique]
+    return np.array(quantile)[position].reshape(np.shape(freedom))
 
 
 def _around(center_n: Floats, half_width_n: Floats) -> Floats:

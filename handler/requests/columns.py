@@ -23,16 +23,16 @@ DATE = "give a date as text, such as '2026-01-31' or '2026-01-31T13:00'"
 Columns = dict[str, NDArray[np.generic]]
 
 
-def columns_of(instances: Instances, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> Columns:
+def columns_of(instances: Instances, card: ModelCard, positions: Sequence[int]) -> Columns:
     """Return one array for each feature of the card: float64 with NaN for a missing value, or `str` objects (or None).
 
     A datetime is given as ISO 8601 text, and is a number of days since 1970-01-01 UTC here.
 
-    `positions` are the numbers of the instances in the request, for messages; with `skip_dataset` the name `dataset` is
-    not a feature. Raises PayloadError, with instance and feature, for a value of the wrong type, a missing value that
-    the card does not fill, an unknown name, or a wrong number of values.
+    `positions` are the numbers of the instances in the request, for messages. Raises PayloadError, with instance and
+    feature, for a value of the wrong type, a missing value that the card does not fill, an unknown name, or a wrong
+    number of values.
     """
-    raw = instances.raw_columns(card, positions, skip_dataset)
+    raw = instances.raw_columns(card, positions)
     return {
         feature.name: READERS[feature.kind](feature, column, positions)
         for feature, column in zip(card.features, raw, strict=True)
@@ -41,14 +41,37 @@ def columns_of(instances: Instances, card: ModelCard, positions: Sequence[int], 
 
 def _numbers(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
     """Return the column as float64. Raises PayloadError for a value that is neither a number nor a string of one."""
-    if set(map(type, column)) <= {float, int}:
+    kinds = set(map(type, column))
+    if kinds <= {float, int}:
         try:
             return np.array(column, np.float64)
         except OverflowError:
             pass  # an integer beyond float64: the loop below names it
-    return np.array(
-        [_number(feature, value, position) for value, position in zip(column, positions, strict=True)], np.float64
-    )
+    if kinds == {str}:
+        number_n = _plain_numbers(column)  # type: ignore[arg-type]
+        if number_n is not None and (feature.fills or not np.isnan(number_n).any()):
+            return number_n
+    known: dict[str, float] = {}  # a mark of a missing value takes longer to read than a number
+    number_n = np.empty(len(column))
+    for row, (value, position) in enumerate(zip(column, positions, strict=True)):
+        number = known.get(value) if isinstance(value, str) else None
+        if number is None:
+            number = _number(feature, value, position)
+            if isinstance(value, str):
+                known[value] = number
+        number_n[row] = number
+    return number_n
+
+
+def _plain_numbers(texts: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return the numbers of texts that Python reads as `number_of` does, or None if some are others."""
+    written = "".join(texts)
+    if "_" in written or not written.isascii():
+        return None
+    try:
+        return np.fromiter(map(float, texts), np.float64, len(texts))
+    except ValueError:
+        return None
 
 
 def _number(feature: Feature, value: object, position: int) -> float:

@@ -8,7 +8,7 @@ from ..errors import TOO_LARGE, UNSUPPORTED_TYPE, PayloadError
 from ..wording import shown
 
 MAX_INFLATED_BYTES = 6_553_500  # as TorchServe's default of max_request_size, which bounds other bodies
-MAX_MEMBERS = 1000
+MAX_MEMBERS = 128  # each copies the rest; bgzip writes one for 64 KiB
 IDENTITY = ("", "identity")
 GZIP = ("gzip", "x-gzip")
 GZIP_BITS, ZLIB_BITS, RAW_BITS = 31, 15, -15  # of zlib.decompressobj

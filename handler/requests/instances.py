@@ -11,6 +11,7 @@ from ..wording import listed, nearest, shown
 
 DATASET = "dataset"
 MAX_IGNORED = 1000
+MAX_COMPARISONS = 2_000  # of a name that is ignored with a feature that is absent
 
 Values = Sequence[object]
 
@@ -49,13 +50,13 @@ class Rows:
                 kept.append(value)
         return Rows(kept), list(others), lacked
 
-    def raw_columns(self, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> list[Values]:
+    def raw_columns(self, card: ModelCard, positions: Sequence[int]) -> list[Values]:
         """Return the k columns unconverted, None for an absent value. Raises PayloadError, see `columns_of`."""
         kinds = set(map(type, self.values))
         if kinds == {list}:
             return _columns_of_lists(self.values, card, positions)  # type: ignore[arg-type]
         if kinds == {dict}:
-            return _columns_of_objects(self.values, card, positions, skip_dataset)  # type: ignore[arg-type]
+            return _columns_of_objects(self.values, card, positions)  # type: ignore[arg-type]
         expected = dict if isinstance(self.values[0], dict) else list
         row = next((row for row, value in enumerate(self.values) if not isinstance(value, expected)), 0)
         raise PayloadError(
@@ -92,14 +93,14 @@ class Table:
         table = Table(tuple(self.names[at] for at in kept), tuple(self.columns[at] for at in kept), self.num_rows)
         return table, [name for name in self.names if name not in names], set(names - set(self.names))
 
-    def raw_columns(self, card: ModelCard, positions: Sequence[int], skip_dataset: bool) -> list[Values]:
+    def raw_columns(self, card: ModelCard, positions: Sequence[int]) -> list[Values]:
         """Return the k columns unconverted. Raises PayloadError if the names or their number do not fit the card."""
         if self.names is None:
             if len(self.columns) != len(card.features):
                 names = listed(card.feature_names)
                 raise PayloadError(f"the instances have {len(self.columns)} values each: give {names}, in this order")
             return list(self.columns)
-        allowed = {*card.feature_names, DATASET} if skip_dataset else {*card.feature_names}
+        allowed = {*card.feature_names, DATASET}
         unknown = [name for name in self.names if name not in allowed]
         if unknown:
             raise PayloadError(_unknown(unknown[0], card.feature_names))
@@ -121,6 +122,10 @@ def known(instances: Instances, card: ModelCard) -> tuple[Instances, tuple[str, 
         raise PayloadError(
             f"{len(ignored)} names are no features: at most {MAX_IGNORED} can be ignored; leave them out"
         )
+    if len(ignored) * len(lacked) > MAX_COMPARISONS:
+        raise PayloadError(
+            f"{len(ignored)} names are no features, and {len(lacked)} features are absent: leave the names out"
+        )
     for name in ignored:
         meant = nearest(name, lacked - {DATASET})
         if meant is not None:
@@ -139,9 +144,7 @@ def _columns_of_lists(rows: list[list[object]], card: ModelCard, positions: Sequ
     return list(zip(*rows, strict=True))
 
 
-def _columns_of_objects(
-    rows: list[dict[str, object]], card: ModelCard, positions: Sequence[int], skip_dataset: bool
-) -> list[Values]:
+def _columns_of_objects(rows: list[dict[str, object]], card: ModelCard, positions: Sequence[int]) -> list[Values]:
     names = card.feature_names
     try:
         columns: list[Values] = [[row[name] for row in rows] for name in names]
@@ -150,7 +153,7 @@ def _columns_of_objects(
         columns = [[row.get(name) for row in rows] for name in names]
         complete = False
     if not complete:
-        allowed = {*names, DATASET} if skip_dataset else {*names}
+        allowed = {*names, DATASET}
         unknown = next(
             ((at, name) for at, row in zip(positions, rows, strict=True) for name in row if name not in allowed), None
         )

@@ -12,7 +12,7 @@ from .binary_tensors import split
 from .csv_body import text_of
 from .instances import Rows
 from .json_text import value_of_json
-from .options import OPTIONS, parameters_of, query_of, refuse_unknown
+from .options import OPTIONS, options_of, query_of, refuse_unknown
 from .payload import Query, Request
 
 MLFLOW = frozenset(mlflow.READERS)
@@ -44,5 +44,4 @@ def _of_instances(document: Mapping[str, object], request: Request) -> Query:
     instances = document["instances"]
     if not isinstance(instances, list):
         raise PayloadError(f"'instances' is {kind(instances)}: give a list, with one list or object for each instance")
-    options = {**parameters_of(document), **document} if "parameters" in document else document
-    return query_of(Rows(instances), "instances", options, document, request)
+    return query_of(Rows(instances), "instances", options_of(document), document, request)

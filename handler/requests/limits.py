@@ -11,6 +11,11 @@ from ..errors import PayloadError
 
 MAX_INSTANCES = 100_000
 MAX_VALUES = 2_000_000  # instances times features, as they are sent
+MAX_ENCODED = 4_000_000  # instances times encoded columns, which the levels of categories multiply
+MAX_CARDS = 2_000  # models with other features that one request may mix
+MAX_QUANTILES = 1_000  # of Student's t, one for each number of training rows
+MAX_PRODUCTS = 2_000_000_000  # multiplications for intervals: instances times encoded columns squared
+MAX_ANSWER_BYTES = 20_000_000  # as it is bounded before it is computed; TorchServe itself sends 64 MiB
 MAX_CONTAINERS = 1_200_000  # lists of a JSON text; an object counts as three
 CONTAINERS_OF_OBJECT = 3  # Python takes 88 bytes for a short list, and 240 for a small object
 
@@ -62,3 +67,47 @@ def check_containers(text: str) -> None:
 
 def _num_containers(text: str) -> int:
     return text.count("[") + CONTAINERS_OF_OBJECT * text.count("{")
+
+
+def check_sizes(num_rows: int, num_values: int, num_encoded: int) -> None:
+    """Raise PayloadError if the values of all instances, or what they are encoded to, are too many for one request."""
+    for number, most, what in ((num_values, MAX_VALUES, "values"), (num_encoded, MAX_ENCODED, "encoded columns")):
+        if number > most:
+            raise PayloadError(
+                f"the request has {num_rows} instances with {number} {what} in all, and {most} are taken at a time: "
+                f"send at most {max(1, num_rows * most // number)} instances at a time"
+            )
+
+
+def check_cards(num_cards: int) -> None:
+    """Raise PayloadError if a request mixes the datasets of too many model cards."""
+    if num_cards > MAX_CARDS:
+        raise PayloadError(
+            f"the request mixes datasets with {num_cards} different lists of features: send those of at most "
+            f"{MAX_CARDS} lists at a time"
+        )
+
+
+def check_interval(num_rows: int, num_products: int, num_quantiles: int) -> None:
+    """Raise PayloadError if intervals take too many products with matrices, or quantiles of Student's t."""
+    if num_quantiles > MAX_QUANTILES:
+        raise PayloadError(
+            f"the intervals are of models with {num_quantiles} different numbers of training rows: send instances of "
+            f"at most {MAX_QUANTILES} datasets at a time, or leave 'interval' out"
+        )
+    if num_products > MAX_PRODUCTS:
+        raise PayloadError(
+            f"the intervals of {num_rows} instances take {num_products} multiplications, and {MAX_PRODUCTS} are made "
+            f"at a time: send at most {max(1, num_rows * MAX_PRODUCTS // num_products)} instances at a time, or leave "
+            "'interval' out"
+        )
+
+
+def check_answer(num_rows: int, size_bytes: int) -> None:
+    """Raise PayloadError if an answer may have `size_bytes`, which is too large to be computed and sent."""
+    if size_bytes > MAX_ANSWER_BYTES:
+        raise PayloadError(
+            f"the answer to {num_rows} instances may have {size_bytes} bytes, and {MAX_ANSWER_BYTES} are sent at a "
+            f"time: send at most {max(1, num_rows * MAX_ANSWER_BYTES // size_bytes)} instances at a time, or leave out "
+            "what is asked for beside the predictions"
+        )

@@ -11,7 +11,7 @@ from ..errors import PayloadError
 from ..wording import kind, shown
 from .instances import Instances, Rows, Table
 from .limits import check_tensors, check_width
-from .options import OPTIONS, most_columns, parameters_of, query_of, refuse_unknown
+from .options import OPTIONS, most_columns, options_of, query_of, refuse_unknown
 from .payload import Query, Request
 
 SPLIT, RECORDS, INPUTS = "dataframe_split", "dataframe_records", "inputs"
@@ -25,8 +25,7 @@ def read(document: Mapping[str, object], request: Request, most_features: int) -
     options = {**(parameters if isinstance(parameters, dict) else {}), **document}
     instances = READERS[form](document[form], most_columns(most_features, options, request))
     refuse_unknown(document, OPTIONS | {form, PARAMS})
-    parameters_of(document, PARAMS)
-    return query_of(instances, "instances", options, document, request)
+    return query_of(instances, "instances", options_of(document, PARAMS), document, request)
 
 
 def _split(value: object, most_features: int) -> Instances:

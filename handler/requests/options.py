@@ -101,6 +101,27 @@ def _agreed(options: Mapping[str, object], beside: Mapping[str, object]) -> dict
     return {**options, **beside}
 
 
+def options_of(document: Mapping[str, object], key: str = "parameters") -> Mapping[str, object]:
+    """Return the options of a document, which may stand in an object under `key` as well.
+
+    Raises PayloadError for one that is given in both with two values.
+    """
+    if key not in document:
+        return document
+    parameters = parameters_of(document, key)
+    twice = next(
+        (name for name, value in parameters.items() if name in document and not _same(document[name], value)), None
+    )
+    if twice is not None:
+        raise PayloadError(f"{shown(twice)} has one value in '{key}' and another one beside it: give it once")
+    return {**parameters, **document}
+
+
+def _same(one: object, other: object) -> bool:
+    """Return whether two plain values are equal; lists, which may be nested deep, count as different."""
+    return isinstance(one, (str, int, float)) and isinstance(other, (str, int, float)) and one == other
+
+
 def parameters_of(
     document: Mapping[str, object], key: str = "parameters", beside: frozenset[str] = frozenset()
 ) -> Mapping[str, object]:

@@ -21,6 +21,7 @@ from .transforms import DOMAINS
 
 Floats = NDArray[np.float64]
 
+CUT = 100  # characters of a value that are looked at for a message
 CHUNK_ROWS = 8192  # a chunk of the result stays in the cache: 3x faster than writing whole columns
 
 
@@ -210,5 +211,6 @@ def _why_unseen(feature: Feature) -> str:
 
 def _error(feature: Feature, row: int, value: object, reason: str) -> EncodingError:
     plain = value.item() if isinstance(value, np.generic) else value
-    message = f"feature {feature.name!r} has value {shortened(repr(plain))}, which {reason}"
+    shown = shortened(repr(plain[:CUT] if isinstance(plain, str) else plain))
+    message = f"feature {feature.name!r} has value {shown}, which {reason}"
     return EncodingError(message, feature=feature.name, row=row, value=plain)
