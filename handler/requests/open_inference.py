@@ -64,8 +64,8 @@ def _outputs(value: object) -> tuple[Output, ...] | None:
         return None
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise PayloadError("'outputs' is not a list of objects: give [{'name': 'predictions'}], or leave it out")
-    outputs = tuple(map(_output, value))
-    if len({output.name for output in outputs}) != len(outputs):
+    outputs = tuple(map(_output, value[: len(OUTPUTS) + 1]))
+    if len({output.name for output in outputs}) != len(value):
         raise PayloadError("'outputs' names an output twice: give each once")
     return outputs
 

@@ -20,13 +20,14 @@ CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 
 
 def check(served: ServedStores, payload: Payload) -> None:
-    response = served.post(payload.body, payload.content_type)
+    headers = {"Content-Type": payload.content_type, **payload.headers}
+    response = served.client.post("/predictions/stores", content=payload.body, headers=headers)
     assert response.status_code in payload.statuses, response.text
     document = response.json()
     if payload.predictions is not None:
         predictions = document["predictions"] if "predictions" in document else document["outputs"][0]["data"]
         assert predictions == pytest.approx(list(payload.predictions), rel=1e-6, abs=1e-6)
-    [without_a_server] = answer(served.fleet, [Request(payload.body, payload.content_type)])
+    [without_a_server] = answer(served.fleet, [Request(payload.body, payload.content_type, headers=payload.headers)])
     assert response.status_code == without_a_server.status
     if response.status_code == OK:
         assert response.content == without_a_server.body

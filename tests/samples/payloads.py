@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
-from dataclasses import dataclass
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from handler.models.stack import Stack
 from tests.samples.fleets import sample_stores
 
-OK, BAD, UNKNOWN = 200, 400, 404
+OK, BAD, UNKNOWN, UNSUPPORTED = 200, 400, 404, 415
 LEVELS = ("blue", "green", "red")
 MODELS = sample_stores()
 
@@ -20,14 +23,18 @@ numbers = st.floats(-1e6, 1e6) | st.integers(-1000, 1000)
 positive = st.floats(0, 1e6)
 
 
+TENSORS, INFLATES = "inference-header-content-length", "content-encoding"
+
+
 @dataclass(frozen=True)
 class Payload:
-    """A body, its type, the statuses that are right for it, and, where it is valid, the predictions."""
+    """A body, its type, the statuses that are right for it, where it is valid the predictions, and other headers."""
 
     body: bytes
     content_type: str
     statuses: frozenset[int]
     predictions: tuple[float, ...] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def as_json(value: object) -> bytes:
@@ -80,7 +87,7 @@ ORDER = {"bare": ("area",), "east": ("area", "color"), "north": ("area", "depth"
 @st.composite
 def valid(draw: st.DrawFn) -> Payload:
     """A request that is right: about one dataset or several, as objects, lists, tensors or CSV."""
-    form = draw(st.sampled_from(["objects", "lists", "mixed", "tensors", "csv"]))
+    form = draw(st.sampled_from(["objects", "lists", "mixed", "tensors", "csv", *OF_CLIENTS]))
     num_rows = draw(st.integers(1, 8))
     if form == "mixed":
         rows = [
@@ -97,6 +104,8 @@ def valid(draw: st.DrawFn) -> Payload:
         lines = [",".join(line) for line in [ORDER[dataset], *cells]]
         text = "\n".join(f"{line},{dataset if i else 'dataset'}" for i, line in enumerate(lines))
         return Payload(text.encode(), "text/csv", frozenset({OK}), expected)
+    if form in OF_CLIENTS:
+        return draw(of_client(form, dataset, plain, expected))
     if form == "tensors":
         tensors = [
             {"name": name, "shape": [num_rows], "datatype": "BYTES", "data": [row[name] for row in plain]}
@@ -108,6 +117,47 @@ def valid(draw: st.DrawFn) -> Payload:
     options = draw(st.sampled_from([{}, {"extrapolation": True}, {"explanations": dataset != "bare"}]))
     body = {"dataset": dataset, "instances": instances} | options
     return Payload(as_json(body), "application/json", frozenset({OK}), expected)
+
+
+OF_CLIENTS = ("split", "records", "columns", "lines", "binary")
+
+
+@st.composite
+def of_client(
+    draw: st.DrawFn, form: str, dataset: str, rows: list[dict[str, Any]], expected: tuple[float, ...]
+) -> Payload:
+    """The same request as MLflow, SageMaker or tritonclient write it, compressed or not."""
+    params = {"params": {"dataset": dataset}}
+    names = draw(st.permutations(list(rows[0])))
+    table = {"columns": names, "data": [[row[name] for name in names] for row in rows]}
+    columns = {name: [row[name] for row in rows] for name in names}
+    headers: dict[str, str] = {}
+    if form == "lines":
+        body, content_type = b"\n".join(as_json({"dataset": dataset} | row) for row in rows), "application/jsonlines"
+    elif form == "binary":
+        body, headers = _binary(dataset, columns)
+        content_type = "application/octet-stream"
+    else:
+        document = {"split": {"dataframe_split": table}, "records": {"dataframe_records": rows}}.get(form)
+        body, content_type = as_json((document or {"inputs": columns}) | params), "application/json"
+    if draw(st.booleans()):
+        body, headers = gzip.compress(body, mtime=0), headers | {INFLATES: "gzip"}
+    return Payload(body, content_type, frozenset({OK}), expected, headers)
+
+
+def _binary(dataset: str, columns: Mapping[str, list[Any]]) -> tuple[bytes, dict[str, str]]:
+    """Return tensors as bytes after the JSON, FP64 where that holds the values, and the header of its length."""
+    tensors, tail = [], b""
+    for name, values in columns.items():
+        is_numbers = all(isinstance(value, float) for value in values)
+        texts = [b"" if value is None else str(value).encode() for value in values]
+        content = b"".join(struct.pack("<I", len(text)) + text for text in texts)
+        content = struct.pack(f"<{len(values)}d", *values) if is_numbers else content
+        said = {"datatype": "FP64" if is_numbers else "BYTES", "parameters": {"binary_data_size": len(content)}}
+        tensors.append({"name": name, "shape": [len(values)], **said})
+        tail += content
+    head = as_json({"inputs": tensors, "parameters": {"dataset": dataset}})
+    return head + tail, {TENSORS: str(len(head))}
 
 
 wrong_values = st.sampled_from(
@@ -152,8 +202,22 @@ json_values = st.recursive(
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
     max_leaves=12,
 )
-keys = st.sampled_from(["instances", "inputs", "dataset", "interval", "parameters", "id", "name", "shape", "data", "x"])
-TYPES = ("application/json", "text/csv", "text/plain", "application/octet-stream", "application/xml", "x/y; charset=;;")
+keys = st.sampled_from(
+    [
+        *("instances", "inputs", "dataset", "interval", "parameters", "id", "name", "shape", "data", "x", "outputs"),
+        *("datatype", "dataframe_split", "dataframe_records", "columns", "params", "extra", "binary_data_size"),
+    ]
+)
+TYPES = (
+    *("application/json", "text/csv", "text/plain", "application/octet-stream", "application/xml", "x/y; charset=;;"),
+    "application/jsonlines",
+)
+sent_headers = st.just({}) | st.dictionaries(
+    st.sampled_from([TENSORS, INFLATES, "gridline-options"]),
+    st.sampled_from(
+        ["0", "1", "40", "99999999999", "-1", "gzip", "deflate", "br", "dataset=bare", "interval=x", "&=;%"]
+    ),
+)
 
 
 @st.composite
@@ -171,7 +235,9 @@ def hostile(draw: st.DrawFn) -> Payload:
         | st.just(b"\xef\xbb\xbf" + b'{"dataset":"bare","instances":[[1]]}')
     )
     content_type = draw(st.sampled_from(TYPES))
-    return Payload(body, content_type, frozenset({OK, BAD, UNKNOWN}))
+    headers = draw(sent_headers)
+    body = gzip.compress(body, mtime=0) if headers.get(INFLATES) == "gzip" and draw(st.booleans()) else body
+    return Payload(body, content_type, frozenset({OK, BAD, UNKNOWN, UNSUPPORTED}), headers=headers)
 
 
 def _nested(what: tuple[str, int]) -> bytes:

@@ -16,7 +16,7 @@ CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 def check(fleet: Fleet, payload: Payload) -> None:
-    [answered] = answer(fleet, [Request(payload.body, payload.content_type)])
+    [answered] = answer(fleet, [Request(payload.body, payload.content_type, headers=payload.headers)])
     document = json.loads(answered.body)
     assert answered.status in payload.statuses, document
     if payload.predictions is not None:
