@@ -19,6 +19,7 @@ import torch
 from .answers.answering import OK
 from .hosting.control import Control, control_folder
 from .hosting.endpoint import Endpoint
+from .hosting.rollout_watch import RolloutWatch
 from .hosting.torchserve_metrics import TorchServeMetrics
 from .hosting.worker_report import WorkerReport, every_second
 from .hosting.worker_socket import buffered_reader
@@ -72,6 +73,8 @@ def _tell_metrics(endpoint: Endpoint, model_name: str) -> None:
     """Tell the metrics once a second: to TorchServe, and to `gridline serve` if that has started it."""
     tell = [TorchServeMetrics(endpoint.metrics, model_name).flush]
     control = control_folder()
+    if control is not None:
+        RolloutWatch(endpoint, control).start()
     every_second(tell if control is None else [*tell, WorkerReport(endpoint, control).write])
 
 
@@ -98,6 +101,7 @@ def _request(row: Mapping[str, Any], described: Mapping[str, Any]) -> Request:
         method="GET" if _asks_for_description(row, described) else "POST",
         headers=headers,
         form={name: Field(value, _type_of(name, described)) for name, value in row.items()} if is_form else None,
+        names_version=bool(path),
     )
 
 

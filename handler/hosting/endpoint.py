@@ -16,15 +16,20 @@ from ..models.fleet import Fleet
 from ..requests.payload import Request
 from .control import Control, draining_answer
 from .metrics import IN_FLIGHT, Metrics, count_answers
+from .rollouts import Rollout
 
 
 class Endpoint:
-    """Answers requests about the datasets of a fleet, and counts them in `metrics`."""
+    """Answers requests about the datasets of a fleet, and counts them in `metrics`.
+
+    `rollout` is a newer version beside it, which may answer some of the requests.
+    """
 
     def __init__(self, fleet: Fleet, control: Control | None = None) -> None:
         self.fleet = fleet
         self.control = control or Control(None)
         self.metrics = Metrics()
+        self.rollout: Rollout | None = None
 
     def respond(self, requests: Sequence[Request]) -> list[Answer]:
         """Return one answer for each request, in their order: a GET gets a description, a POST predictions.
@@ -43,8 +48,12 @@ class Endpoint:
     def _answers(self, requests: Sequence[Request]) -> list[Answer]:
         if self.control.is_draining:
             return [draining_answer()] * len(requests)
-        predictions = iter(answer(self.fleet, [request for request in requests if request.method == "POST"]))
+        predictions = iter(self._predict([request for request in requests if request.method == "POST"]))
         return [next(predictions) if request.method == "POST" else self._describe(request) for request in requests]
+
+    def _predict(self, requests: Sequence[Request]) -> list[Answer]:
+        rollout = self.rollout
+        return answer(self.fleet, requests) if rollout is None else rollout.answer(requests)
 
     def _describe(self, request: Request) -> Answer:
         try:

@@ -30,8 +30,8 @@ class Request:
     """A request as a host received it.
 
     `body` is bytes, text, or JSON that the host has decoded. The address gives `dataset` (its last part), `explain` (a
-    form of it) and `parameters` (its query). The names of `headers` are in lower case. A form, and a message of gRPC,
-    has fields instead of a body.
+    form of it), `parameters` (its query) and whether it names a version. The names of `headers` are in lower case. A
+    form, and a message of gRPC, has fields instead of a body.
     """
 
     body: object = b""
@@ -42,6 +42,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, Field] | None = None
+    names_version: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,6 @@
 In: a model card, and raw columns.
 Out: encoded rows.
 Imported by: jobs/prediction, jobs/groups, jobs/champions, jobs/training, jobs/trials, jobs/groups/scan, jobs/sources,
-jobs/config, model_store/exports, model_store/ledger, handler/description, handler/answers, handler/requests,
-handler/models.
+jobs/config, model_store/exports, model_store/ledger, handler/hosting, handler/description, handler/answers,
+handler/requests, handler/models.
 """

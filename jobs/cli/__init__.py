@@ -37,6 +37,10 @@ for verb in (
 app.add_typer(models.models, name="models")
 app.add_typer(runs.runs, name="runs")
 app.add_typer(keys.keys, name="keys")
+LEFT = {  # by verb: what an interruption leaves
+    "train": ": finished blocks are stored; run again to continue",
+    "deploy": ": a canary is taken off, and one version serves; 'gridline deploy --status' shows which",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -59,7 +63,8 @@ def _run(arguments: Sequence[str]) -> int:
     except GridlineError as exc:
         return report_error(str(exc), exc.exit_code, as_json=as_json)
     if code == INTERRUPTED:  # typer converts KeyboardInterrupt to it
-        return report_error("interrupted: finished blocks are stored; run again to continue", code, as_json=as_json)
+        left = LEFT.get(arguments[0], "")
+        return report_error(f"interrupted{left}", code, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 

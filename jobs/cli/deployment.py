@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +21,10 @@ from jobs.cli.options import (
     WorkersOption,
 )
 from jobs.cli.output import emit, log_to_standard_error
+from jobs.cli.tryouts import TryoutOptions, print_judgement, summary
 
 if TYPE_CHECKING:
+    from model_store.deployment.canary import Judgement, Tryout
     from model_store.deployment.control import Control
     from model_store.deployment.rollout import Deployment, Target
     from model_store.torchserve.management import Management
@@ -51,14 +53,40 @@ def deploy(
         bool, typer.Option("--release", help="Lift the hold of a rollback, so that --follow deploys again.")
     ] = False,
     status: Annotated[bool, typer.Option("--status", help="Print what is rolled out, and change nothing.")] = False,
+    canary: Annotated[
+        str | None,
+        typer.Option("--canary", metavar="SHARE", help="Let the version answer 5% of the requests first, then all."),
+    ] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Only compute its answers, compare them, and send none of them.")
+    ] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="Deploy it after --shadow, within the limits.")] = False,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="How long it is tried: 90s, 10m (default), 2h.")
+    ] = None,
+    requests: Annotated[
+        int | None, typer.Option("--requests", min=1, help="How many requests it is tried on, instead of --for.")
+    ] = None,
+    max_error_rate: Annotated[
+        float | None,
+        typer.Option("--max-error-rate", min=0, max=1, help="Requests that only it refuses, of all; default: 0.01."),
+    ] = None,
+    max_distance: Annotated[
+        str | None,
+        typer.Option(
+            "--max-distance",
+            metavar="NUMBER",
+            help="By how many residual standard deviations a prediction may move; default: 3, or none for any.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make a running server serve a version, without losing a request; --version N rolls back, and holds N."""
-    from model_store import open_ledger
-    from model_store.deployment.following import deploy_alone, deploy_wanted
     from model_store.deployment.rollout import Target
 
-    _check_together(version, {"--follow": follow, "--release": release, "--status": status})
+    options = TryoutOptions(canary, shadow, promote, for_, requests, max_error_rate, max_distance)
+    tryout = options.tryout(follow=follow)
+    _check_together(version, {"--follow": follow, "--release": release, "--status": status}, options.kind)
     with _client(management, token_file, model_store) as client:
         target = Target(client, workers, keep, control=_control(token_file, model_store))
         if status:
@@ -66,12 +94,42 @@ def deploy(
         elif release:
             _release(target, collection, json)
         elif follow:
-            _follow(store, collection, target, json)
+            _follow(store, collection, target, tryout, json)
+        elif tryout is not None and options.only_compares:
+            _compare(store, collection, version, target, tryout, json)
         else:
-            _print_deployment(deploy_wanted(open_ledger(store), collection, version, target, deploy_alone), json)
+            _deploy(store, collection, version, target, tryout, json)
 
 
-def _check_together(version: int | None, chosen: Mapping[str, bool]) -> None:
+def _deploy(
+    store: str | None, collection: str, version: int | None, target: Target, tryout: Tryout | None, json: bool
+) -> None:
+    from model_store import open_ledger
+    from model_store.deployment.following import deploy_alone, deploy_wanted
+
+    judged: list[Judgement] = []
+    step = deploy_alone if tryout is None else replace(tryout, tell=judged.append).deploy
+    done = deploy_wanted(open_ledger(store), collection, version, target, step)
+    _print_deployment(done, json, judged[0] if judged else None)
+
+
+def _compare(
+    store: str | None, collection: str, version: int | None, target: Target, tryout: Tryout, json: bool
+) -> None:
+    """Print what comes of a shadow. Raises DeploymentError if it is not within its limits."""
+    from model_store import open_ledger
+    from model_store.deployment.errors import DeploymentError
+    from model_store.deployment.rollout import alone
+
+    ledger = open_ledger(store)
+    with alone(target, collection):
+        judgement = tryout.compare(ledger, ledger.version(collection, version), target)
+    if judgement.reason is not None:
+        raise DeploymentError(f"{summary(judgement)}; beyond the limits: {judgement.reason}")
+    print_judgement(judgement, as_json=json)
+
+
+def _check_together(version: int | None, chosen: Mapping[str, bool], tried: str | None) -> None:
     """Raise UsageError for options that exclude each other."""
     from jobs.errors import UsageError
 
@@ -80,24 +138,27 @@ def _check_together(version: int | None, chosen: Mapping[str, bool]) -> None:
         raise UsageError(f"{' and '.join(given)} exclude each other: give one of them")
     if given == ["--follow"] and version is not None:
         raise UsageError("--follow deploys the newest version: leave --version out")
+    if given and given != ["--follow"] and tried is not None:
+        raise UsageError(f"{given[0]} deploys nothing: leave {tried} out")
     if given and version is not None:
         raise UsageError(f"{given[0]} is not of one version: leave --version out")
 
 
-def _follow(store: str | None, collection: str, target: Target, json: bool) -> None:
+def _follow(store: str | None, collection: str, target: Target, tryout: Tryout | None, json: bool) -> None:
     """Deploy each new version until SIGINT or SIGTERM, which is the usual end: exit code 0.
 
     Raises StoreError at once for a store that can't ever be opened; one that does not answer may come back.
     """
     from model_store import open_ledger
-    from model_store.deployment.following import follow
+    from model_store.deployment.following import deploy_alone, follow
     from model_store.errors import StoreUnreachableError
 
     log_to_standard_error()
     try:
         with contextlib.suppress(StoreUnreachableError):
             open_ledger(store)
-        follow(lambda: open_ledger(store), collection, target, lambda done: _print_deployment(done, json))
+        step = deploy_alone if tryout is None else tryout.deploy
+        follow(lambda: open_ledger(store), collection, target, lambda done: _print_deployment(done, json), step=step)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
 
@@ -112,6 +173,8 @@ def _print_status(target: Target, collection: str, json: bool) -> None:
     lines += [f"version {one['version']}: {one['ready']} of {one['workers']} workers" for one in document["versions"]]
     if document["hold"] is not None:
         lines.append("held: version {version}, since {time}: {reason}".format(**document["hold"]))
+    if document["rollout"] is not None:
+        lines.append("{kind} of version {version}: {tried} of {requests} requests".format(**document["rollout"]))
     if document["follower"] is not None:
         lines.append("--follow saw version {newest_version} last".format(**document["follower"]))
     emit(document, "\n".join(lines), as_json=json)
@@ -174,11 +237,15 @@ def _model_store(token_file: Path | None, model_store: Path | None) -> Path:
     return (token_file if token_file.is_dir() else token_file.parent) / "model-store"
 
 
-def _print_deployment(done: Deployment, json: bool) -> None:
+def _print_deployment(done: Deployment, json: bool, judgement: Judgement | None = None) -> None:
     document = asdict(done) | {
         "previous": None if done.previous is None else int(done.previous),
         "removed": [int(version) for version in done.removed],
     }
+    if judgement is not None:
+        document["tryout"] = judgement.document()
+        if not json:
+            print(summary(judgement), file=sys.stderr)
     instead = "" if done.previous is None else f" instead of version {done.previous}"
     how = instead if done.changed else " already"
     text = f"version {done.version} of {done.collection} serves{how}"

@@ -20,6 +20,7 @@ from model_store.deployment.curing import Health
 from model_store.deployment.errors import BusyError, DeploymentError, ServerError
 from model_store.deployment.holds import Hold, held, holding, release
 from model_store.deployment.rollout import Deployment, Target, alone, deploy, serves
+from model_store.deployment.rollout_folder import prefix_of
 from model_store.errors import StoreError
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
@@ -70,7 +71,7 @@ def prepared(ledger: Ledger, version: Version, parent: Path | None = None) -> It
     """
     first = version.table(["dataset"])["dataset"][0].as_py()
     expected = example(fleet_of_version(version, [first]))
-    with tempfile.TemporaryDirectory(prefix="gridline-deploy-", dir=parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=prefix_of(version.collection), dir=parent) as folder:
         try:
             archive = archive_of(ledger, version, Path(folder))
         except OSError as exc:

@@ -17,6 +17,7 @@ from typing import Any
 from model_store.archives.archive import Archive
 from model_store.deployment.control import Control
 from model_store.deployment.errors import DeploymentError, ServerError
+from model_store.deployment.rollout_folder import take_off
 from model_store.deployment.server import RegisteredVersion, Server
 
 DRAIN_S = 2.0
@@ -58,13 +59,18 @@ class Deployment:
 
 @contextmanager
 def alone(target: Target, collection: str, *, wait: bool = True) -> Iterator[None]:
-    """Be the only process that deploys a collection on a server. Raises BusyError with `wait` False."""
+    """Be the only process that deploys a collection on a server. Raises BusyError with `wait` False.
+
+    A canary of a process that was killed is taken off: no other holds one now.
+    """
 
     def say(holder: str) -> None:
         logger.warning("%s is deploying %s on this server: waiting until it has ended", holder, collection)
 
     control = target.control
     with nullcontext() if control is None else control.deploying(collection, wait=wait, waits=say):
+        if control is not None:
+            take_off(control, collection)
         yield
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from handler.hosting.rollout_counts import sum_of
+from model_store.deployment.canary import figures
 from model_store.deployment.control import FOLLOWERS
 from model_store.deployment.holds import held
 from model_store.deployment.rollout import Target
+from model_store.deployment.rollout_folder import counts_of, rolled_out_now
 
 Json = dict[str, Any]
 
@@ -17,6 +20,8 @@ def status(target: Target, collection: str) -> Json:
     default = target.server.default_version(collection)
     kept = held(target.control, collection)
     follower = {} if target.control is None else target.control.read(f"{FOLLOWERS}/{collection}.json")
+    rolled_out = rolled_out_now(target.control, collection)
+    counts = sum_of([] if target.control is None or rolled_out is None else counts_of(target.control, rolled_out))
     return {
         "collection": collection,
         "version": None if default is None else int(default),
@@ -29,6 +34,7 @@ def status(target: Target, collection: str) -> Json:
             }
             for one in target.server.versions(collection)
         ],
+        "rollout": None if rolled_out is None else asdict(rolled_out) | figures(counts),
         "hold": None if kept is None else asdict(kept),
         "follower": follower or None,
     }

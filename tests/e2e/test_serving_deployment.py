@@ -20,9 +20,11 @@ from model_store import open_ledger
 from model_store.archives.archive import Archive
 from model_store.archives.stored import archive_of
 from model_store.archives.version_fleet import fleet_of_version
+from model_store.deployment.canary import Limits, Tryout
 from model_store.deployment.control import Control
 from model_store.deployment.errors import DeploymentError, KeyRefusedError, ServerError
-from model_store.deployment.following import deploy_version, follow
+from model_store.deployment.following import Follower, deploy_alone, deploy_version, deploy_wanted, follow
+from model_store.deployment.holds import release
 from model_store.deployment.rollout import Deployment, Target, deploy, undeploy
 from model_store.ledger.ledger import Ledger
 from model_store.torchserve.management import Management
@@ -35,6 +37,7 @@ pytestmark = [pytest.mark.torchserve, pytest.mark.timeout(300)]
 MODEL = "rolling"
 BODY = json.dumps({"dataset": "north", "instances": [[3, 1]]}).encode()
 SCALE = float(os.environ.get("GRIDLINE_SOAK_SCALE", "1.0"))
+CANARY_RATE = 100.0
 SHORT_RATE, FULL_RATE, FULL_SECONDS = 60.0, 200.0, 60.0
 
 
@@ -180,6 +183,60 @@ def test_follow_deploys_each_new_version_as_it_is_committed(
     follower.join(timeout=60)
     assert seen == [3, 4]
     assert predicted(served_stores)[0] == 4
+
+
+def test_a_canary_a_rollback_of_it_a_hold_and_a_release_lose_no_request(
+    served_stores: ServedStores, ledger: Ledger, target: Target
+) -> None:
+    far, near = (Tryout("canary", 0.2, Limits(None, num_requests=5, max_distance=distance)) for distance in (1.0, 10.0))
+    follower = Follower(lambda: ledger, MODEL, target, lambda done: None)
+    deploy_wanted(ledger, MODEL, 2, target, deploy_alone)
+    with Load(served_stores.server.settings, f"/predictions/{MODEL}", BODY, CANARY_RATE) as load:
+        until(lambda: len(load.outcomes) > 10)
+        with pytest.raises(DeploymentError, match=r"the canary of version 3 was taken off: .* moved by 3"):
+            deploy_wanted(ledger, MODEL, None, target, far.deploy)
+        assert follower.look()
+        assert predicted(served_stores)[0] == 2
+        assert deploy_wanted(ledger, MODEL, None, target, near.deploy).version == 3
+        assert deploy_wanted(ledger, MODEL, 2, target, deploy_alone).held
+        assert follower.look()
+        assert predicted(served_stores)[0] == 2
+        release(Control(served_stores.server.settings.folder / "control"), MODEL)
+        assert follower.look()
+        assert predicted(served_stores)[0] == 3
+    assert load.failures() == []
+    assert load.versions() == [2, 3]
+    assert list((served_stores.server.settings.folder / "control" / "rollouts").iterdir()) == []
+
+
+def test_a_shadow_answers_nothing_and_says_how_far_predictions_moved(
+    served_stores: ServedStores, ledger: Ledger, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rollout(ledger, target, 2)
+    settings = served_stores.server.settings
+    words = ["deploy", MODEL, "--store", ledger.uri, "--shadow", "--requests", "5", "--max-distance", "5", "--json"]
+    with (
+        Load(settings, f"/predictions/{MODEL}", BODY, CANARY_RATE) as load,
+        pytest.raises(SystemExit) as ended,
+    ):
+        main([*words, "--management", settings.management_url, "--token-file", str(settings.key_file)])
+    assert ended.value.code == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["kind"], document["version"], document["base"]) == ("shadow", 3, 2)
+    assert (document["errors"], document["reason"]) == (0, None)
+    assert 3 < document["distance"]["max"] < 4
+    assert load.failures() == []
+    assert load.versions() == [2]
+
+
+def test_the_dataset_may_stand_in_the_query_where_torchserve_hands_it_over(
+    served_stores: ServedStores, ledger: Ledger, target: Target
+) -> None:
+    rollout(ledger, target, 1)
+    address = f"/models/{MODEL}/invoke?dataset=north"
+    answered = served_stores.client.post(address, json={"instances": [[3, 1]]})
+    assert answered.json()["model"]["dataset"] == "north"
+    assert served_stores.client.get(address).json()["dataset"] == "north"
 
 
 def test_the_verbs_deploy_and_undeploy(

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handler.answers.answering import Answer, answer
+from handler.answers.answering import Answer
 from handler.description.description import describe
 from handler.errors import HandlerError
+from handler.hosting.endpoint import Endpoint
+from handler.hosting.rollout_watch import RolloutWatch
 from handler.models import fleet_files
-from handler.models.fleet import Fleet
 from handler.requests.payload import Request
 from model_store.archives.archive import MODEL_FOLDER, Archive
 from model_store.deployment.errors import ServerError
@@ -26,22 +27,22 @@ from model_store.deployment.server import RegisteredVersion, Worker
 class _Loaded:
     """A registered version: what it was loaded from, and how many workers it is to have."""
 
-    fleet: Fleet
+    endpoint: Endpoint
     file_name: str
     workers: int
 
 
 class InProcessServer:
-    """A `Server` of unpacked archives below `folder`.
+    """A `Server` of unpacked archives below `folder`, whose workers read the folder `control`, if there is one.
 
     `before` is called ahead of each change and each example, with the verb and the version, and may raise ServerError;
     `num_pending` says how many requests wait for a version.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, control: Path | None = None) -> None:
         self.before: Callable[[str, str], None] = lambda verb, version: None
         self.num_pending: Callable[[str], int] = lambda version: 0
-        self._folder = folder
+        self._folder, self._control = folder, control
         self._loaded: dict[str, dict[str, _Loaded]] = {}
         self._default: dict[str, str] = {}
 
@@ -50,7 +51,8 @@ class InProcessServer:
         loaded = self._of(model, version or self._default.get(model, "none"))
         if not loaded.workers:
             raise ServerError(f"version {version} of '{model}' has no workers")
-        return answer(loaded.fleet, [Request(json.dumps(request).encode())])[0]
+        asked = Request(json.dumps(request).encode(), names_version=version is not None)
+        return loaded.endpoint.respond([asked])[0]
 
     def versions(self, model: str) -> tuple[RegisteredVersion, ...]:
         return tuple(self.describe(model, version) for version in self._loaded.get(model, {}))
@@ -65,7 +67,7 @@ class InProcessServer:
 
     def example(self, model: str, version: str) -> Mapping[str, Any] | None:
         self.before("example", version)
-        found: Mapping[str, Any] = describe(self._of(model, version).fleet)["example"]
+        found: Mapping[str, Any] = describe(self._of(model, version).endpoint.fleet)["example"]
         return found
 
     def register(self, archive: Archive, workers: int) -> None:
@@ -75,11 +77,13 @@ class InProcessServer:
         try:
             with zipfile.ZipFile(archive.path) as file:
                 file.extractall(unpacked, [name for name in file.namelist() if name.startswith(f"{MODEL_FOLDER}/")])
-            fleet = fleet_files.read(unpacked / MODEL_FOLDER)
+            endpoint = Endpoint(fleet_files.read(unpacked / MODEL_FOLDER))
         except (HandlerError, OSError, zipfile.BadZipFile) as exc:
             shutil.rmtree(unpacked, ignore_errors=True)
             raise ServerError(f"{archive.file_name} can't be loaded: {exc}") from exc
-        self._loaded.setdefault(archive.collection, {})[version] = _Loaded(fleet, archive.file_name, workers)
+        if self._control is not None:
+            RolloutWatch(endpoint, self._control).start()
+        self._loaded.setdefault(archive.collection, {})[version] = _Loaded(endpoint, archive.file_name, workers)
         self._default.setdefault(archive.collection, version)
 
     def set_default(self, model: str, version: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,18 @@ class Bench:
 @pytest.fixture
 def bench(five_versions: Ledger, tmp_path: Path) -> Bench:
     made = Bench(
-        InProcessServer(tmp_path / "server"),
+        InProcessServer(tmp_path / "server", tmp_path / "control"),
         lambda number: archive_of(five_versions, five_versions.version(MODEL, number), tmp_path),
         five_versions,
         Control(tmp_path / "control"),
     )
     made.server.before = made.before
     return made
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[], None]]:
+    """Return a function after which no file of this process can grow beyond 1 KiB, until the test ends."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)

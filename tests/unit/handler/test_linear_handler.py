@@ -140,6 +140,26 @@ def test_handle_takes_the_dataset_and_the_format_from_the_address(handler: Linea
     assert json.loads(answered)["model"]["dataset"] == "north"
 
 
+def test_handle_takes_the_query_of_the_addresses_that_torchserve_hands_over(
+    handler: LinearHandler, folder: Path
+) -> None:
+    query = {"dataset": bytearray(b"north"), "model_name": bytearray(b"stores")}
+    fields = {"dataset": {"content-type": ""}, "model_name": {"content-type": ""}}
+    json_body = fields | {"body": {"content-type": "application/json"}, "Content-Type": "application/json"}
+    instances = bytearray(b'{"instances": [[3, 1]]}')
+    context = FakeContext(folder, [json_body, fields | {"body": {"content-type": ""}}, json_body])
+    rows = [query | {"body": instances}, query | {"body": bytearray()}, {"dataset": b"west", "body": instances}]
+    predicted, described, _ = (json.loads(body) for body in handler.handle(rows, context))
+    assert predicted["model"]["dataset"] == "north"
+    assert (described["dataset"], "coefficients" in described) == ("north", True)
+    assert context.statuses == {2: (404, "Not Found")}
+
+
+def test_handle_lets_no_canary_answer_an_address_that_names_the_version(handler: LinearHandler, folder: Path) -> None:
+    received = [linear_handler._request({"body": BODY}, headers) for headers in (JSON, JSON | {"url_path": "north"})]
+    assert [request.names_version for request in received] == [False, True]
+
+
 def test_handle_explains_where_the_address_asks_for_it(handler: LinearHandler, folder: Path) -> None:
     context = FakeContext(folder, [JSON | {"explain": "True"}])
     [answered] = handler.handle([{"body": BODY}], context)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -84,13 +83,11 @@ def test_register_leaves_no_archive_that_is_refused(management: Management, tmp_
     assert names(tmp_path) == []
 
 
-def test_register_leaves_no_half_on_a_full_disk(management: Management, tmp_path: Path) -> None:
+def test_register_leaves_no_half_on_a_full_disk(
+    management: Management, tmp_path: Path, full_disk: Callable[[], None]
+) -> None:
     made = archive(tmp_path, 4, size_bytes=1 << 20)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
-    try:
-        with pytest.raises(ServerError, match="can't be written: File too large; make room there"):
-            management.register(made, 1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    full_disk()
+    with pytest.raises(ServerError, match="can't be written: File too large; make room there"):
+        management.register(made, 1)
     assert names(tmp_path) == []
