@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption, WorkersOption
-from jobs.cli.output import console, emit, emit_json
+from jobs.cli.output import console, emit, emit_json, log_to_standard_error
 
 if TYPE_CHECKING:
     from model_store.archives.archive import Archive
@@ -83,7 +83,8 @@ def serve(
         settings = ServerSettings(folder.resolve(), host, with_free(ports), workers, access_log)
         with suppress(KeyboardInterrupt):
             _serve(_Served(collection, store, version), settings, stop, grace_s, json)
-        print("stopped", file=sys.stderr)
+        with suppress(OSError):  # after SIGHUP the terminal may be gone
+            print("stopped", file=sys.stderr)
 
 
 @contextmanager
@@ -108,12 +109,15 @@ class _Served:
     version: int | None
 
     def archive(self, folder: Path) -> Archive:
-        """Return its archive, in `folder`."""
+        """Return its archive, in `folder`. Raises ServerError if it can't be written there."""
         from model_store import open_ledger
         from model_store.archives.stored import archive_of
+        from model_store.serving.folder import written
 
         ledger = open_ledger(self.store)
-        return archive_of(ledger, ledger.version(self.collection, self.version), folder)
+        version = ledger.version(self.collection, self.version)
+        with written(folder):
+            return archive_of(ledger, version, folder)
 
 
 def _serve(served: _Served, settings: ServerSettings, stop: Stop, grace_s: float, json: bool) -> None:
@@ -126,6 +130,7 @@ def _serve(served: _Served, settings: ServerSettings, stop: Stop, grace_s: float
         archive = served.archive(settings.folder / "archives")
         with serving(start, archive, settings, lock) as server:
             _print_addresses(server, archive, json)
+            log_to_standard_error()
             supervise(server, stop, grace_s)
 
 

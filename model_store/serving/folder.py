@@ -27,15 +27,10 @@ def held(folder: Path) -> Iterator[int]:
     So a folder is free when the last of them has ended, not only the process that started them.
     Raises ServerError if another live process holds the folder, or the folder can't be written.
     """
-    path = folder / LOCK
-    try:
+    with written(folder):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)  # keys, and sockets through which anyone could talk to the workers
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise ServerError(
-            f"folder {folder} can't be written: {exc.strerror}; set --folder to one that you own and can write to"
-        ) from exc
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _lock(lock, folder)
         os.ftruncate(lock, 0)
@@ -48,27 +43,39 @@ def held(folder: Path) -> Iterator[int]:
         os.close(lock)
 
 
+@contextmanager
+def written(folder: Path) -> Iterator[None]:
+    """Raise ServerError for a folder of a server that can't be written in the block."""
+    try:
+        yield
+    except OSError as exc:
+        where = exc.filename or folder
+        raise ServerError(
+            f"{where} can't be written: {exc.strerror}; make room there, or set --folder to one that you own"
+        ) from exc
+
+
 def _lock(lock: int, folder: Path) -> None:
     """Take the lock; wait for the processes of a server whose own process has ended, since they end at once."""
     deadline = time.monotonic() + DYING_TIMEOUT_S
     while True:
-        with contextlib.suppress(BlockingIOError):
+        with written(folder), contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
         if (holder and Path(f"/proc/{holder}").exists()) or time.monotonic() > deadline:
-            raise ServerError(
-                f"folder {folder} is in use by the server of process {holder}: end that, or set --folder to another"
-            )
+            by = f"the server of process {holder}" if holder else "processes of a server that should have ended"
+            raise ServerError(f"folder {folder} is in use by {by}: end that, or set --folder to another")
         time.sleep(POLL_INTERVAL_S)
 
 
 def prepare(settings: ServerSettings) -> None:
     """Make the folders of a server that starts now, and remove what an earlier one left of keys, sockets and orders."""
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    settings.folder.chmod(0o700)
-    shutil.rmtree(settings.temporary, ignore_errors=True)
-    for folder in (settings.model_store, settings.temporary, settings.control):
-        folder.mkdir(exist_ok=True)
-    settings.key_file.unlink(missing_ok=True)
-    accept_requests(settings.control)
+    with written(settings.folder):
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        settings.folder.chmod(0o700)
+        shutil.rmtree(settings.temporary, ignore_errors=True)
+        for folder in (settings.model_store, settings.temporary, settings.control):
+            folder.mkdir(exist_ok=True)
+        settings.key_file.unlink(missing_ok=True)
+        accept_requests(settings.control)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from model_store.archives.archive import Archive
 from model_store.deployment.errors import ServerError
-from model_store.serving.folder import held, prepare
+from model_store.serving.folder import held, prepare, written
 from model_store.serving.host import Host, Host_co, Start
 from model_store.serving.ports import refuse_unusable
 from model_store.serving.settings import ServerSettings
@@ -36,8 +36,9 @@ def serving(start: Start[Host_co], archive: Archive, settings: ServerSettings, l
 
     `start` starts a host in the reserved folder. Raises ServerError if that fails.
     """
-    shutil.copyfile(archive.path, settings.model_store / archive.file_name)
-    host = start(settings, archive, [lock])
+    with written(settings.folder):
+        shutil.copyfile(archive.path, settings.model_store / archive.file_name)
+        host = start(settings, archive, [lock])
     try:
         wait_until_ready(host)
         yield host

@@ -29,8 +29,14 @@ class Management(Client):
     `model_store` is the folder that TorchServe loads archives from, if this process can write to it.
     """
 
-    def __init__(self, url: str, key_file: Path | None = None, model_store: Path | None = None) -> None:
-        super().__init__(url, "management", key_file, TIMEOUT_S)
+    def __init__(
+        self,
+        url: str,
+        key_file: Path | None = None,
+        model_store: Path | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        super().__init__(url, "management", key_file, timeout_s)
         self._key_file = key_file
         self._model_store = model_store
 

@@ -6,6 +6,7 @@ working directory holds all that a server writes: its keys, its log, its sockets
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ from model_store.torchserve.management import Management
 SOCKET_PATH_LIMIT_BYTES = 108
 FAREWELL_S = 1.0  # for connections that clients keep open: each is closed after one refused request
 FORWARDING_S = 0.25  # from the end of an answer in a worker until the client has it, at the most
+LEAST_S = 0.01  # for a request to a server
 CLOCK_S = 0.1  # by which the times of files may lag
 USUAL = ("Model server started", "nvidia-smi", "WARNING: sun.reflect", "WARNING: A ")  # of Java's output at each start
 logger = logging.getLogger(__name__)
@@ -106,10 +108,11 @@ class TorchServe:
         TorchServe itself cuts requests when it ends. Returns False if `timeout_s` was not enough.
         """
         deadline = time.monotonic() + timeout_s
-        with Management(self.settings.management_url, self.settings.key_file) as management:
-            _pass_through_queues(management, deadline)
+        url, key_file = self.settings.management_url, self.settings.key_file
+        with Management(url, key_file, timeout_s=max(timeout_s, LEAST_S)) as management:
+            has_passed = _pass_through_queues(management, deadline)
             control.refuse_requests(self.settings.control)
-            is_idle = control.wait_until_idle(self.settings.control, deadline)
+            is_idle = control.wait_until_idle(self.settings.control, deadline) and has_passed
         if is_idle:
             self._let_go_of_clients(max(0.0, min(FAREWELL_S, deadline - time.monotonic())))
         return is_idle and control.wait_until_idle(self.settings.control, deadline)
@@ -131,19 +134,19 @@ class TorchServe:
         return child.last_lines(self.log_file, output_file(self.settings), since=self._started_at, without=USUAL)
 
 
-def _pass_through_queues(management: Management, deadline: float) -> None:
+def _pass_through_queues(management: Management, deadline: float) -> bool:
     """Return when each request that waits now for a version has reached a worker: the queues are in order.
 
-    A version that does not answer in time is left out, and so is a server that does not answer at all.
+    Returns False if that was not so by `deadline` (monotonic seconds). A server without answers has no queues.
     """
-    try:
+    served: list[tuple[str, str]] = []
+    with contextlib.suppress(ServerError):
         for model in management.models():
-            for one in management.versions(model):
-                left_s = deadline - time.monotonic()
-                if one.num_ready and left_s > 0:
-                    management.describe_through_worker(model, one.version, left_s)
-    except ServerError as exc:
-        logger.warning("requests that waited may be refused: %s", exc)
+            served += [(model, one.version) for one in management.versions(model) if one.num_ready]
+    for model, version in served:
+        with contextlib.suppress(ServerError):
+            management.describe_through_worker(model, version, max(deadline - time.monotonic(), LEAST_S))
+    return time.monotonic() < deadline
 
 
 def output_file(settings: ServerSettings) -> Path:

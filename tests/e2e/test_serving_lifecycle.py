@@ -171,11 +171,39 @@ def test_serve_ended_by_any_signal_leaves_nothing(
             started(process)
         else:
             until((folder / "key_file.json").exists)  # Java runs, the worker does not yet
+        if how is signal.SIGHUP:
+            process.stderr.close()  # as the terminal does that hangs up
         process.send_signal(how)
         assert process.wait(timeout=60) == code
     until(lambda: processes_with(str(folder)) == [])
     with held(folder):
         assert (folder / "serve.lock").exists()
+
+
+@pytest.mark.torchserve
+@pytest.mark.parametrize(("grace_s", "num_signals"), [("1", 1), ("60", 2)])
+def test_serve_ends_in_time_whatever_a_worker_does(
+    stores_ledger: Ledger, tmp_path: Path, grace_s: str, num_signals: int
+) -> None:
+    folder = tmp_path / "s"
+    with serving("--folder", str(folder), "--grace-s", grace_s, ledger=stores_ledger) as process:
+        document = started(process)
+        os.kill(worker_of(folder), signal.SIGSTOP)
+        with client_of(document) as client, ThreadPoolExecutor(2) as pool:
+            cut = [pool.submit(client.post, document["url"], json=BODY) for _ in range(2)]
+            until(lambda: num_pending(document) == 1)
+            if num_signals == 1:
+                os.kill(document["pid"], signal.SIGSTOP)  # Java too
+            process.terminate()
+            if num_signals == 2:
+                until(lambda: num_pending(document) == 2)  # the marker of the first signal waits as well
+                process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+            assert [type(one.exception()) for one in cut] == [httpx.ReadError] * 2
+    assert process.returncode == 0
+    assert ("were still in flight after 1 s, and were cut: set --grace-s to more" in errors) == (num_signals == 1)
+    assert errors.splitlines()[-1] == "stopped"
+    assert processes_with(str(folder)) == []
 
 
 @pytest.mark.torchserve

@@ -64,7 +64,7 @@ def test_a_folder_is_free_after_its_block(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ServerError, match="can't be written: Not a directory; set --folder to one that you own"):
+    with pytest.raises(ServerError, match="can't be written: Not a directory; make room there, or set --folder to"):
         held(tmp_path / "file" / "folder").__enter__()
 
 
