@@ -19,6 +19,7 @@ from ..rows.encoding import Floats
 from ..wording import ignored_names
 from . import scoring
 from .bodies import Body, Json, tensors_body, to_json
+from .broken_dependences import broken_by
 from .cost import check_cost, contributing
 from .missing_intervals import reasons_of
 from .scored import Scored
@@ -101,12 +102,19 @@ def _or_null(bounds_n2: Floats, reasons: Mapping[int, str]) -> list[list[float] 
 
 
 def _extrapolations(fleet: Fleet, one: Scored) -> list[list[Json]]:
-    """Return, for each instance, the features outside the trained range; an empty list if there are none."""
+    """Return, for each instance, the features outside the trained range; an empty list if there are none.
+
+    A row that breaks a dependence between columns, which all training rows keep, is outside as well.
+    """
     stack = fleet.stacks[one.piece.stack]
-    return [
+    found = [
         [_extrapolation(stack, one, row, int(k)) for k in np.flatnonzero(outside_k)] if outside_k.any() else []
         for row, outside_k in enumerate(one.outside_nk)
     ]
+    for row, broken in broken_by(stack, one.piece.models, one.x_nd).items():
+        values = {} if broken.column is None else {"value": broken.value, "expected": broken.expected}
+        found[row].append({"feature": broken.column, **values, "dependence": broken.sentence})
+    return found
 
 
 def _extrapolation(stack: ServedStack, one: Scored, row: int, k: int) -> Json:

@@ -8,7 +8,7 @@ a number, the model of all rows, which NumPy broadcasts. The caller checks the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from .student_t import two_sided_quantile
 Models = int | NDArray[np.intp]
 BREAKS = 1e-12  # of (xᵀ U)²: a row that is further from a dependence of the training rows breaks it
 NUMBERS_AT_ONCE = 1_000_000  # 8 MB: what a chunk of rows takes for intervals, a few times
+CELLS_AT_ONCE = 1 << 21  # of the matrices of several models
 ROUNDING = 64 * float(np.finfo(np.float64).eps)  # of the terms of (xᵀ U)²: a row that is far from the mean has more
 
 
@@ -104,29 +105,45 @@ def _leverage(stack: ServedStack, stored: StatisticsOf[Floats], models: Models, 
     values that differ little would lose its digits in x̃ᵀCx̃.
     """
     assert stored.inverse_cross_product_mpp is not None  # noqa: S101 - the caller has looked
-    has_bias, d = stack.bias_m is not None, x_nd.shape[1]
-    z_nd = x_nd - stored.column_mean_md[models] if has_bias else x_nd
-    leverage_n = np.maximum(_squares(z_nd, stored.inverse_cross_product_mpp[models][..., :d, :d]), 0.0)
-    if has_bias:
-        leverage_n = leverage_n + 1.0 / _weight_sum(stored)[models]
-    if stored.undetermined_mpp is None:
-        return leverage_n
-    return np.where(_breaks(z_nd, stored.undetermined_mpp[models][..., :d, :d]), np.nan, leverage_n)
+    z_nd = _from_mean(stack, stored, models, x_nd)
+    leverage_n = np.maximum(_squares(z_nd, stored.inverse_cross_product_mpp, models), 0.0)
+    if stack.bias_m is not None:
+        leverage_n = leverage_n + (1.0 / _weight_sum(stored))[models]
+    return leverage_n if stored.undetermined_mpp is None else np.where(breaks(stack, models, x_nd), np.nan, leverage_n)
 
 
-def _breaks(z_nd: Floats, undetermined: Floats) -> NDArray[np.bool_]:
-    """Return which rows break a dependence, (n,), whatever rounding makes of those that keep it."""
-    away_n = _squares(z_nd, undetermined)
+def breaks(stack: ServedStack, models: Models, x_nd: Floats) -> NDArray[np.bool_]:
+    """Return which rows break a dependence of the training rows, (n,), whatever rounding makes of the others."""
+    stored = stack.statistics
+    if stored is None or stored.undetermined_mpp is None:
+        return np.zeros(len(x_nd), dtype=np.bool_)
+    z_nd = _from_mean(stack, stored, models, x_nd)
+    away_n = _squares(z_nd, stored.undetermined_mpp, models)
     breaks_n: NDArray[np.bool_] = away_n > BREAKS
     if breaks_n.any():
-        breaks_n &= away_n > ROUNDING * _squares(np.abs(z_nd), np.abs(undetermined))
+        breaks_n &= away_n > ROUNDING * _squares(np.abs(z_nd), stored.undetermined_mpp, models, np.abs)
     return breaks_n
 
 
-def _squares(z_nd: Floats, matrix: Floats) -> Floats:
-    """Return zᵀMz of each row z, of shape (n,); M is (d, d), or (n, d, d)."""
-    product_nd = z_nd @ matrix if matrix.ndim == 2 else np.matmul(z_nd[:, None, :], matrix)[:, 0, :]
-    return np.asarray(np.vecdot(product_nd, z_nd))
+def _from_mean(stack: ServedStack, stored: StatisticsOf[Floats], models: Models, x_nd: Floats) -> Floats:
+    """Return rows as their distance from the mean training row; as they are without a bias."""
+    return x_nd if stack.bias_m is None else x_nd - stored.column_mean_md[models]
+
+
+def _squares(z_nd: Floats, matrix_mpp: Floats, models: Models, of: Callable[[Floats], Floats] = np.asarray) -> Floats:
+    """Return zᵀMz of each row z, of shape (n,), for the matrix of its model without the bias, or `of` that matrix.
+
+    The matrices of different models are gathered for some rows at a time: those of all may not fit in memory.
+    """
+    n, d = z_nd.shape
+    if isinstance(models, int):
+        return np.asarray(np.vecdot(z_nd @ of(matrix_mpp[models, :d, :d]), z_nd))
+    square_n, step = np.empty(n), max(1, CELLS_AT_ONCE // matrix_mpp[0].size)
+    for start in range(0, n, step):
+        rows = slice(start, start + step)
+        product_nd = np.matmul(z_nd[rows, None, :], of(matrix_mpp[models[rows]][:, :d, :d]))[:, 0, :]
+        square_n[rows] = np.vecdot(product_nd, z_nd[rows])
+    return square_n
 
 
 def _weight_sum(stored: StatisticsOf[Floats]) -> Floats:

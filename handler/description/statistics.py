@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..answers.missing_intervals import MAX_SOLVED, of_dataset
+from ..answers.broken_dependences import MAX_SOLVED
+from ..answers.missing_intervals import of_dataset
 from ..answers.scoring import degrees_of_freedom
 from ..models.dependence import dependences, undetermined_weights
 from ..models.stack import ServedStack

@@ -29,11 +29,6 @@ class Dependence:
     constant: float
     scale: float
 
-    def apart(self, x_nd: Floats) -> Floats:
-        """Return how far rows are from the dependence, in units of the column's size, (n,)."""
-        apart_n: Floats = (x_nd[:, self.column] - self.expected(x_nd)) / self.scale
-        return apart_n
-
     def expected(self, x_nd: Floats) -> Floats:
         """Return the values that the column would have in rows that keep the dependence, (n,)."""
         expected_n: Floats = x_nd @ self.factor_d + self.constant

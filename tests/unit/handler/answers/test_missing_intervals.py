@@ -69,6 +69,20 @@ def test_a_row_that_breaks_a_dependence_has_the_reason_and_the_others_their_inte
     ]
 
 
+def test_a_row_that_breaks_a_dependence_is_an_extrapolation(fleet: Fleet) -> None:
+    rows = [[20, 68, 7], [20, 70, 7], [20, 68, 8]]
+    found = asked(fleet, dataset="scales", instances=rows, extrapolation=True)["extrapolations"]
+    assert found == [
+        [],
+        [{"feature": "fahrenheit", "value": 70, "expected": 68, "dependence": "'fahrenheit' is 1.8 × 'celsius' + 32"}],
+        [{"feature": "floor", "value": 8, "expected": 7, "dependence": "'floor' is 7"}],
+    ]
+    row = [20.0 * (at + 1) for at in range(80)]
+    [[many]] = asked(fleet, dataset="wide", instances=[[*row[:50], 7, *row[51:]]], extrapolation=True)["extrapolations"]
+    assert many["feature"] is None
+    assert many["dependence"].startswith("a dependence between columns; those that depend on others are ['c0', 'c1'")
+
+
 def test_the_remedy_of_a_broken_dependence_works(fleet: Fleet) -> None:
     [reason] = intervals(fleet, dataset="scales", instances=[[21.37, 70, 7]])["reasons"]
     said = float(reason.rpartition(", not ")[2].partition(":")[0])
@@ -105,7 +119,7 @@ def test_a_row_that_breaks_one_of_many_dependences_has_a_short_reason(fleet: Fle
     row = [20.0 * (at + 1) for at in range(80)]
     row[50] += 1
     [reason] = intervals(fleet, dataset="wide", instances=[row])["reasons"]
-    assert "a dependence between columns that all training rows of dataset 'wide' keep" in reason
+    assert "all training rows of dataset 'wide' keep, so they say nothing of it: a dependence between" in reason
     assert reason.endswith("and 68 more: give values that keep it")
 
 
