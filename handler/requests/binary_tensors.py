@@ -7,7 +7,7 @@ Source: https://github.com/kserve/open-inference-protocol/blob/main/extensions/b
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +27,11 @@ NUMBERS = {
 LENGTH = struct.Struct("<I")
 
 
-def split(body: bytes | bytearray, headers: Mapping[str, str]) -> tuple[bytes | bytearray, memoryview]:
+def split(body: bytes | bytearray, said: str) -> tuple[bytes | bytearray, memoryview]:
     """Return the JSON of a body, and the bytes of tensors after it; the header says where the JSON ends.
 
-    Raises PayloadError if the header is no length within the body.
+    Raises PayloadError if the header, `said`, is no length within the body.
     """
-    said = headers.get(HEADER)
-    if said is None:
-        return body, memoryview(b"")
     length = int(said) if said.isascii() and said.isdecimal() and len(said) < 10 else -1
     if not 0 <= length <= len(body):
         raise PayloadError(

@@ -32,6 +32,6 @@ def text_of(body: object) -> str:
         return body.removeprefix("\ufeff")
     assert isinstance(body, (bytes, bytearray))  # noqa: S101 - a format by content type reads no decoded JSON
     try:
-        return body.decode("utf-8-sig")
+        return body.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as exc:
         raise PayloadError(f"the request is not UTF-8: {exc.reason} at byte {exc.start}") from exc

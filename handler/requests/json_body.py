@@ -8,22 +8,23 @@ from ..errors import PayloadError
 from ..models.fleet import Fleet
 from ..wording import kind, listed
 from . import mlflow, open_inference
-from .binary_tensors import split
+from .binary_tensors import HEADER, split
 from .csv_body import text_of
 from .instances import Rows
 from .json_text import value_of_json
 from .options import OPTIONS, options_of, query_of, refuse_unknown
 from .payload import Query, Request
 
+NO_TAIL = memoryview(b"")
 MLFLOW = frozenset(mlflow.READERS)
 INSTANCES_KEYS = OPTIONS | {"instances", "id", "parameters", "signature_name"}
 
 
 def read(request: Request, fleet: Fleet) -> Query:
     """Return the query of a JSON body. Raises PayloadError if it is none."""
-    body, tail = request.body, memoryview(b"")
-    if isinstance(body, (bytes, bytearray)):
-        body, tail = split(body, request.headers)
+    body, tail = request.body, NO_TAIL
+    if HEADER in request.headers and isinstance(body, (bytes, bytearray)):
+        body, tail = split(body, request.headers[HEADER])
     document = value_of_json(text_of(body)) if isinstance(body, (bytes, bytearray, str)) else body
     if not isinstance(document, dict):
         raise PayloadError(f'the request is {kind(document)}: send an object such as {{"instances": [[…], …]}}')
