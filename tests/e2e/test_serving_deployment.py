@@ -22,6 +22,7 @@ from model_store.archives.stored import archive_of
 from model_store.archives.version_fleet import fleet_of_version
 from model_store.deployment.canary import Limits, Tryout
 from model_store.deployment.control import Control
+from model_store.deployment.curing import Health
 from model_store.deployment.errors import DeploymentError, KeyRefusedError, ServerError
 from model_store.deployment.following import Follower, deploy_alone, deploy_version, deploy_wanted, follow
 from model_store.deployment.holds import release
@@ -237,6 +238,23 @@ def test_the_dataset_may_stand_in_the_query_where_torchserve_hands_it_over(
     answered = served_stores.client.post(address, json={"instances": [[3, 1]]})
     assert answered.json()["model"]["dataset"] == "north"
     assert served_stores.client.get(address).json()["dataset"] == "north"
+
+
+@pytest.mark.soak  # TorchServe waits for half a minute before it kills a worker that hangs
+def test_follow_starts_a_version_anew_whose_worker_hangs(
+    served_stores: ServedStores, ledger: Ledger, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_store.torchserve.management.EXAMPLE_TIMEOUT_S", 1.0)
+    rollout(ledger, target, 1)
+    [worker] = target.server.describe(MODEL, "1").workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    health = Health(target, MODEL, interval_s=0.0)
+    for _ in range(2):
+        with pytest.raises(ServerError, match="version 1 of 'rolling' does not answer its example"):
+            health.look("1")
+    health.look("1")
+    assert predicted(served_stores)[0] == 1
+    assert worker.pid not in ready_pids(target)
 
 
 def test_the_verbs_deploy_and_undeploy(
