@@ -20,7 +20,6 @@ from handler.rows.encoding import Floats
 
 Rows = NDArray[np.intp]
 
-CELLS_AT_ONCE = 1 << 22  # of the matrices of several models, for intervals
 BEYOND = "the prediction is beyond float64: give smaller values"
 
 
@@ -106,16 +105,12 @@ def _write_bounds(
     """Write the bounds of the rows that have a prediction; a row without bounds has a reason."""
     assert scores.confidence_n2 is not None  # noqa: S101 - there is a level
     assert scores.interval_n2 is not None  # noqa: S101
-    step = max(1, CELLS_AT_ONCE // (x_nd.shape[1] + 1) ** 2)
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        prediction_n = scores.prediction_n[rows[part]]
-        names = [datasets[row] for row in rows[part].tolist()]
-        bounds = scoring.intervals(stack, _models(model_n[part]), x_nd[part], prediction_n, level)
-        lacks = reasons_of(stack, model_n[part], x_nd[part], bounds, names)
-        known_n = np.isfinite(prediction_n)
-        known_n[list(lacks)] = False
-        scores.confidence_n2[rows[part][known_n]] = bounds.confidence_n2[known_n]
-        scores.interval_n2[rows[part][known_n]] = bounds.prediction_n2[known_n]
-        for at, reason in lacks.items():
-            scores.reasons.setdefault(int(rows[part][at]), reason)
+    prediction_n = scores.prediction_n[rows]
+    bounds = scoring.intervals(stack, _models(model_n), x_nd, prediction_n, level)
+    lacks = reasons_of(stack, model_n, x_nd, bounds, [datasets[row] for row in rows.tolist()])
+    known_n = np.isfinite(prediction_n)
+    known_n[list(lacks)] = False
+    scores.confidence_n2[rows[known_n]] = bounds.confidence_n2[known_n]
+    scores.interval_n2[rows[known_n]] = bounds.prediction_n2[known_n]
+    for at, reason in lacks.items():
+        scores.reasons.setdefault(int(rows[at]), reason)

@@ -6,8 +6,10 @@ Shapes: n rows · d encoded columns · k raw features · p weights (the d column
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import statsmodels.api as sm
 import torch
 
 from handler.models.stack import ServedStack, Stack, Statistics
@@ -47,3 +49,29 @@ def stack_of(found: Moments, names: Sequence[str], bias: bool = True, *, frequen
     )
     card = ModelCard("y", tuple(map(Feature, names)), bias)
     return Stack(card, weight_mp[:, :d], weight_mp[:, d] if bias else None, known)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Bounds of n rows, and the number of weights that they determine."""
+
+    confidence_n2: np.ndarray
+    prediction_n2: np.ndarray
+    rank: int
+
+
+def oracle(x_nd: np.ndarray, y_n: np.ndarray, bias: bool = True, weight_n: np.ndarray | None = None) -> Oracle:
+    """Return statsmodels' intervals at 0.9 for the rows themselves.
+
+    It gets an orthogonal basis of the centred columns: it has their predictions, and no dependence or large value.
+    """
+    one_n = np.ones(len(x_nd)) if weight_n is None else weight_n
+    centred_nd = x_nd - np.average(x_nd, axis=0, weights=one_n) if bias else x_nd
+    varies_d = np.ptp(x_nd, axis=0) > 0 if bias else (x_nd != 0).any(0)
+    scaled_nd = centred_nd[:, varies_d] / np.linalg.norm(centred_nd[:, varies_d], axis=0)
+    left_nd, size_d, _ = np.linalg.svd(np.sqrt(one_n)[:, None] * scaled_nd, full_matrices=False)
+    basis_nd = left_nd[:, size_d > 1e-8 * size_d[0]] / np.sqrt(one_n)[:, None]
+    design_np = np.column_stack([basis_nd, np.ones(len(x_nd))]) if bias else basis_nd
+    frame = sm.WLS(y_n, design_np, weights=one_n).fit().get_prediction(weights=1.0).summary_frame(0.1)
+    columns = frame[["mean_ci_lower", "mean_ci_upper"]], frame[["obs_ci_lower", "obs_ci_upper"]]
+    return Oracle(columns[0].to_numpy(), columns[1].to_numpy(), design_np.shape[1])

@@ -7,15 +7,13 @@ dependence or large value is left in it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 
 from handler.answers.scoring import Intervals, intervals, predict
 from handler.models.stack import ServedStack
-from tests.samples.dependent import moments, served
+from tests.samples.dependent import Oracle, moments, oracle, served
 
 N = 40
 RANDOM = np.random.default_rng(3)
@@ -45,27 +43,6 @@ OF_ORIGIN = {"degrees": 2, "a sum and an offset": 3, "all levels": 5, "constants
 
 def answered(stack: ServedStack, x_nd: np.ndarray, level: float = 0.9) -> Intervals:
     return intervals(stack, 0, x_nd, predict(stack, 0, x_nd), level)
-
-
-@dataclass(frozen=True)
-class Oracle:
-    confidence_n2: np.ndarray
-    prediction_n2: np.ndarray
-    rank: int
-
-
-def oracle(x_nd: np.ndarray, y_n: np.ndarray, bias: bool = True, weight_n: np.ndarray | None = None) -> Oracle:
-    """Return statsmodels' intervals at 0.9 for the rows themselves."""
-    one_n = np.ones(len(x_nd)) if weight_n is None else weight_n
-    centred_nd = x_nd - np.average(x_nd, axis=0, weights=one_n) if bias else x_nd
-    varies_d = np.ptp(x_nd, axis=0) > 0 if bias else (x_nd != 0).any(0)
-    scaled_nd = centred_nd[:, varies_d] / np.linalg.norm(centred_nd[:, varies_d], axis=0)
-    left_nd, size_d, _ = np.linalg.svd(np.sqrt(one_n)[:, None] * scaled_nd, full_matrices=False)
-    basis_nd = left_nd[:, size_d > 1e-8 * size_d[0]] / np.sqrt(one_n)[:, None]
-    design_np = np.column_stack([basis_nd, np.ones(len(x_nd))]) if bias else basis_nd
-    frame = sm.WLS(y_n, design_np, weights=one_n).fit().get_prediction(weights=1.0).summary_frame(0.1)
-    columns = frame[["mean_ci_lower", "mean_ci_upper"]], frame[["obs_ci_lower", "obs_ci_upper"]]
-    return Oracle(columns[0].to_numpy(), columns[1].to_numpy(), design_np.shape[1])
 
 
 def assert_same(found: Intervals, expected: Oracle, tolerance: float = 1e-6) -> None:
@@ -107,7 +84,9 @@ def test_intervals_of_frequency_weights_are_those_of_repeated_rows() -> None:
     assert_same(answered(stack, x_nd), oracle(x_nd, y_n))
 
 
-def test_intervals_of_many_models_are_those_of_each() -> None:
+@pytest.mark.parametrize("cells", [1, 50, 1 << 20])
+def test_intervals_of_many_models_are_those_of_each(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.answers.scoring.CELLS_AT_ONCE", cells)
     x_nd, y_n = np.column_stack([1e7 + A, B]), A + RANDOM.normal(size=N)
     stack = served(moments(x_nd, y_n))
     each = intervals(stack, np.zeros(N, np.intp), x_nd, predict(stack, 0, x_nd), 0.9)
