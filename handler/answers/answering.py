@@ -21,6 +21,7 @@ from ..requests.payload import Query, Request
 from ..rows.encoding import Floats, encode
 from . import responses, scoring
 from .bodies import to_json
+from .collector import paused_collector
 from .pieces import Piece, pieces_of
 from .scored import Scored
 from .scoring import Models
@@ -51,6 +52,7 @@ def refusal(error: HandlerError) -> Answer:
     return Answer(error.status, to_json(document), reason=error.reason)
 
 
+@paused_collector()
 @np.errstate(over="ignore", invalid="ignore")  # an overflow is found in the result, and refused
 def answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
     """Return one answer for each request, in their order."""

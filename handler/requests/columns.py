@@ -51,16 +51,22 @@ def _numbers(feature: Feature, column: Values, positions: Sequence[int]) -> NDAr
         number_n = _plain_numbers(column)  # type: ignore[arg-type]
         if number_n is not None and (feature.fills or not np.isnan(number_n).any()):
             return number_n
-    known: dict[str, float] = {}  # a mark of a missing value takes longer to read than a number
-    number_n = np.empty(len(column))
-    for row, (value, position) in enumerate(zip(column, positions, strict=True)):
-        number = known.get(value) if isinstance(value, str) else None
-        if number is None:
-            number = _number(feature, value, position)
-            if isinstance(value, str):
-                known[value] = number
-        number_n[row] = number
-    return number_n
+    return np.array(
+        [
+            _number_of_text(feature, value, position) if isinstance(value, str) else _number(feature, value, position)
+            for value, position in zip(column, positions, strict=True)
+        ],
+        np.float64,
+    )
+
+
+def _number_of_text(feature: Feature, text: str, position: int) -> float:
+    """Return the number in a text, as `_number` does, in half the time."""
+    try:
+        number = number_of(text)
+    except ValueError:
+        return _number(feature, text, position)
+    return _number(feature, text, position) if math.isnan(number) and not feature.fills else number
 
 
 def _plain_numbers(texts: Sequence[str]) -> NDArray[np.float64] | None:

@@ -122,12 +122,13 @@ def known(instances: Instances, card: ModelCard) -> tuple[Instances, tuple[str, 
         raise PayloadError(
             f"{len(ignored)} names are no features: at most {MAX_IGNORED} can be ignored; leave them out"
         )
+    lacked -= {DATASET}
     if len(ignored) * len(lacked) > MAX_COMPARISONS:
         raise PayloadError(
             f"{len(ignored)} names are no features, and {len(lacked)} features are absent: leave the names out"
         )
     for name in ignored:
-        meant = nearest(name, lacked - {DATASET})
+        meant = nearest(name, lacked)
         if meant is not None:
             raise PayloadError(
                 f"{shown(name)} is not ignored, as feature {meant!r} is absent: rename it, or leave it out"

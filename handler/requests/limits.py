@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 
 from ..errors import PayloadError
+from ..wording import shown
 
 MAX_INSTANCES = 100_000
 MAX_VALUES = 2_000_000  # instances times features, as they are sent
 MAX_ENCODED = 4_000_000  # instances times encoded columns, which the levels of categories multiply
-MAX_CARDS = 2_000  # models with other features that one request may mix
-MAX_QUANTILES = 1_000  # of Student's t, one for each number of training rows
+MAX_CARDS = 5_000  # models with other features that one request may mix
+MAX_QUANTILES = 2_000  # of Student's t, one for each number of training rows
 MAX_PRODUCTS = 2_000_000_000  # multiplications for intervals: instances times encoded columns squared
 MAX_ANSWER_BYTES = 20_000_000  # as it is bounded before it is computed; TorchServe itself sends 64 MiB
 MAX_CONTAINERS = 1_200_000  # lists of a JSON text; an object counts as three
@@ -29,7 +30,7 @@ def check_instances(num_rows: int) -> None:
     if num_rows == 0:
         raise PayloadError("the request has no instances: send at least one")
     if num_rows > MAX_INSTANCES:
-        raise PayloadError(f"the request has {num_rows} instances: send at most {MAX_INSTANCES} at a time")
+        raise PayloadError(f"the request has {shown(num_rows)} instances: send at most {MAX_INSTANCES} at a time")
 
 
 def check_tensors(num_rows: int, width: int, num_tensors: int) -> None:
@@ -51,7 +52,7 @@ def check_lines(text: str) -> None:
 def check_width(width: int, most_features: int, what: str, unit: str) -> None:
     """Raise PayloadError for more columns than one for each feature of any model, and one for the dataset."""
     if width > most_features + 1:
-        raise PayloadError(f"{what} {width} {unit}: give one for each feature, and at most one for the dataset")
+        raise PayloadError(f"{what} {shown(width)} {unit}: give one for each feature, and at most one for the dataset")
 
 
 def check_containers(text: str) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from .cells import MISSING
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH_WITHOUT_ZONE = datetime(1970, 1, 1)
 DAY = timedelta(days=1)
 
 
@@ -21,4 +22,4 @@ def days_of(text: str, marks: Collection[str] = MISSING) -> float:
     if cell in marks:
         return math.nan
     moment = datetime.fromisoformat(cell)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) / DAY
+    return (moment - (EPOCH if moment.tzinfo else EPOCH_WITHOUT_ZONE)) / DAY
