@@ -2,7 +2,7 @@
 
 In: the files of an archive.
 Out: a fleet.
-Imported by: jobs/prediction, jobs/groups, jobs/champions, jobs/engines/closed_form, model_store/exports,
-model_store/archives, model_store/ledger, handler/linear_handler.py, handler/hosting, handler/description,
-handler/answers, handler/requests.
+Imported by: jobs/prediction, jobs/groups, jobs/champions, jobs/engines/closed_form, model_store/asgi,
+model_store/exports, model_store/archives, model_store/ledger, handler/linear_handler.py, handler/hosting,
+handler/description, handler/answers, handler/requests.
 """

@@ -2,5 +2,6 @@
 
 In: a request, and the card of a model.
 Out: options, and an array for each feature.
-Imported by: jobs/prediction, handler/linear_handler.py, handler/hosting, handler/description, handler/answers.
+Imported by: jobs/prediction, model_store/asgi, handler/linear_handler.py, handler/hosting, handler/description,
+handler/answers.
 """

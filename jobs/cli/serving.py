@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +18,33 @@ from jobs.cli.output import console, emit, emit_json, log_to_standard_error
 
 if TYPE_CHECKING:
     from model_store.archives.archive import Archive
-    from model_store.serving.host import Host
+    from model_store.serving.host import Host, Start
     from model_store.serving.settings import ServerSettings
     from model_store.serving.supervision import Stop
+
+
+class HostWith(StrEnum):
+    """The servers that can host a collection; docs/hosts.md compares them."""
+
+    TORCHSERVE = "torchserve"
+    UVICORN = "uvicorn"
+
+    def start(self) -> Start[Host]:
+        """Return the function that starts the server."""
+        if self is HostWith.UVICORN:
+            from model_store.asgi import process as uvicorn
+
+            return uvicorn.start
+        from model_store.torchserve import process as torchserve
+
+        return torchserve.start
+
+    def refuse_grpc(self, *ports: int | None) -> None:
+        """Raise UsageError if a port for gRPC is given, and the server has none."""
+        from jobs.errors import UsageError
+
+        if self is HostWith.UVICORN and any(port is not None for port in ports):
+            raise UsageError("uvicorn has no gRPC: leave --grpc-port out, or set --host-with torchserve")
 
 
 def port_option(name: str, text: str | None = None) -> Any:
@@ -60,6 +85,9 @@ def serve(
     grpc_port: Annotated[int | None, port_option("--grpc-port", "Inference over gRPC; default: none.")] = None,
     grpc_management_port: Annotated[int | None, port_option("--grpc-management-port")] = None,
     workers: WorkersOption = 1,
+    host_with: Annotated[
+        HostWith, typer.Option("--host-with", help="The server: TorchServe, or uvicorn, which needs no Java.")
+    ] = HostWith.TORCHSERVE,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="The folder for keys, log and archives; default: a temporary one.")
     ] = None,
@@ -69,12 +97,14 @@ def serve(
     access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for each request.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Run TorchServe on this machine with the models of a collection, until a signal stops it."""
+    """Run a server on this machine with the models of a collection, until a signal stops it."""
     from model_store.serving.ports import refuse_equal, with_free
     from model_store.serving.settings import Ports, ServerSettings
     from model_store.serving.supervision import stopping_by_signals
 
-    ports = Ports(port, management_port, metrics_port, grpc_port, grpc_management_port)
+    host_with.refuse_grpc(grpc_port, grpc_management_port)
+    has_metrics = host_with is HostWith.TORCHSERVE
+    ports = Ports(port, management_port, metrics_port if has_metrics else 0, grpc_port, grpc_management_port)
     refuse_equal(ports)
     with ExitStack() as stack:
         stop = stack.enter_context(stopping_by_signals())
@@ -82,7 +112,7 @@ def serve(
             folder = stack.enter_context(_temporary_folder())
         settings = ServerSettings(folder.resolve(), host, with_free(ports), workers, access_log)
         with suppress(KeyboardInterrupt):
-            _serve(_Served(collection, store, version), settings, stop, grace_s, json)
+            _serve(_Served(collection, store, version, host_with), settings, stop, grace_s, json)
         with suppress(OSError):  # after SIGHUP the terminal may be gone
             print("stopped", file=sys.stderr)
 
@@ -102,11 +132,12 @@ def _temporary_folder() -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class _Served:
-    """What is served: a version of a collection, the newest if it is None."""
+    """What is served, and with what: a version of a collection, the newest if it is None."""
 
     collection: str
     store: str | None
     version: int | None
+    host_with: HostWith
 
     def archive(self, folder: Path) -> Archive:
         """Return its archive, in `folder`. Raises ServerError if it can't be written there."""
@@ -124,17 +155,16 @@ def _serve(served: _Served, settings: ServerSettings, stop: Stop, grace_s: float
     """Serve until a signal stops it. Raises ServerError if the server ends by itself."""
     from model_store.serving.running import reserved, serving
     from model_store.serving.supervision import supervise
-    from model_store.torchserve.process import start
 
     with reserved(settings) as lock:
         archive = served.archive(settings.folder / "archives")
-        with serving(start, archive, settings, lock) as server:
-            _print_addresses(server, archive, json)
+        with serving(served.host_with.start(), archive, settings, lock) as server:
+            _print_addresses(server, archive, served.host_with, json)
             log_to_standard_error()
             supervise(server, stop, grace_s)
 
 
-def _print_addresses(server: Host, archive: Archive, json: bool) -> None:
+def _print_addresses(server: Host, archive: Archive, host_with: HostWith, json: bool) -> None:
     """Say where the server answers, and where its keys and its log are."""
     from model_store.serving.settings import address
 
@@ -144,7 +174,8 @@ def _print_addresses(server: Host, archive: Archive, json: bool) -> None:
         "version": archive.version,
         "url": f"{settings.inference_url}/predictions/{archive.collection}",
         "management_url": settings.management_url,
-        "metrics_url": f"{settings.metrics_url}/metrics",
+        "host_with": host_with.value,
+        "metrics_url": f"{settings.metrics_url}/metrics" if host_with is HostWith.TORCHSERVE else None,
         "grpc": None if grpc is None else address(settings.host, grpc),
         "token_file": str(settings.key_file),
         "log": str(server.log_file),

@@ -22,9 +22,12 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from handler.models.fleet import Fleet
 from model_store.errors import CorruptObjectError
+
+if TYPE_CHECKING:
+    from handler.models.fleet import Fleet
 
 EXT = "mar"
 MANIFEST = "MAR-INF/MANIFEST.json"

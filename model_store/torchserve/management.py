@@ -14,6 +14,7 @@ import httpx
 from model_store.archives.archive import Archive
 from model_store.deployment.errors import ServerError, ServerRefusedError
 from model_store.deployment.server import Api, RegisteredVersion, Worker
+from model_store.serving.settings import ServerSettings
 from model_store.torchserve.client import BearerKey, Client
 
 TIMEOUT_S = 180.0  # registering waits for the workers
@@ -171,6 +172,21 @@ def _removing(model_store: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         raise ServerError(f"{exc.filename} can't be removed from {model_store}: {exc.strerror}") from exc
+
+
+def why_not_ready(settings: ServerSettings, archive: Archive) -> str | None:
+    """Return why the workers of an archive are not ready, or None. Raises ServerError if they never will be."""
+    model, version, workers = archive.collection, str(archive.version), settings.workers
+    with Management(settings.management_url, settings.key_file) as management:
+        try:
+            num_ready = management.describe(model, version).num_ready
+        except ServerRefusedError as exc:
+            if exc.status == httpx.codes.NOT_FOUND:
+                raise ServerError(f"the server did not load version {version} of '{model}': see its log") from exc
+            return str(exc)
+        except ServerError as exc:
+            return str(exc)
+    return None if num_ready >= workers else f"{num_ready} of {workers} workers are ready"
 
 
 def _message(response: httpx.Response) -> str:

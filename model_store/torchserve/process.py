@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from model_store.archives.archive import Archive
-from model_store.deployment.errors import ServerError, ServerRefusedError
+from model_store.deployment.errors import ServerError
 from model_store.serving import child, control
 from model_store.serving.child import Child
 from model_store.serving.listening import is_listening, stop_listening, wait_until_unconnected
@@ -25,7 +25,7 @@ from model_store.torchserve.configuration import (
     unwanted_ports,
     write_configuration,
 )
-from model_store.torchserve.management import Management
+from model_store.torchserve.management import Management, why_not_ready
 
 SOCKET_PATH_LIMIT_BYTES = 108
 FAREWELL_S = 1.0  # for connections that clients keep open: each is closed after one refused request
@@ -77,19 +77,7 @@ class TorchServe:
         return self._problem_of_workers() or self._close_unwanted()
 
     def _problem_of_workers(self) -> str | None:
-        if self._archive is None:
-            return None
-        model, version, workers = self._archive.collection, str(self._archive.version), self.settings.workers
-        with Management(self.settings.management_url, self.settings.key_file) as management:
-            try:
-                num_ready = management.describe(model, version).num_ready
-            except ServerRefusedError as exc:
-                if exc.status == 404:
-                    raise ServerError(f"TorchServe did not load version {version} of '{model}': see its log") from exc
-                return str(exc)
-            except ServerError as exc:
-                return str(exc)
-        return None if num_ready >= workers else f"{num_ready} of {workers} workers are ready"
+        return None if self._archive is None else why_not_ready(self.settings, self._archive)
 
     def _close_unwanted(self) -> str | None:
         """Close the ports that nobody asked for; return that TorchServe, which binds them last, has not done so yet."""

@@ -1,0 +1,131 @@
+"""The ASGI application of the inference port: it turns what came into a `Request`, and an `Answer` into a response."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qsl
+
+from handler.hosting.endpoint import Endpoint
+from handler.requests.payload import Request
+from model_store.asgi import refusals
+from model_store.asgi.bodies import (
+    LARGE_BYTES,
+    Body,
+    BodyLimits,
+    DisconnectedError,
+    RefusedBodyError,
+)
+from model_store.asgi.forms import field_of_form, is_form
+from model_store.asgi.keys import is_key
+from model_store.asgi.messages import Receive, Scope, Send, Sendable, respond
+from model_store.asgi.models import Models
+from model_store.asgi.refusals import Response
+from model_store.asgi.routes import Route, route_of
+
+METHODS = ("GET", "HEAD", "POST")
+
+
+class InferenceApp:
+    """Answers requests about the models of a worker.
+
+    A request with a large body is answered in a thread, one at a time, so that small ones need not wait for it.
+    """
+
+    def __init__(self, models: Models, max_request_size_bytes: int) -> None:
+        self._models = models
+        self._limits = BodyLimits(max_request_size_bytes)
+        self._control = models.control
+        self._num_in_flight = 0
+        self._thread = ThreadPoolExecutor(1, "large-requests")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._begin()
+        try:
+            await respond(send, await self._answer(scope, receive))
+        except RefusedBodyError as exc:
+            await respond(send, exc.response)
+        except DisconnectedError:
+            pass
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
+        """Count a request that is in flight. The first one takes the lock for which gridline waits at the end."""
+        if not self._num_in_flight:
+            self._control.__enter__()
+        self._num_in_flight += 1
+
+    def _end(self) -> None:
+        self._num_in_flight -= 1
+        if not self._num_in_flight:
+            self._control.__exit__()
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Sendable:
+        loaded = self._models.loaded
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        route = self._route(scope, headers, loaded.key)
+        if isinstance(route, Response):
+            return route
+        collection = route.collection or _parameters(scope["query_string"]).get("model_name", "")
+        endpoint = loaded.find(collection, route.version)
+        return endpoint if isinstance(endpoint, Response) else await self._ask(endpoint, route, scope, headers, receive)
+
+    def _route(self, scope: Scope, headers: dict[str, str], key: str) -> Route | Response:
+        """Return what the address asks; or an answer for which the body need not be read."""
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._limits.limit_bytes:
+            return refusals.too_large(self._limits.limit_bytes)
+        if not is_key(headers.pop("authorization", ""), key):  # nothing behind this line sees the key
+            return refusals.no_key()
+        route = route_of(scope["path"])
+        if route is None:
+            return refusals.no_resource()
+        if scope["method"] not in METHODS:
+            return refusals.no_method()
+        return refusals.HEALTHY if route.kind == "ping" else route
+
+    async def _ask(
+        self, endpoint: Endpoint, route: Route, scope: Scope, headers: Mapping[str, str], receive: Receive
+    ) -> Sendable:
+        """Return the endpoint's answer to the request, after its body is read."""
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise DisconnectedError
+        body: bytes = message["body"]
+        if not message["more_body"] and len(body) <= LARGE_BYTES and "content-encoding" not in headers:
+            return _respond(endpoint, route, scope, headers, body)
+        with Body(self._limits) as large:
+            large.check(len(body))
+            if message["more_body"]:
+                body = await large.read(receive, body)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, _respond, endpoint, route, scope, headers, body)
+
+
+def _respond(endpoint: Endpoint, route: Route, scope: Scope, headers: Mapping[str, str], body: bytes) -> Sendable:
+    content_type = headers.get("content-type", "")
+    # a POST with neither a body nor a type counts as a GET, as TorchServe's handlers can't tell them apart
+    is_get = scope["method"] != "POST" or not (body or content_type)
+    if not is_get and is_form(content_type.lower()):
+        body, content_type = field_of_form(body, content_type)
+    [answer] = endpoint.respond(
+        [
+            Request(
+                body,
+                content_type.lower(),
+                route.dataset,
+                route.explain,
+                "GET" if is_get else "POST",
+                headers,
+                _parameters(scope["query_string"]),
+            )
+        ]
+    )
+    return answer
+
+
+def _parameters(query: bytes) -> Mapping[str, str]:
+    """Return the parameters of an address; of a repeated one the last. The head's limit bounds their number."""
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}

@@ -1,0 +1,71 @@
+"""The process that holds a server's sockets: it serves the management API, and starts the workers.
+
+It parses no request for predictions and loads no models, so no caller can stop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from model_store.asgi.management import ManagementApp
+from model_store.asgi.pool import WorkerPool
+from model_store.asgi.registry import RefusedError, Registry
+from model_store.asgi.settings import HostSettings, configuration, configure_log
+
+LOOPBACK = "127.0.0.1"
+BACKLOG = 2048  # connections that wait for a worker, also while one is replaced
+MODEL_STORE, KEY_FILE, UNPACKED = "model-store", "key_file.json", "tmp/models"
+FAILED = 1
+logger = logging.getLogger(__name__)
+
+
+def main(settings_file: Path) -> int:
+    """Serve until SIGTERM; return the exit code."""
+    configure_log()
+    settings = HostSettings.read(settings_file)
+    _raise_limit_of_connections()
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn handles it, and then raises it again
+    try:
+        listener = _bind(settings.host, settings.inference_port)
+        management = _bind(LOOPBACK, settings.management_port)
+    except OSError as exc:
+        logger.error("a port can't be bound: %s", exc)
+        return FAILED
+    return asyncio.run(_serve(settings, listener, management))
+
+
+async def _serve(settings: HostSettings, listener: socket.socket, management: socket.socket) -> int:
+    folder = Path(settings.folder)
+    pool = WorkerPool(settings.worker, listener)
+    registry = Registry(pool, folder / MODEL_STORE, folder / UNPACKED, folder / KEY_FILE, settings.workers)
+    watching = asyncio.create_task(pool.watch())
+    try:
+        await registry.start(settings.archive)
+        server = uvicorn.Server(configuration(ManagementApp(registry), settings.worker.grace_s))
+        await server.serve(sockets=[management])
+    except RefusedError as exc:
+        logger.error("%s", exc.response.body.decode())
+        return FAILED
+    finally:
+        watching.cancel()
+        await pool.stop(settings.worker.grace_s)
+    return 0
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _raise_limit_of_connections() -> None:
+    """Allow as many open connections as the system lets: the usual 1,024 are soon taken by idle ones."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,54 @@
+"""The keys of a server, in a file of TorchServe's format: one for each API, and one that makes new keys."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import secrets
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model_store.deployment.server import Api
+
+KEY_BYTES = 32
+BEARER = "Bearer "
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of the inference and the management API; `tokens` may ask for new ones. They never expire."""
+
+    inference: str = field(repr=False)
+    management: str = field(repr=False)
+    tokens: str = field(repr=False)
+
+    def rotated(self, api: Api) -> Keys:
+        """Return the keys with another one for this API."""
+        return replace(self, **{api: new_key()})
+
+    def write(self, path: Path) -> None:
+        """Replace the key file, which only its owner can read."""
+        document = {"management": {"key": self.management}, "inference": {"key": self.inference}}
+        text = json.dumps(document | {"API": {"key": self.tokens}}, indent=2) + "\n"
+        partial = path.with_name(f".{path.name}.partial")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        partial.replace(path)
+
+
+def new_keys() -> Keys:
+    """Return keys that nobody knows."""
+    return Keys(new_key(), new_key(), new_key())
+
+
+def new_key() -> str:
+    return secrets.token_urlsafe(KEY_BYTES)
+
+
+def is_key(header: str, key: str) -> bool:
+    """Return whether an Authorization header has this key, in a time that does not tell how much of it is right."""
+    return hmac.compare_digest(header.encode("latin-1", errors="replace"), f"{BEARER}{key}".encode())

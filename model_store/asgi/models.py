@@ -1,0 +1,70 @@
+"""The models that a worker has loaded: the endpoint of each version, the default versions, and the inference key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from handler.errors import ArchiveFormatError
+from handler.hosting.control import Control
+from handler.hosting.endpoint import Endpoint
+from handler.models import fleet_files
+from model_store.archives.archive import MODEL_FOLDER
+from model_store.asgi import refusals
+from model_store.asgi.refusals import Response
+from model_store.asgi.table import ModelTable, Registered
+
+
+@dataclass(frozen=True)
+class LoadedModels:
+    """The endpoints of the registered versions that have workers; `key` is that of the inference API."""
+
+    table: ModelTable = field(default_factory=ModelTable)
+    endpoints: Mapping[tuple[str, str], Endpoint] = field(default_factory=dict, repr=False)
+    key: str = field(default="", repr=False)
+
+    def find(self, collection: str, version: str | None) -> Endpoint | Response:
+        """Return the endpoint of a version, or of the default one; or the refusal, in TorchServe's words."""
+        wanted = self.table.defaults.get(collection) if version is None else version
+        if wanted is None:
+            return refusals.no_model(collection)
+        endpoint = self.endpoints.get((collection, wanted))
+        return self._missing(collection, wanted) if endpoint is None else endpoint
+
+    def _missing(self, collection: str, version: str) -> Response:
+        if collection not in self.table.defaults:
+            return refusals.no_model(collection)
+        is_registered = self.table.find(collection, version) is not None
+        return refusals.no_workers(collection) if is_registered else refusals.no_version(collection, version)
+
+
+class Models:
+    """The loaded models of a worker, replaced as a whole: a request that has begun keeps what it began with."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        self.loaded = LoadedModels()
+
+    def load(self, document: Mapping[str, Any]) -> None:
+        """Load what a document has, a table and a key. Raises HandlerError if files are not those of a version."""
+        table = ModelTable.of_document(document["table"])
+        endpoints = {
+            (one.collection, one.version): self.loaded.endpoints.get((one.collection, one.version))
+            or open_endpoint(one, self.control)
+            for one in table.versions
+            if one.workers
+        }
+        self.loaded = LoadedModels(table, endpoints, str(document["key"]))
+
+
+def open_endpoint(one: Registered, control: Control) -> Endpoint:
+    """Return the endpoint of a version, whose models are memory-mapped. Raises HandlerError if it is another's."""
+    fleet = fleet_files.read(Path(one.folder) / MODEL_FOLDER)
+    if (fleet.collection, str(fleet.version)) != (one.collection, one.version):
+        raise ArchiveFormatError(
+            f"{one.file_name} says that it is version {one.version} of '{one.collection}', and has the models of "
+            f"version {fleet.version} of '{fleet.collection}': package it again"
+        )
+    return Endpoint(fleet, control)
