@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,18 +144,28 @@ def test_a_wrong_request_does_not_fail_the_others_of_its_batch(served_stores: Se
     with served_stores.management() as management:
         management.load(archive.file_name, 1, batch_size=8, max_batch_delay_ms=200)
         bodies = [json.dumps(body).encode() for body in [*BODIES[:3], *BODIES[4:]]]
-        expected = [answer(served_stores.fleet, [Request(body)])[0] for body in bodies]
+        tensors = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [3, 1]}]}
+        tensors |= {"parameters": {"dataset": "north", "binary_data_output": True}}
+        requests = [
+            *[Request(body) for body in bodies],
+            Request(bodies[0], headers={"accept": "text/csv"}),
+            Request(json.dumps(tensors).encode()),
+            Request(bodies[0], headers={"accept": "image/png"}),
+        ]
+        fleet = replace(served_stores.fleet, collection="batched")
+        expected = [answer(fleet, [request])[0] for request in requests]
 
-        def send(body: bytes) -> httpx.Response:
-            headers = {"Content-Type": "application/json"}
-            return served_stores.client.post("/predictions/batched", content=body, headers=headers)
+        def send(request: Request) -> httpx.Response:
+            headers = {"Content-Type": "application/json", **request.headers}
+            return served_stores.client.post("/predictions/batched", content=request.body, headers=headers)  # type: ignore[arg-type]
 
-        with ThreadPoolExecutor(len(bodies)) as pool:
+        with ThreadPoolExecutor(len(requests)) as pool:
             for _ in range(3):
-                responses = list(pool.map(send, bodies))
-                assert [response.status_code for response in responses] == [one.status for one in expected]
-                predictions = [response.json().get("predictions") for response in responses]
-                assert predictions == [json.loads(one.body).get("predictions") for one in expected]
+                for response, one in zip(pool.map(send, requests), expected, strict=True):
+                    assert (response.status_code, response.headers["content-type"]) == (one.status, one.content_type)
+                    assert {name: response.headers.get(name) for name in one.headers} == dict(one.headers)
+                    assert ("Inference-Header-Content-Length" in response.headers) == bool(one.headers)
+                    assert response.content == one.body
         undeploy(Target(management), "batched")
 
 
