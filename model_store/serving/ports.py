@@ -76,11 +76,12 @@ def _given(ports: Ports) -> Mapping[str, int]:
 
 def _refuse_taken(host: str, port: int, option: str) -> None:
     """Listen to a port for a moment, as the server will. Raises ServerError if that fails."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, *_, where = min(addresses, key=lambda address: address[0] != socket.AF_INET)  # as Java chooses
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does: a port in TIME_WAIT is free
-            probe.bind((host, port))
+            probe.bind(where)
             probe.listen()
     except socket.gaierror as exc:
         raise PortError(f"--host {host} is no address: {exc.strerror}; set it to one of this machine") from exc
