@@ -16,6 +16,7 @@ from .rollouts import LOOK_INTERVAL_S, Rollout
 from .worker_report import start_of_process
 
 WRITE_INTERVAL_S = 0.5
+UNWATCHED = "'gridline deploy' did not watch for a minute, so the worker has ended it"
 
 
 class RolloutWatch:
@@ -57,6 +58,7 @@ class RolloutWatch:
         if rollout is not None and self._path is not None and time.monotonic() - self._written_at > WRITE_INTERVAL_S:
             if not is_watched(rollout.what.folder(self._control)):
                 endpoint.rollout = None
+                rollout.counts.problem = UNWATCHED
             rollout.counts.write(self._path)
             self._written_at = time.monotonic()
         return True

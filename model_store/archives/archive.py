@@ -9,6 +9,7 @@ Entries are sorted, not compressed (deflate differs between zlib builds, and wei
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -60,14 +61,19 @@ class Archive:
 
 
 def write_archive(fleet: Fleet, folder: Path) -> Archive:
-    """Write the archive of a version into `folder`, and return it."""
+    """Write the archive of a version into `folder`, and return it. Raises OSError if it can't be written."""
+    from safetensors import SafetensorError
+
     from handler.models.fleet_files import write
 
     with tempfile.TemporaryDirectory(dir=folder) as staging_name:
         staging = Path(staging_name)
         model = staging / MODEL_FOLDER
         model.mkdir()
-        write(fleet, model)
+        try:
+            write(fleet, model)
+        except SafetensorError as exc:  # of a full disk too
+            raise OSError(errno.EIO, str(exc)) from exc
         entries: dict[str, Path | bytes] = {f"{MODEL_FOLDER}/{path.name}": path for path in model.iterdir()}
         entries |= handler_files()
         entries[MANIFEST] = _manifest(fleet.collection, fleet.version)

@@ -252,6 +252,7 @@ def test_a_canary_that_nobody_watches_ends_by_itself(one: Fleet, two: Fleet, tmp
     watch._written_at = 0.0
     watch.look()
     assert endpoint.rollout is None
+    assert "did not watch" in str(sum_of(wanted.counts()).problem)
 
 
 def test_a_worker_tells_why_it_cannot_open_the_new_version(one: Fleet, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from model_store import open_ledger
+from model_store.archives.stored import archive_of
 from model_store.deployment.control import HOLDS, Control
 from model_store.deployment.curing import Health
 from model_store.deployment.errors import BusyError, DeploymentError, ServerError
@@ -20,6 +22,7 @@ from model_store.deployment.rollout import Deployment
 from model_store.deployment.status import status
 from model_store.errors import StoreUnreachableError
 from model_store.ledger.ledger import Ledger
+from tests.samples.fleets import commit_models, sample_stores
 from tests.servers.rollouts import MODEL, Bench
 from tests.servers.torchserve import until
 
@@ -266,3 +269,21 @@ def test_status_shows_versions_workers_hold_and_follower(bench: Bench) -> None:
     assert [(one["version"], one["workers"], one["ready"]) for one in shown["versions"]] == [(5, 1, 1), (3, 1, 1)]
     assert shown["hold"]["version"] == 3
     assert shown["follower"]["newest_version"] == 5
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_deployment_on_a_full_disk_leaves_the_old_version_and_no_file(
+    bench: Bench, full_disk: Callable[[], None], tmp_path: Path, is_stored: bool
+) -> None:
+    ledger = open_ledger(str(tmp_path / "store"))
+    for shift in range(2):
+        commit_models(ledger, MODEL, sample_stores(float(shift)))
+    deploy_wanted(ledger, MODEL, 1, bench.target(), deploy_alone)
+    if is_stored:
+        archive_of(ledger, ledger.version(MODEL), tmp_path / "archives")
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    full_disk()
+    with pytest.raises(DeploymentError, match="File too large"):
+        deploy_wanted(ledger, MODEL, None, bench.target(), deploy_alone)
+    assert bench.state() == ("1", {"1": 1})
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
