@@ -20,7 +20,7 @@ from handler.models import fleet_files
 from handler.requests.payload import Request
 from model_store.archives.archive import MODEL_FOLDER, Archive
 from model_store.deployment.errors import ServerError
-from model_store.deployment.server import RegisteredVersion, Worker
+from model_store.deployment.server import Api, RegisteredVersion, Worker
 
 
 @dataclass
@@ -104,6 +104,9 @@ class InProcessServer:
         shutil.rmtree(self._folder / file_name)
         if not self._loaded[model]:
             del self._loaded[model], self._default[model]
+
+    def rotate_key(self, api: Api) -> None:
+        raise ServerError(f"a server in the process has no {api} key")
 
     def _of(self, model: str, version: str) -> _Loaded:
         try:
