@@ -14,6 +14,7 @@ from model_store.serving.settings import ServerSettings
 from tests.servers.torchserve import inference_client
 
 CONNECTIONS = 16
+OK, UNAVAILABLE = 200, 503
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ class Load:
     body: bytes
     rate: float
     outcomes: list[Outcome] = field(default_factory=list)
+    fallback: ServerSettings | None = None  # is asked where the first server refuses with 503, or has ended
 
     def __enter__(self) -> Load:
         self._stop = threading.Event()
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        self._client = inference_client(self.settings, limits=limits)
+        servers = [self.settings] if self.fallback is None else [self.settings, self.fallback]
+        self._clients = [inference_client(server, limits=limits) for server in servers]
         self._pool = ThreadPoolExecutor(CONNECTIONS)
         self._clock = threading.Thread(target=self._send_on_schedule)
         self._clock.start()
@@ -51,11 +54,12 @@ class Load:
         self._stop.set()
         self._clock.join()
         self._pool.shutdown(wait=True)
-        self._client.close()
+        for client in self._clients:
+            client.close()
 
     def failures(self) -> list[Outcome]:
         """Return the requests that were not answered with 200."""
-        return [outcome for outcome in self.outcomes if outcome.status != 200]
+        return [outcome for outcome in self.outcomes if outcome.status != OK]
 
     def versions(self) -> list[int | None]:
         """Return the versions that answered, in the order in which each first did."""
@@ -72,10 +76,15 @@ class Load:
 
     def _send(self) -> None:
         sent_at = time.monotonic()
-        try:
-            response = self._client.post(self.path, content=self.body, headers={"Content-Type": "application/json"})
+        status, version = 0, None
+        for client in self._clients:
+            try:
+                response = client.post(self.path, content=self.body, headers={"Content-Type": "application/json"})
+            except httpx.HTTPError:
+                continue
             status = response.status_code
-            version = response.json()["model"]["version"] if status == 200 else None
-        except httpx.HTTPError:
-            status, version = 0, None
+            if status == UNAVAILABLE:
+                continue
+            version = response.json()["model"]["version"] if status == OK else None
+            break
         self.outcomes.append(Outcome(sent_at, time.monotonic(), status, version))
