@@ -18,6 +18,7 @@ from ..rows.model_card import Feature, ModelCard
 from ..wording import shown
 from .instances import Instances, Values
 
+SPELLED = {truth: (word, word.title(), word.upper()) for truth, word in ((True, "true"), (False, "false"))}
 DATE = "give a date as text, such as '2026-01-31' or '2026-01-31T13:00'"
 
 Columns = dict[str, NDArray[np.generic]]
@@ -115,7 +116,7 @@ def _date(feature: Feature, value: object, position: int) -> float:
 def _words(feature: Feature, column: Values, positions: Sequence[int]) -> NDArray[np.generic]:
     """Return the column as `str` objects; an integer becomes its digits, a missing value None if it is a level.
 
-    Raises PayloadError for other values.
+    A truth becomes the level that spells it. Raises PayloadError for other values.
     """
     words = np.empty(len(column), dtype=object)
     words[:] = [_word(feature, value, position) for value, position in zip(column, positions, strict=True)]
@@ -126,7 +127,11 @@ def _word(feature: Feature, value: object, position: int) -> str | None:
     plain = value[0] if isinstance(value, list) and len(value) == 1 else value
     if isinstance(plain, str):
         return plain if plain in feature.level_position else level_of(plain)
-    if isinstance(plain, int) and not isinstance(plain, bool):
+    if isinstance(plain, bool):
+        spelled = [level for level in SPELLED[plain] if level in feature.level_position]
+        if len(spelled) == 1:
+            return spelled[0]
+    elif isinstance(plain, int):
         return str(plain)
     if plain is None and feature.missing == "level":
         return None

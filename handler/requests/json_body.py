@@ -39,6 +39,8 @@ def read(request: Request, fleet: Fleet) -> Query:
 
 def _of_instances(document: Mapping[str, object], request: Request) -> Query:
     """Return the query of `{"instances": […], "dataset": …, …}`; `parameters` may hold the options as well."""
+    if {"columns", "data"} <= document.keys():
+        raise PayloadError("the request is a DataFrame: send it as {'dataframe_split': {'columns': […], 'data': […]}}")
     refuse_unknown(document, INSTANCES_KEYS)
     if "instances" not in document:
         raise PayloadError(f"key 'instances' is missing; found {listed(sorted(document))}")

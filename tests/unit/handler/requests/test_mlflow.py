@@ -74,6 +74,7 @@ SPLIT: Json = {"columns": ["area", "depth"], "data": ROWS}
         ({"dataframe_split": SPLIT | {"dtypes": []}}, "key 'dtypes' is not known"),
         ({"dataframe_split": SPLIT, "instances": []}, "key 'instances' is not known"),
         ({"dataframe_split": SPLIT, "params": {"x": 1}}, "key 'x' is not known"),
+        (SPLIT, "send it as {'dataframe_split'"),
         ({"dataframe_records": {"area": 3}}, "'dataframe_records' is an object"),
         ({"dataframe_records": []}, "no instances"),
         ({"dataframe_records": [3]}, "instance 0 is 3"),
