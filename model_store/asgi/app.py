@@ -120,6 +120,7 @@ def _respond(endpoint: Endpoint, route: Route, scope: Scope, headers: Mapping[st
                 "GET" if is_get else "POST",
                 headers,
                 _parameters(scope["query_string"]),
+                names_version=route.version is not None,
             )
         ]
     )

@@ -10,6 +10,7 @@ from typing import Any
 from handler.errors import ArchiveFormatError
 from handler.hosting.control import Control
 from handler.hosting.endpoint import Endpoint
+from handler.hosting.rollout_watch import RolloutWatch
 from handler.models import fleet_files
 from model_store.archives.archive import MODEL_FOLDER
 from model_store.asgi import refusals
@@ -43,20 +44,26 @@ class LoadedModels:
 class Models:
     """The loaded models of a worker, replaced as a whole: a request that has begun keeps what it began with."""
 
-    def __init__(self, control: Control) -> None:
-        self.control = control
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self.control = Control(folder)
         self.loaded = LoadedModels()
 
     def load(self, document: Mapping[str, Any]) -> None:
         """Load what a document has, a table and a key. Raises HandlerError if files are not those of a version."""
         table = ModelTable.of_document(document["table"])
         endpoints = {
-            (one.collection, one.version): self.loaded.endpoints.get((one.collection, one.version))
-            or open_endpoint(one, self.control)
+            (one.collection, one.version): self.loaded.endpoints.get((one.collection, one.version)) or self._open(one)
             for one in table.versions
             if one.workers
         }
         self.loaded = LoadedModels(table, endpoints, str(document["key"]))
+
+    def _open(self, one: Registered) -> Endpoint:
+        endpoint = open_endpoint(one, self.control)
+        if self._folder is not None:
+            RolloutWatch(endpoint, self._folder).start()
+        return endpoint
 
 
 def open_endpoint(one: Registered, control: Control) -> Endpoint:

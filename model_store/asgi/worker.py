@@ -38,7 +38,7 @@ def run(settings: WorkerSettings, listener: socket.socket, orders: socket.socket
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn handles it, and then raises it again
     configure_log(access_log=settings.access_log)
-    models = Models(Control(control_folder()))
+    models = Models(control_folder())
     app = InferenceApp(models, settings.max_request_size_bytes)
     server = uvicorn.Server(configuration(app, settings.grace_s, access_log=settings.access_log))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
