@@ -42,6 +42,12 @@ class Child:
         """Wait until it ends by itself, and return its exit code."""
         return self._process.wait()
 
+    def terminate(self, timeout_s: float) -> None:
+        """Ask it to end by itself, and wait for that, for `timeout_s` at the most."""
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+
     def kill(self) -> None:
         """End it and all its children now."""
         with contextlib.suppress(ProcessLookupError):  # all are gone

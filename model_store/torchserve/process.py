@@ -112,6 +112,7 @@ class TorchServe:
             wait_until_unconnected(port, timeout_s)
         else:
             time.sleep(min(FORWARDING_S, timeout_s))
+            self._process.terminate(timeout_s)  # it closes the port first, some milliseconds before the connections
 
     def stop(self) -> None:
         """End the server and its workers now, and wait until they are gone."""

@@ -34,6 +34,18 @@ def test_kill_ends_the_child_and_its_children(tmp_path: Path) -> None:
     until(lambda: not is_running(grandchild))
 
 
+def test_terminate_waits_for_a_child_that_ends_and_no_longer_than_allowed(tmp_path: Path) -> None:
+    program = "trap 'exit 3' TERM; touch willing; while true; do sleep 0.01; done"
+    willing = launch(["bash", "-c", program], tmp_path, ENVIRONMENT, tmp_path / "out")
+    stubborn = launch(["bash", "-c", STUBBORN], tmp_path, ENVIRONMENT, tmp_path / "out")
+    until(lambda: (tmp_path / "willing").exists() and (tmp_path / "ready").exists())
+    willing.terminate(30.0)
+    stubborn.terminate(0.05)
+    assert (willing.exit_code(), stubborn.exit_code()) == (3, None)
+    for child in (willing, stubborn):
+        child.kill()
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
 def test_a_child_ends_with_its_parent_however_that_ends(tmp_path: Path, how: signal.Signals) -> None:
     program = f"""
