@@ -1,4 +1,4 @@
-"""Every example of docs/serving.md and docs/clients.md that is marked as one runs, in the order of the page.
+"""Every example of these pages of docs/ that is marked as one runs, in the order of the page.
 
 They ask a real TorchServe; `<!-- example: clients -->` marks those that need the environment of `make clients`.
 """
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.torchserve
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = re.compile(r"<!-- example(: clients)? -->\n```(bash|python)\n(.*?)```", re.DOTALL)
-PAGES = ("serving", "clients")
+PAGES = ("serving", "clients", "describing")
 EXAMPLES = [(page, *found) for page in PAGES for found in EXAMPLE.findall((ROOT / "docs" / f"{page}.md").read_text())]
 
 
