@@ -16,7 +16,7 @@ from ..models.stack import ServedStack
 from ..requests.payload import Query
 from ..rows.date_parts import iso_of
 from ..rows.encoding import Floats
-from ..wording import ignored_names
+from ..wording import shown
 from . import scoring
 from .bodies import Body, Json, tensors_body, to_json
 from .broken_dependences import broken_by
@@ -134,8 +134,8 @@ def _explanations(fleet: Fleet, one: Scored) -> list[Json]:
     """
     stack = fleet.stacks[one.piece.stack]
     contribution_nd = scoring.contributions(stack, one.piece.models, one.x_nd)
-    if contribution_nd is None:
-        raise PayloadError("the model was trained without statistics, so there is no mean row to explain against")
+    _refuse_unexplained(stack, one)
+    assert contribution_nd is not None  # noqa: S101 - it is refused
     transform = stack.card.target_transform
     scale = {} if transform is None else {"scale": transform}
     linear_n = one.prediction_n if transform is None else scoring.linear(stack, one.piece.models, one.x_nd)
@@ -146,6 +146,21 @@ def _explanations(fleet: Fleet, one: Scored) -> list[Json]:
         {"baseline": baseline, "contributions": dict(zip(names, contribution_k, strict=True)), **scale}
         for baseline, contribution_k in zip(baseline_n.tolist(), contribution_nk.tolist(), strict=True)
     ]
+
+
+def _refuse_unexplained(stack: ServedStack, one: Scored) -> None:
+    """Raise PayloadError for the first row of a model without a mean training row."""
+    stored = stack.statistics
+    lacks_n = np.ones(1, dtype=np.bool_)
+    if stored is not None:
+        lacks_n = np.isnan(np.atleast_2d(stored.column_mean_md[one.piece.models])).any(axis=1)
+    if lacks_n.any():
+        row = int(lacks_n.argmax())
+        raise PayloadError(
+            f"instance {one.piece.positions[row]}: dataset {shown(one.piece.datasets[row])} was stored without the "
+            "mean of its training rows, against which predictions are explained: train it again, or leave "
+            "'explanations' out"
+        )
 
 
 def _by_feature(stack: ServedStack, contribution_nd: Floats) -> Floats:

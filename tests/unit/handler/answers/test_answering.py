@@ -193,7 +193,7 @@ REFUSED = [
     ({"dataset": "north", "instances": [[3, 1]], "interval": True}, "'interval' is True"),
     ({"dataset": "north", "instances": [[3, 1]], "interval": [[[]]]}, "'interval' is a list"),
     ({"dataset": "north", "instances": [[3, 1]], "explanations": 1}, "'explanations' is 1"),
-    ({"dataset": "bare", "instances": [[3]], "explanations": True}, "without statistics"),
+    ({"dataset": "bare", "instances": [[3]], "explanations": True}, "instance 0: dataset 'bare' was stored without"),
     ({"dataset": 1.5, "instances": [[3, 1]]}, "'dataset' is a number"),
     ({"dataset": ["north", "south"], "instances": [[3, 1]]}, "2 names for 1 instances"),
     ({"dataset": ["north", 2], "instances": [[3, 1], [3, 1]]}, "'dataset' is a list"),

@@ -16,7 +16,7 @@ from handler.requests.payload import Request
 from model_store import open_ledger
 from model_store.archives.version_fleet import fleet_of_version
 from tests.samples.dependent import moments, served, stack_of
-from tests.samples.fleets import commit_models, sample_stores
+from tests.samples.fleets import PLAIN, commit_models, fitted, sample_stores
 
 RANDOM = np.random.default_rng(1)
 C = RANDOM.normal(15, 5, 40)
@@ -37,6 +37,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
         "few": fit(*RANDOM.normal(size=(2, 3)), names=("a", "b")),
         "wide": fit(*wide, names=tuple(f"c{at}" for at in range(80))),
         "squares": fit(C, names=("a",)),
+        "full": fitted(PLAIN, 6),  # of the card of 'bare', so that they share a stack
     }
     return fleet_of_version(commit_models(ledger, "t", models | sample_stores()))
 
@@ -146,6 +147,19 @@ def test_a_missing_interval_is_nan_in_a_binary_tensor(fleet: Fleet) -> None:
     assert (answered.status, bounds["shape"]) == (200, [1, 2])
     assert np.isnan(np.frombuffer(answered.body[length:])).tolist() == [True, True]
     assert reasons["data"][0].startswith("dataset 'bare' was trained without")
+
+
+def test_a_dataset_without_statistics_is_told_from_others_of_its_card(fleet: Fleet) -> None:
+    rows = [{"dataset": name, "area": 4} for name in ("full", "bare", "full")]
+    found = intervals(fleet, instances=rows)
+    assert [bounds is None for bounds in found["confidence"]] == [False, True, False]
+    assert found["reasons"][1].startswith("dataset 'bare' was trained without the statistics of intervals")
+    [refused] = answer(fleet, [Request(json.dumps({"instances": rows, "explanations": True}).encode())])
+    assert json.loads(refused.body)["message"] == (
+        "instance 1: dataset 'bare' was stored without the mean of its training rows, against which predictions are "
+        "explained: train it again, or leave 'explanations' out"
+    )
+    assert "explanations" in asked(fleet, instances=[rows[0], rows[2]], explanations=True)
 
 
 def test_explanations_of_dependent_columns_add_up(fleet: Fleet) -> None:
