@@ -6,7 +6,7 @@ Shapes: n rows of a piece · k raw features.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ NUMBER = 26  # bytes of the longest float64 in JSON, with the comma and the blan
 PAIR = 2 * NUMBER + 4
 EXTRAPOLATION = 60 + 3 * (NUMBER + 16)  # keys, and a value with two bounds, which may be dates
 EXPLANATION = 70 + NUMBER  # keys, and the baseline
+TEXT = 3 * NUMBER  # quotes, keys and numbers beside a text about a row
 PRODUCTS_OF_OWN_MATRIX = 10  # where each row has another model, its matrix is read for it alone
 
 
@@ -31,6 +32,12 @@ def check_cost(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> None:
         parts = [_interval_work(fleet, one) for one in scored]
         check_interval(num_rows, sum(products for products, _ in parts), sum(quantiles for _, quantiles in parts))
     check_answer(num_rows, sum(_size_bytes(fleet, query, one) for one in scored))
+
+
+def check_texts(query: Query, texts: Iterable[str]) -> None:
+    """Raise PayloadError if the texts that an answer has about single rows make it too large."""
+    size_bytes = sum(len(text.encode(errors="surrogatepass")) + TEXT for text in texts)
+    check_answer(len(query.instances), size_bytes)
 
 
 def _interval_work(fleet: Fleet, one: Scored) -> tuple[int, int]:

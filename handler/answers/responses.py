@@ -16,11 +16,11 @@ from ..models.stack import ServedStack
 from ..requests.payload import Query
 from ..rows.date_parts import iso_of
 from ..rows.encoding import Floats
-from ..wording import shown
+from ..wording import ignored_names, shown
 from . import scoring
 from .bodies import Body, Json, tensors_body, to_json
 from .broken_dependences import broken_by
-from .cost import check_cost, contributing
+from .cost import check_cost, check_texts, contributing
 from .missing_intervals import reasons_of
 from .scored import Scored
 from .tables import table_body
@@ -40,7 +40,7 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Body:
     if query.interval is not None:
         answer["intervals"] = _intervals(fleet, query, scored, query.interval)
     if query.extrapolation:
-        answer["extrapolations"] = _in_order(query, scored, (_extrapolations(fleet, one) for one in scored))
+        answer["extrapolations"] = _in_order(query, scored, (_extrapolations(fleet, query, one) for one in scored))
     if query.explanations:
         answer["explanations"] = _in_order(query, scored, (_explanations(fleet, one) for one in scored))
     ignored = list(dict.fromkeys(name for one in scored for name in one.piece.ignored))
@@ -80,6 +80,7 @@ def _intervals(fleet: Fleet, query: Query, scored: Sequence[Scored], level: floa
         bounds = scoring.intervals(stack, models, one.x_nd, one.prediction_n, level)
         found.append(bounds)
         reasons.append(reasons_of(stack, models, one.x_nd, bounds, one.piece.datasets))
+    check_texts(query, (reason for lacks in reasons for reason in lacks.values()))
     confidences = (_or_null(each.confidence_n2, lacks) for each, lacks in zip(found, reasons, strict=True))
     predictions = (_or_null(each.prediction_n2, lacks) for each, lacks in zip(found, reasons, strict=True))
     answer: Json = {
@@ -101,7 +102,7 @@ def _or_null(bounds_n2: Floats, reasons: Mapping[int, str]) -> list[list[float] 
     return bounds
 
 
-def _extrapolations(fleet: Fleet, one: Scored) -> list[list[Json]]:
+def _extrapolations(fleet: Fleet, query: Query, one: Scored) -> list[list[Json]]:
     """Return, for each instance, the features outside the trained range; an empty list if there are none.
 
     A row that breaks a dependence between columns, which all training rows keep, is outside as well.
@@ -111,7 +112,9 @@ def _extrapolations(fleet: Fleet, one: Scored) -> list[list[Json]]:
         [_extrapolation(stack, one, row, int(k)) for k in np.flatnonzero(outside_k)] if outside_k.any() else []
         for row, outside_k in enumerate(one.outside_nk)
     ]
-    for row, broken in broken_by(stack, one.piece.models, one.x_nd).items():
+    breaks = broken_by(stack, one.piece.models, one.x_nd)
+    check_texts(query, (f"{broken.column}{broken.sentence}" for broken in breaks.values()))
+    for row, broken in breaks.items():
         values = {} if broken.column is None else {"value": broken.value, "expected": broken.expected}
         found[row].append({"feature": broken.column, **values, "dependence": broken.sentence})
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,16 @@ def test_a_missing_interval_is_nan_in_a_binary_tensor(fleet: Fleet) -> None:
     assert (answered.status, bounds["shape"]) == (200, [1, 2])
     assert np.isnan(np.frombuffer(answered.body[length:])).tolist() == [True, True]
     assert reasons["data"][0].startswith("dataset 'bare' was trained without")
+
+
+def test_more_reasons_than_an_answer_may_have_are_refused(fleet: Fleet) -> None:
+    option = {"interval": 0.9}
+    rows = [[20, 70, 7]] * 100_000
+    [refused] = answer(fleet, [Request(json.dumps({"dataset": "scales", "instances": rows, **option}).encode())])
+    message = json.loads(refused.body)["message"]
+    found = re.search(r"send at most (\d+) instances at a time", message)
+    assert found, message
+    assert len(asked(fleet, dataset="scales", instances=rows[: int(found[1])], **option)["predictions"]) > 50_000
 
 
 def test_a_dataset_without_statistics_is_told_from_others_of_its_card(fleet: Fleet) -> None:
