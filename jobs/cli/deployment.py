@@ -224,7 +224,7 @@ def _control(token_file: Path | None, model_store: Path | None) -> Control:
     """Return the folder by which the server's workers and the commands of gridline speak: beside the model store."""
     from model_store.deployment.control import Control
 
-    return Control(_model_store(token_file, model_store).resolve().parent / "control")
+    return Control.beside(_model_store(token_file, model_store))
 
 
 def _model_store(token_file: Path | None, model_store: Path | None) -> Path:

@@ -24,6 +24,7 @@ from typing import Any
 from model_store.deployment.errors import BusyError, ServerError
 
 HOLDS, FOLLOWERS = "holds.json", "followers"
+CONTROL = "control"
 POLL_INTERVAL_S = 0.1
 Json = dict[str, Any]
 
@@ -33,6 +34,16 @@ class Control:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @classmethod
+    def beside(cls, model_store: Path) -> Control:
+        """Return the folder beside the model store of a server; or in it, hidden, where it can't be made there."""
+        folder = model_store.resolve().parent / CONTROL
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError:
+            folder = model_store.resolve() / f".{CONTROL}"
+        return cls(folder)
 
     def read(self, name: str) -> Json:
         """Return the object in a file; an empty one if there is no file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +13,11 @@ from model_store.archives.stored import archive_of
 from model_store.asgi.process import start
 from model_store.deployment.canary import Limits, Tryout
 from model_store.deployment.control import Control
-from model_store.deployment.errors import DeploymentError
-from model_store.deployment.following import deploy_alone, deploy_wanted
+from model_store.deployment.errors import DeploymentError, ServerError
+from model_store.deployment.following import Follower, deploy_alone, deploy_wanted
 from model_store.deployment.rollout import Target
 from model_store.ledger.ledger import Ledger
-from model_store.serving.ports import with_free
+from model_store.serving.ports import refuse_unusable, with_free
 from model_store.serving.running import reserved, serving
 from model_store.serving.settings import ServerSettings
 from model_store.torchserve.management import Management
@@ -71,6 +72,33 @@ def test_a_canary_and_a_rollback_lose_no_request_and_touch_no_address_with_a_ver
     assert load.failures() == pinned.failures() == []
     assert set(load.versions()) == {1, 2, 3}
     assert pinned.versions() == [1]
+
+
+def are_free(settings: ServerSettings) -> bool:
+    """Return whether the ports of a server that was killed are free again: its workers end a moment after it."""
+    try:
+        refuse_unusable(settings)
+    except ServerError:
+        return False
+    return True
+
+
+def test_follow_survives_a_restart_of_the_server_and_keeps_what_is_held(ledger: Ledger, tmp_path: Path) -> None:
+    archive = archive_of(ledger, ledger.version(MODEL, 1), tmp_path / "archives")
+    made = ServerSettings(tmp_path / "server", ports=with_free(ANY_PORTS))
+    with Management(made.management_url, made.key_file, made.model_store) as management:
+        target = Target(management, drain_s=0.0, control=Control(made.control))
+        follower = Follower(lambda: ledger, MODEL, target, lambda done: None)
+        with reserved(made) as lock, serving(start, archive, made, lock):
+            assert follower.look()
+            assert management.default_version(MODEL) == "3"
+            deploy_wanted(ledger, MODEL, 2, target, deploy_alone)
+        assert not follower.look()
+        until(lambda: are_free(made))
+        with reserved(made) as lock, serving(start, archive, made, lock):
+            assert management.default_version(MODEL) == "1"
+            assert follower.look()
+            assert management.default_version(MODEL) == "2"
 
 
 def test_the_dataset_may_stand_in_the_query(settings: ServerSettings) -> None:

@@ -250,6 +250,15 @@ def test_control_says_in_one_line_that_it_cannot_write(tmp_path: Path) -> None:
         pass
 
 
+def test_control_lies_beside_the_model_store_or_hidden_in_it_where_it_cannot_be_made(tmp_path: Path) -> None:
+    store = tmp_path / "server" / "model-store"
+    store.mkdir(parents=True)
+    assert Control.beside(store).folder == tmp_path / "server" / "control"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "control").write_text("a file")
+    assert Control.beside(tmp_path / "other" / "model-store").folder == tmp_path / "other" / "model-store" / ".control"
+
+
 def test_control_leaves_the_old_file_and_no_half_where_writing_fails(bench: Bench) -> None:
     bench.control.write(HOLDS, {"a": 1})
     with pytest.raises(TypeError):
