@@ -6,9 +6,8 @@ import zlib
 
 from ..errors import TOO_LARGE, UNSUPPORTED_TYPE, PayloadError
 from ..wording import shown
+from .limits import MAX_GZIP_MEMBERS, MAX_INFLATED_BYTES
 
-MAX_INFLATED_BYTES = 6_553_500  # as TorchServe's default of max_request_size, which bounds other bodies
-MAX_MEMBERS = 128  # each copies the rest; bgzip writes one for 64 KiB
 IDENTITY = ("", "identity")
 GZIP = ("gzip", "x-gzip")
 GZIP_BITS, ZLIB_BITS, RAW_BITS = 31, 15, -15  # of zlib.decompressobj
@@ -36,7 +35,7 @@ def inflated(body: object, encoding: str) -> object:
 def _members(body: bytes) -> bytes:
     """Return the content of one gzip file, or of several after each other."""
     content, rest, members = bytearray(), body, 0
-    while rest and members < MAX_MEMBERS:
+    while rest and members < MAX_GZIP_MEMBERS:
         one, rest = _inflate(rest, GZIP_BITS, MAX_INFLATED_BYTES - len(content))
         content += one
         members += 1

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from ..errors import PayloadError
 from ..rows.model_card import ModelCard
 from ..wording import listed, nearest, shown
+from .limits import MAX_COMPARISONS, MAX_IGNORED
 
 DATASET = "dataset"
-MAX_IGNORED = 1000
-MAX_COMPARISONS = 2_000  # of a name that is ignored with a feature that is absent
 
 Values = Sequence[object]
 

@@ -1,6 +1,6 @@
 """What one request may cost: the bounds of its parts, and the checks that are made before the cost is paid.
 
-Each bound keeps one request below a second of a worker and 200 MB beside the models.
+Each bound keeps one request below a second of a worker and 200 MB beside the models; docs/security.md has all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ MAX_QUANTILES = 2_000  # of Student's t, one for each number of training rows
 MAX_PRODUCTS = 2_000_000_000  # multiplications for intervals: instances times encoded columns squared
 MAX_ANSWER_BYTES = 20_000_000  # as it is bounded before it is computed; TorchServe itself sends 64 MiB
 MAX_CONTAINERS = 1_200_000  # lists of a JSON text; an object counts as three
+MAX_IGNORED = 1_000  # names that are no features
+MAX_COMPARISONS = 2_000  # of a name that is ignored with a feature that is absent
+MAX_INFLATED_BYTES = 6_553_500  # as TorchServe's default of max_request_size, which bounds other bodies
+MAX_GZIP_MEMBERS = 128  # each copies the rest; bgzip writes one for 64 KiB
 CONTAINERS_OF_OBJECT = 3  # Python takes 88 bytes for a short list, and 240 for a small object
 
 FEWER = "send fewer instances at a time"

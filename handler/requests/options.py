@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl
 
 from ..errors import PayloadError
 from ..wording import kind, shown
-from .instances import MAX_IGNORED, Instances
+from .instances import Instances
+from .limits import MAX_IGNORED
 from .payload import Extra, Protocol, Query, Request
 
 OPTIONS = frozenset({"dataset", "interval", "extrapolation", "explanations", "extra"})

@@ -12,7 +12,7 @@ import pytest
 
 from handler.answers.answering import Answer, answer
 from handler.models.fleet import Fleet
-from handler.requests.inflating import MAX_INFLATED_BYTES
+from handler.requests.limits import MAX_INFLATED_BYTES
 from handler.requests.payload import Field, Request
 
 CSV = b"area,depth\n3,1\n4,\n"
