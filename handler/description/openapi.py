@@ -192,10 +192,10 @@ def _schemas() -> Json:
         "explanations": {"type": "array", "items": {"type": "object"}},
         "warnings": {"type": "array", "items": TEXT},
     }
-    error = {"code": {"type": "integer"}, "type": TEXT, "message": TEXT}
+    error = {"code": {"type": "integer"}, "type": TEXT, "message": TEXT, "error": TEXT}
     return {
         "Answer": {"type": "object", "properties": answer, "description": "In the protocol of the request."},
-        "Error": {"type": "object", "properties": error, "required": list(error)},
+        "Error": {"type": "object", "properties": error, "required": ["code", "message"]},
     }
 
 
