@@ -2,5 +2,5 @@
 
 In: requests and a fleet.
 Out: answers: a status and a body.
-Imported by: jobs/prediction, handler/linear_handler.py, handler/hosting, handler/description.
+Imported by: jobs/prediction, model_store/asgi, handler/linear_handler.py, handler/hosting, handler/description.
 """

@@ -2,5 +2,5 @@
 
 In: a fleet.
 Out: documents for callers.
-Imported by: model_store/deployment, handler/hosting.
+Imported by: model_store/asgi, model_store/deployment, handler/hosting.
 """

@@ -17,6 +17,7 @@ from model_store.asgi.bodies import (
     DisconnectedError,
     RefusedBodyError,
 )
+from model_store.asgi.documents import document
 from model_store.asgi.forms import field_of_form, is_form
 from model_store.asgi.keys import is_key
 from model_store.asgi.messages import Receive, Scope, Send, Sendable, respond
@@ -68,6 +69,8 @@ class InferenceApp:
         route = self._route(scope, headers, loaded.key)
         if isinstance(route, Response):
             return route
+        if route.kind != "endpoint":
+            return document(route, loaded, is_draining=self._control.is_draining)
         collection = route.collection or _parameters(scope["query_string"]).get("model_name", "")
         endpoint = loaded.find(collection, route.version)
         return endpoint if isinstance(endpoint, Response) else await self._ask(endpoint, route, scope, headers, receive)

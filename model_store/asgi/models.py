@@ -26,6 +26,11 @@ class LoadedModels:
     endpoints: Mapping[tuple[str, str], Endpoint] = field(default_factory=dict, repr=False)
     key: str = field(default="", repr=False)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are collections, and the default version of each can answer."""
+        return bool(self.table.defaults) and self.table.defaults.items() <= self.endpoints.keys()
+
     def find(self, collection: str, version: str | None) -> Endpoint | Response:
         """Return the endpoint of a version, or of the default one; or the refusal, in TorchServe's words."""
         wanted = self.table.defaults.get(collection) if version is None else version

@@ -49,6 +49,10 @@ def no_resource() -> Response:
     return refused(HTTPStatus.NOT_FOUND, "ResourceNotFoundException", message)
 
 
+def not_ready() -> Response:
+    return refused(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailableException", "A collection has no workers yet")
+
+
 def no_method() -> Response:
     message = "Requested method is not allowed, please refer to API document."
     return refused(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowedException", message)

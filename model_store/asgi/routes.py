@@ -67,6 +67,8 @@ def _of_first_protocol(parts: Sequence[str]) -> Route | None:
     """Return the route of <collection>:predict, or of <collection> alone, which tells whether it is ready."""
     if len(parts) != 1:
         return None
+    if ":" not in parts[0]:
+        return Route("model_ready", parts[0])
     collection, colon, verb = parts[0].rpartition(":")
     return Route("endpoint", collection, explain=VERBS[colon + verb]) if colon + verb in VERBS and collection else None
 

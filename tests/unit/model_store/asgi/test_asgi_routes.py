@@ -20,6 +20,7 @@ from model_store.asgi.routes import Route, route_of
         ("/explanations/c", Route("endpoint", "c", explain=True)),
         ("/explanations/c/3/north", Route("endpoint", "c", "3", "north", explain=True)),
         ("/v1/models/c:predict", Route("endpoint", "c")),
+        ("/v1/models/c", Route("model_ready", "c")),
         ("/v1/models/c:explain", Route("endpoint", "c", explain=True)),
         ("/v2/models/c/infer", Route("endpoint", "c")),
         ("/v2/models/c/explain", Route("endpoint", "c", explain=True)),
@@ -45,7 +46,7 @@ def test_route_of_each_address(path: str, route: Route) -> None:
     "path",
     [
         *("", "/", "//", "/nowhere", "/predictions", "/predictions/", "//predictions/c", "/predictions//3"),
-        *("/v1/models", "/v1/models/c", "/v1/models/:predict", "/v1/models/c:other", "/v1/models/c/3:predict"),
+        *("/v1/models", "/v1/models/:predict", "/v1/models/c:other", "/v1/models/c/3:predict"),
         *("/v1/models/c:predict/x", "/v2/models", "/v2/models/", "/v2/models/c/other", "/v2/models/c/infer/x"),
         *("/v2/models/c/3/infer", "/v2/models/c/versions", "/v2/health", "/models/c", "/models/invoke", "/ping/x"),
         *("/models/c/3/4/invoke", "/invocations/c"),
