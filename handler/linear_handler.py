@@ -75,7 +75,7 @@ def _tell_metrics(endpoint: Endpoint, model_name: str) -> None:
     control = control_folder()
     if control is not None:
         RolloutWatch(endpoint, control).start()
-    every_second(tell if control is None else [*tell, WorkerReport(endpoint, control).write])
+    every_second(tell if control is None else [*tell, WorkerReport(lambda: [endpoint], control).write])
 
 
 def _read_through_buffer() -> None:

@@ -14,13 +14,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..models.fleet import Fleet
 from .endpoint import Endpoint
+from .metrics import Metrics
 
 FORMAT = 1
 INTERVAL_S = 1.0
@@ -29,11 +31,15 @@ WORKERS = "workers"
 
 
 class WorkerReport:
-    """The report of a worker, in the folder `control` of its server."""
+    """The report of a worker, in the folder `control` of its server; `endpoints` returns what it serves now.
 
-    def __init__(self, endpoint: Endpoint, control: Path) -> None:
-        self._endpoint = endpoint
+    A worker may get other endpoints while it runs. What the former ones have counted stays in the report.
+    """
+
+    def __init__(self, endpoints: Callable[[], Iterable[Endpoint]], control: Path) -> None:
+        self._endpoints = endpoints
         self._path = control / WORKERS / f"{os.getpid()}-{start_of_process()}.json"
+        self._counted: dict[int, tuple[str, Metrics]] = {}  # by the identity of the metrics, which live on here
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
 
@@ -42,7 +48,7 @@ class WorkerReport:
 
         If the file can't be written, on a full disk for instance, the next call tries again.
         """
-        told, now = report(self._endpoint), time.time()
+        told, now = self._report(), time.time()
         if told == self._told and now - self._told_at < HEARTBEAT_S:
             return
         with contextlib.suppress(OSError):
@@ -52,19 +58,24 @@ class WorkerReport:
             partial.replace(self._path)
             self._told, self._told_at = told, now
 
+    def _report(self) -> dict[str, Any]:
+        """Return what the worker serves, and what it has counted, as JSON."""
+        endpoints = list(self._endpoints())
+        self._counted |= {id(one.metrics): (one.fleet.collection, one.metrics) for one in endpoints}
+        return {
+            "format": FORMAT,
+            "served": [_served(one.fleet) for one in endpoints],
+            "counted": [{"collection": name} | metrics.snapshot() for name, metrics in self._counted.values()],
+        }
 
-def report(endpoint: Endpoint) -> dict[str, Any]:
-    """Return what a worker serves, and what it has counted, as JSON."""
-    fleet = endpoint.fleet
+
+def _served(fleet: Fleet) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "pid": os.getpid(),
-        "start": start_of_process(),
         "collection": fleet.collection,
         "version": fleet.version,
         "num_datasets": fleet.num_datasets,
         "committed_at": seconds_of(fleet.committed_at),
-    } | endpoint.metrics.snapshot()
+    }
 
 
 def seconds_of(time_text: str) -> float | None:

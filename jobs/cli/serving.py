@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,6 +38,14 @@ class HostWith(StrEnum):
         from model_store.torchserve import process as torchserve
 
         return torchserve.start
+
+    def own_metrics(self, settings: ServerSettings) -> Callable[[], str]:
+        """Return a function that returns the server's own metrics, as text of Prometheus."""
+        from model_store.torchserve.front_end_metrics import front_end_metrics
+
+        if self is HostWith.UVICORN:
+            return str
+        return lambda: front_end_metrics(settings.metrics_url)
 
     def refuse_grpc(self, *ports: int | None) -> None:
         """Raise UsageError if a port for gRPC is given, and the server has none."""
@@ -84,6 +92,11 @@ def serve(
     metrics_port: Annotated[int, port_option("--metrics-port")] = 8082,
     grpc_port: Annotated[int | None, port_option("--grpc-port", "Inference over gRPC; default: none.")] = None,
     grpc_management_port: Annotated[int | None, port_option("--grpc-management-port")] = None,
+    status_port: Annotated[int, port_option("--status-port", "/livez, /readyz and /metrics, without a key.")] = 8083,
+    status_host: Annotated[str, typer.Option("--status-host", help="The address of the status port.")] = "127.0.0.1",
+    metrics_host: Annotated[
+        str, typer.Option("--metrics-host", help="The address of TorchServe's metrics port, which needs no key.")
+    ] = "127.0.0.1",
     workers: WorkersOption = 1,
     host_with: Annotated[
         HostWith, typer.Option("--host-with", help="The server: TorchServe, or uvicorn, which needs no Java.")
@@ -105,14 +118,17 @@ def serve(
     host_with.refuse_grpc(grpc_port, grpc_management_port)
     has_metrics = host_with is HostWith.TORCHSERVE
     ports = Ports(port, management_port, metrics_port if has_metrics else 0, grpc_port, grpc_management_port)
-    refuse_equal(ports)
+    refuse_equal(ports, status_port)
     with ExitStack() as stack:
         stop = stack.enter_context(stopping_by_signals())
         if folder is None:
             folder = stack.enter_context(_temporary_folder())
-        settings = ServerSettings(folder.resolve(), host, with_free(ports), workers, access_log)
+        settings = ServerSettings(
+            folder.resolve(), host, with_free(ports), workers, access_log, metrics_host=metrics_host
+        )
         with suppress(KeyboardInterrupt):
-            _serve(_Served(collection, store, version, host_with), settings, stop, grace_s, json)
+            served = _Served(collection, store, version, host_with)
+            _serve(served, settings, (status_host, status_port), stop, grace_s, json)
         with suppress(OSError):  # after SIGHUP the terminal may be gone
             print("stopped", file=sys.stderr)
 
@@ -151,20 +167,27 @@ class _Served:
             return archive_of(ledger, version, folder)
 
 
-def _serve(served: _Served, settings: ServerSettings, stop: Stop, grace_s: float, json: bool) -> None:
-    """Serve until a signal stops it. Raises ServerError if the server ends by itself."""
+def _serve(
+    served: _Served, settings: ServerSettings, status: tuple[str, int], stop: Stop, grace_s: float, json: bool
+) -> None:
+    """Serve until a signal stops it, with the status port at the address `status`.
+
+    Raises ServerError if the server does not start, or does not answer however often it is restarted.
+    """
     from model_store.serving.running import reserved, serving
     from model_store.serving.supervision import supervise
+    from model_store.status.watching import watched
 
-    with reserved(settings) as lock:
+    with reserved(settings) as lock, watched(settings, *status, served.host_with.own_metrics(settings)) as watch:
         archive = served.archive(settings.folder / "archives")
-        with serving(served.host_with.start(), archive, settings, lock) as server:
-            _print_addresses(server, archive, served.host_with, json)
+        start = watch.restarting(served.host_with.start())
+        with serving(start, archive, settings, lock) as server, watch.checking(server):
+            _print_addresses(server, archive, served.host_with, watch.url, json)
             log_to_standard_error()
             supervise(server, stop, grace_s)
 
 
-def _print_addresses(server: Host, archive: Archive, host_with: HostWith, json: bool) -> None:
+def _print_addresses(server: Host, archive: Archive, host_with: HostWith, status_url: str, json: bool) -> None:
     """Say where the server answers, and where its keys and its log are."""
     from model_store.serving.settings import address
 
@@ -176,6 +199,7 @@ def _print_addresses(server: Host, archive: Archive, host_with: HostWith, json: 
         "management_url": settings.management_url,
         "host_with": host_with.value,
         "metrics_url": f"{settings.metrics_url}/metrics" if host_with is HostWith.TORCHSERVE else None,
+        "status_url": status_url,
         "grpc": None if grpc is None else address(settings.host, grpc),
         "token_file": str(settings.key_file),
         "log": str(server.log_file),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,10 @@ class Models:
         self._folder = folder
         self.control = Control(folder)
         self.loaded = LoadedModels()
+
+    def endpoints(self) -> Collection[Endpoint]:
+        """Return the endpoints that are loaded now."""
+        return self.loaded.endpoints.values()
 
     def load(self, document: Mapping[str, Any]) -> None:
         """Load what a document has, a table and a key. Raises HandlerError if files are not those of a version."""

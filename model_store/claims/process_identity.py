@@ -24,14 +24,14 @@ class ProcessIdentity:
 
 def this_process() -> ProcessIdentity:
     """Return the identity of the calling process."""
-    return ProcessIdentity(socket.gethostname(), os.getpid(), _machine(), _start_of(os.getpid()))
+    return ProcessIdentity(socket.gethostname(), os.getpid(), _machine(), start_of(os.getpid()))
 
 
 def is_dead(process: ProcessIdentity) -> bool:
     """Return whether the process is known to have ended; False if this machine can't tell."""
     if not process.machine or process.machine != _machine():
         return False
-    return _start_of(process.pid) != process.started
+    return start_of(process.pid) != process.started
 
 
 @cache
@@ -43,7 +43,7 @@ def _machine() -> str:
         return ""
 
 
-def _start_of(pid: int) -> str:
+def start_of(pid: int) -> str:
     """Return the start time of a process in clock ticks since the boot, or an empty text if there is none."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -44,6 +44,9 @@ class Server(Protocol):
     Every method may raise ServerError.
     """
 
+    def models(self) -> Sequence[str]:
+        """Return the names of the registered models."""
+
     def versions(self, model: str) -> Sequence[RegisteredVersion]:
         """Return the registered versions of a model; none if it is not registered."""
 

@@ -21,7 +21,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How a server runs. Management and metrics are bound to the loopback interface, whatever `host` is."""
+    """How a server runs. Management is bound to the loopback interface, whatever `host` is."""
 
     folder: Path
     host: str = LOOPBACK
@@ -30,6 +30,7 @@ class ServerSettings:
     access_log: bool = False
     token_expiration_min: float = 5_256_000.0  # ten years: keys are new at each start anyway
     max_request_size_bytes: int = 6_553_500
+    metrics_host: str = LOOPBACK
 
     @property
     def model_store(self) -> Path:
@@ -53,18 +54,19 @@ class ServerSettings:
 
     @property
     def inference_url(self) -> str:
-        return _url(self.host, self.ports.inference)
+        return url(self.host, self.ports.inference)
 
     @property
     def management_url(self) -> str:
-        return _url(LOOPBACK, self.ports.management)
+        return url(LOOPBACK, self.ports.management)
 
     @property
     def metrics_url(self) -> str:
-        return _url(LOOPBACK, self.ports.metrics)
+        return url(self.metrics_host, self.ports.metrics)
 
 
-def _url(host: str, port: int) -> str:
+def url(host: str, port: int) -> str:
+    """Return the address of a server."""
     return f"http://{address(host, port)}"
 
 

@@ -17,7 +17,7 @@ from model_store.serving.settings import LOOPBACK, ServerSettings
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 BLAS_SETTINGS = ("OPENBLAS_", "MKL_")  # the kernels that training used: another one rounds in another way
-OWN_NAME = "gridline-host"
+OWN_NAMES = {"inference_host": "gridline-host", "metrics_host": "gridline-metrics"}  # of IPv6 addresses
 
 
 def log_file(settings: ServerSettings) -> Path:
@@ -40,7 +40,7 @@ def write_configuration(settings: ServerSettings, load_models: str, unwanted: Ma
     path.write_text(
         Template((shipped / "config.properties").read_text()).substitute(
             asdict(settings)
-            | {"inference_host": OWN_NAME if ":" in settings.host else settings.host}
+            | {purpose: OWN_NAMES[purpose] if ":" in host else host for purpose, host in _hosts(settings).items()}
             | {"grpc_host": LOOPBACK if "grpc_inference" in unwanted else settings.host}
             | {f"{name}_port": port for name, port in (asdict(settings.ports) | dict(unwanted)).items()}
             | {"model_store": settings.model_store.resolve(), "load_models": load_models}
@@ -78,12 +78,18 @@ def java_command(settings: ServerSettings, configuration: Path) -> list[str]:
     ]
 
 
+def _hosts(settings: ServerSettings) -> Mapping[str, str]:
+    """Return the addresses that may be of IPv6, by their purpose."""
+    return {"inference_host": settings.host, "metrics_host": settings.metrics_host}
+
+
 def _own_hosts(settings: ServerSettings) -> list[str]:
     """Return the option by which Java finds an IPv6 address under a name: TorchServe takes no address with colons."""
-    if ":" not in settings.host:
+    named = [f"{host} {OWN_NAMES[purpose]}\n" for purpose, host in _hosts(settings).items() if ":" in host]
+    if not named:
         return []
     hosts = settings.folder / "hosts"
-    hosts.write_text(f"{settings.host} {OWN_NAME}\n127.0.0.1 localhost {socket.gethostname()}\n")
+    hosts.write_text(f"{''.join(named)}127.0.0.1 localhost {socket.gethostname()}\n")
     return [f"-Djdk.net.hosts.file={hosts.resolve()}"]
 
 

@@ -20,8 +20,8 @@ OURS = (httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND)
 class Inference(Client):
     """A client of the inference API at `url`."""
 
-    def __init__(self, url: str, key_file: Path | None = None) -> None:
-        super().__init__(url, "inference", key_file, TIMEOUT_S)
+    def __init__(self, url: str, key_file: Path | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        super().__init__(url, "inference", key_file, timeout_s)
 
     def predict(self, collection: str, request: Mapping[str, Any], version: int | None = None) -> dict[str, Any]:
         """Return the answer to a request. Raises PredictionRefusedError for one that is wrong."""

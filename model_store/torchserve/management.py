@@ -42,8 +42,13 @@ class Management(Client):
         self._model_store = model_store
 
     def models(self) -> tuple[str, ...]:
-        """Return the names of the registered models, or of a hundred of them."""
-        return tuple(str(one["modelName"]) for one in self._call("GET", "/models")["models"])
+        names: list[str] = []
+        start: str | None = "0"
+        while start is not None:
+            page: Mapping[str, Any] = self._call("GET", "/models", next_page_token=start)
+            names += [str(one["modelName"]) for one in page["models"]]
+            start = page.get("nextPageToken")
+        return tuple(names)
 
     def versions(self, model: str) -> tuple[RegisteredVersion, ...]:
         return tuple(map(_version, self._registered(f"/models/{model}/all")))

@@ -42,7 +42,7 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups \
     set -eu
     ! touch /tmp/gridline-probe 2>/dev/null
     folder=$1/s
-    "$2" -m jobs serve stores --store "$4" --folder "$folder" --host ::1 --port 0 --management-port 0 --metrics-port 0 \
+    "$2" -m jobs serve stores --store "$4" --folder "$folder" --host ::1 --port 0 --management-port 0 --metrics-port 0 --status-port 0 \
       --json > "$1/document" &
     server=$!
     trap "kill -KILL $server 2>/dev/null || true" EXIT

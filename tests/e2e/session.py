@@ -23,7 +23,14 @@ from tests.e2e.readme import ROOT
 BIN = Path(sys.executable).parent
 TIMEOUT_S = 150
 INFERENCE, DASHBOARD = 8080, 8265
-SERVE_PORTS = ("--port", "--management-port", "--metrics-port", "--grpc-port", "--grpc-management-port")
+SERVE_PORTS = (
+    "--port",
+    "--management-port",
+    "--metrics-port",
+    "--status-port",
+    "--grpc-port",
+    "--grpc-management-port",
+)
 HEAD_PORTS = (
     "--dashboard-port",
     "--port",

@@ -36,7 +36,7 @@ from tests.servers.torchserve import ANY_PORTS, ServedStores, processes_with, un
 ROOT = Path(__file__).parents[2]
 READ_ONLY_ROOT = Path(__file__).with_name("read_only_root.sh")
 GRIDLINE = [sys.executable, "-m", "jobs"]
-ANY_PORT = [f"--{name}" for name in ("port", "management-port", "metrics-port")]
+ANY_PORT = [f"--{name}" for name in ("port", "management-port", "metrics-port", "status-port")]
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def test_serve_holds_its_folder_and_finishes_what_is_in_flight(
         document = started(process)
         keys = (folder / "key_file.json").read_text()
         assert document["grpc"] is None
+        assert [httpx.get(document["status_url"] + path).status_code for path in ("/livez", "/readyz")] == [200, 200]
         assert listening(document["pid"]) == 3
         refused = run("serve", "stores", "--folder", str(folder), *(word for one in ANY_PORT for word in (one, "0")))
         assert refused.returncode == 4

@@ -54,6 +54,10 @@ class InProcessServer:
         asked = Request(json.dumps(request).encode(), names_version=version is not None)
         return loaded.endpoint.respond([asked])[0]
 
+    def models(self) -> tuple[str, ...]:
+        self.before("models", "")
+        return tuple(self._loaded)
+
     def versions(self, model: str) -> tuple[RegisteredVersion, ...]:
         return tuple(self.describe(model, version) for version in self._loaded.get(model, {}))
 

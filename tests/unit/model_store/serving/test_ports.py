@@ -78,6 +78,11 @@ def test_another_address_is_refused(host: str, message: str) -> None:
         refuse_unusable(settings(host))
 
 
+def test_another_address_for_metrics_is_refused_with_its_option() -> None:
+    with pytest.raises(PortError, match=r"192\.0\.2\.1 is no address of this machine: set --metrics-host to one"):
+        refuse_unusable(replace(settings(), metrics_host="192.0.2.1"))
+
+
 def test_urls_of_ipv6_have_brackets() -> None:
     found = settings("::1", inference=8080, management=8081)
     assert (found.inference_url, found.management_url) == ("http://[::1]:8080", "http://127.0.0.1:8081")

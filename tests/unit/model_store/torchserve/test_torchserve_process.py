@@ -42,6 +42,21 @@ def test_an_ipv6_address_has_a_name_that_torchserve_takes(tmp_path: Path) -> Non
     assert "::1 gridline-host" in Path(option.partition("=")[2]).read_text().splitlines()
 
 
+@pytest.mark.parametrize(
+    ("host", "metrics_host", "names"),
+    [
+        ("127.0.0.1", "192.0.2.1", ("127.0.0.1", "192.0.2.1")),
+        ("::1", "::", ("gridline-host", "gridline-metrics")),
+    ],
+)
+def test_the_metrics_port_may_be_bound_elsewhere(
+    tmp_path: Path, host: str, metrics_host: str, names: tuple[str, str]
+) -> None:
+    found = properties(ServerSettings(tmp_path, host=host, ports=Ports(1, 2, 3, 4, 5), metrics_host=metrics_host))
+    assert (found["inference_address"], found["metrics_address"]) == (f"http://{names[0]}:1", f"http://{names[1]}:3")
+    assert found["management_address"] == "http://127.0.0.1:2"
+
+
 def test_a_folder_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="too long for a socket: set --folder to a shorter one"):
         start(ServerSettings(tmp_path / ("x" * 100)))
