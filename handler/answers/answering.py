@@ -21,7 +21,7 @@ from ..requests.payload import Query, Request
 from ..rows.encoding import Floats, encode
 from . import responses, scoring
 from .bodies import to_json
-from .collector import paused_collector
+from .collector import PausedCollector
 from .pieces import Piece, pieces_of
 from .scored import Scored
 from .scoring import Models
@@ -52,23 +52,28 @@ def refusal(error: HandlerError) -> Answer:
     return Answer(error.status, to_json(document), reason=error.reason)
 
 
-@paused_collector()
 @np.errstate(over="ignore", invalid="ignore")  # an overflow is found in the result, and refused
 def answer(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
     """Return one answer for each request, in their order."""
+    with PausedCollector():
+        return _answers(fleet, requests)
+
+
+def _answers(fleet: Fleet, requests: Sequence[Request]) -> list[Answer]:
+    """Return the answers; an error becomes one at once, as a kept error would keep the body of its request."""
     queries: dict[int, Query] = {}
     pieces: list[Piece] = []
-    refused: dict[int, HandlerError] = {}
+    refused: dict[int, Answer] = {}
     for number, request in enumerate(requests):
         try:
             query = parse(request, fleet)
             pieces += pieces_of(fleet, query, number)
             queries[number] = query
         except HandlerError as exc:
-            refused[number] = exc
+            refused[number] = refusal(exc)
     scored = _score_all(fleet, pieces, refused)
     return [
-        refusal(refused[number]) if number in refused else _answer(fleet, queries[number], scored[number])
+        refused[number] if number in refused else _answer(fleet, queries[number], scored[number])
         for number in range(len(requests))
     ]
 
@@ -82,10 +87,8 @@ def _answer(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Answer:
         return refusal(exc)
 
 
-def _score_all(
-    fleet: Fleet, pieces: Sequence[Piece], refused: dict[int, HandlerError]
-) -> defaultdict[int, list[Scored]]:
-    """Return the scores of each request; add the error of each wrong request to `refused`."""
+def _score_all(fleet: Fleet, pieces: Sequence[Piece], refused: dict[int, Answer]) -> defaultdict[int, list[Scored]]:
+    """Return the scores of each request; add the answer to each wrong request to `refused`."""
     scored: defaultdict[int, list[Scored]] = defaultdict(list)
     pieces_of_stack: defaultdict[int, list[Piece]] = defaultdict(list)
     for piece in pieces:
@@ -98,7 +101,7 @@ def _score_all(
                     scored[one.piece.request].append(one)
                 break
             except PieceError as exc:
-                refused[exc.request] = exc.error
+                refused[exc.request] = refusal(exc.error)
                 waiting = [piece for piece in waiting if piece.request != exc.request]
     return scored
 

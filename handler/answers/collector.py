@@ -7,18 +7,17 @@ as fast without. What a request makes has no cycles, so all of it is freed when 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
-@contextmanager
-def paused_collector() -> Iterator[None]:
-    """Pause the collector until the block ends, if it runs."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+class PausedCollector:
+    """Pauses the collector while it is entered, if it runs. A class, as a generator takes microseconds."""
+
+    __slots__ = ("_ran",)
+
+    def __enter__(self) -> None:
+        self._ran = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *error: object) -> None:
+        if self._ran:
+            gc.enable()

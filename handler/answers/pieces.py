@@ -45,7 +45,8 @@ def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
     if isinstance(names, str):
         place = fleet.place(fleet.position(names))
         everywhere = range(num_rows)
-        _check_sizes(fleet, {place.stack: everywhere})
+        if num_rows > 1:
+            _check_sizes(fleet, {place.stack: everywhere})
         columns, ignored = _columns(fleet, query, query.instances, place, everywhere)
         return [Piece(request, place.stack, everywhere, place.row, columns, (names,) * num_rows, ignored)]
     places = _places(fleet, names)

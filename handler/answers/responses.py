@@ -32,7 +32,8 @@ def body(fleet: Fleet, query: Query, scored: Sequence[Scored]) -> Body:
     Raises PayloadError for an explanation if the model has no statistics for it, or if it overflows, and for an answer
     that would be too large.
     """
-    check_cost(fleet, query, scored)
+    if len(query.instances) > 1:
+        check_cost(fleet, query, scored)
     answer: Json = {
         "predictions": _in_order(query, scored, (one.prediction_n.tolist() for one in scored)),
         "model": {"collection": fleet.collection, "version": fleet.version, "dataset": _dataset(query, scored)},

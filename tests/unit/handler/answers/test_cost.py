@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from handler.answers.answering import Answer, answer
-from handler.answers.collector import paused_collector
+from handler.answers.collector import PausedCollector
 from handler.models.fleet import Fleet
 from handler.models.stack import ServedStack, Stack, Statistics
 from handler.models.text_table import NameIndex
@@ -162,14 +162,27 @@ def test_an_answer_that_would_be_too_large_is_refused_with_the_number_that_is_no
 
 
 def test_the_collector_of_cycles_runs_again_after_a_request() -> None:
-    with pytest.raises(ZeroDivisionError), paused_collector():
+    with pytest.raises(ZeroDivisionError), PausedCollector():
         assert not gc.isenabled()
         1 / 0  # noqa: B018
     assert gc.isenabled()
     gc.disable()
     try:
-        with paused_collector():
+        with PausedCollector():
             pass
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"instances": [[1]]', b'{"instances": [["x"]]}', b'{"instances": [[1, 2]]}', b"\xff"]
+)
+def test_nothing_of_a_request_is_left_for_the_collector(body: bytes) -> None:
+    """What is left keeps the body in memory until the collector runs, many requests later."""
+    fleet = fleet_of(models(numeric("a")))
+    answer(fleet, [Request(body)])
+    gc.collect()
+    with PausedCollector():
+        answer(fleet, [Request(body), Request(b'{"instances": [[1e308]], "explanations": true}')])
+        assert gc.collect() == 0
