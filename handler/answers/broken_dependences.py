@@ -5,9 +5,11 @@ Shapes: n rows · r reasons, one for each row of a model that breaks a dependenc
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..models.dependence import dependences, undetermined_weights
 from ..models.stack import ServedStack
@@ -17,7 +19,9 @@ from .scoring import Models, breaks
 
 SENTENCE = 200  # letters of a dependence in words
 MAX_SOLVED = 64  # columns that depend on each other: of more, which of them a row breaks takes too long to say
+MAX_MODELS = 500  # of a request, whose dependences are told in words
 MANY = "a dependence between columns; those that depend on others are {}"
+ANY = "a dependence between columns"
 
 
 class Broken(NamedTuple):
@@ -45,10 +49,20 @@ def broken_by(stack: ServedStack, models: Models, x_nd: Floats) -> dict[int, Bro
     row_n = np.flatnonzero(breaks(stack, models, x_nd))
     model_n = np.broadcast_to(np.asarray(models), len(x_nd))[row_n]
     found: dict[int, Broken] = {}
-    for model in np.unique(model_n).tolist():
-        row_r = row_n[model_n == model]
-        found |= dict(zip(row_r.tolist(), _of_model(stack, model, x_nd[row_r]), strict=True))
+    for number, (model, place_r) in enumerate(by_model(model_n)):
+        row_r = row_n[place_r]
+        said = _of_model(stack, model, x_nd[row_r]) if number < MAX_MODELS else [Broken(ANY)] * len(row_r)
+        found |= dict(zip(row_r.tolist(), said, strict=True))
     return found
+
+
+def by_model(model_n: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield each model of some rows, and the places of its rows."""
+    if not len(model_n):
+        return
+    order_n = np.argsort(model_n, kind="stable")
+    unique, starts = np.unique(model_n[order_n], return_index=True)
+    yield from zip(unique.tolist(), np.split(order_n, starts[1:]), strict=True)
 
 
 def _of_model(stack: ServedStack, model: int, x_rd: Floats) -> list[Broken]:

@@ -12,7 +12,7 @@ import numpy as np
 from ..models.stack import ServedStack
 from ..rows.encoding import Floats
 from ..wording import shown
-from .broken_dependences import broken_by
+from .broken_dependences import broken_by, by_model
 from .scoring import Intervals, Models, degrees_of_freedom
 
 UNTRAINED = (
@@ -36,14 +36,13 @@ def reasons_of(
     finite_n = np.isfinite(bounds.confidence_n2).all(axis=1) & np.isfinite(bounds.prediction_n2).all(axis=1)
     if finite_n.all():
         return {}
-    model_n = np.broadcast_to(np.asarray(models), len(x_nd))
+    lacks_n = np.flatnonzero(~finite_n)
+    broken = broken_by(stack, models if isinstance(models, int) else models[lacks_n], x_nd[lacks_n])
     found: dict[int, str] = {}
-    for model in np.unique(model_n[~finite_n]).tolist():
-        row_r = np.flatnonzero(~finite_n & (model_n == model))
-        dataset = shown(datasets[int(row_r[0])])
+    for model, place_r in by_model(np.broadcast_to(np.asarray(models), len(x_nd))[lacks_n]):
+        dataset = shown(datasets[int(lacks_n[place_r[0]])])
         whole = of_dataset(stack, model, dataset)
-        broken = {} if whole is not None else broken_by(stack, model, x_nd[row_r])
-        for at, row in enumerate(row_r.tolist()):
+        for at, row in zip(place_r.tolist(), lacks_n[place_r].tolist(), strict=True):
             found[row] = whole or (BROKEN.format(dataset, broken[at]) if at in broken else BEYOND)
     return found
 
@@ -55,7 +54,7 @@ def of_dataset(stack: ServedStack, model: int, dataset: str) -> str | None:
         return UNTRAINED.format(dataset)
     if np.isnan(stored.inverse_cross_product_mpp[model, 0, 0]):
         return UNTRAINED.format(dataset)
-    freedom = float(degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1])[model])
+    freedom = float(degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1], model))
     if freedom <= 0:
         rows = float(stored.num_rows_m[model])
         return NO_FREEDOM.format(dataset, rows, rows - freedom)

@@ -8,7 +8,7 @@ a number, the model of all rows, which NumPy broadcasts. The caller checks the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,6 @@ from .student_t import two_sided_quantile
 Models = int | NDArray[np.intp]
 BREAKS = 1e-12  # of (xᵀ U)²: a row that is further from a dependence of the training rows breaks it
 NUMBERS_AT_ONCE = 1_000_000  # 8 MB: what a chunk of rows takes for intervals, a few times
-CELLS_AT_ONCE = 1 << 21  # of the matrices of several models
 ROUNDING = 64 * float(np.finfo(np.float64).eps)  # of the terms of (xᵀ U)²: a row that is far from the mean has more
 
 
@@ -69,13 +68,8 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
     if stored is None or stored.inverse_cross_product_mpp is None or stored.residual_variance_m is None:
         nothing = np.full((len(x_nd), 2), np.nan)
         return Intervals(nothing, nothing)
-    leverage_n = np.concatenate(
-        [
-            _leverage(stack, stored, models if isinstance(models, int) else models[rows], x_nd[rows])
-            for rows in _slices(*x_nd.shape, own_matrices=not isinstance(models, int))
-        ]
-    )
-    quantile_n = _quantiles(degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1])[models], level)
+    leverage_n = np.concatenate([_leverage(stack, stored, *part) for part in _parts(models, x_nd)])
+    quantile_n = _quantiles(degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1], models), level)
     scale_n = quantile_n * np.sqrt(stored.residual_variance_m[models])
     transform = stack.card.target_transform
     center_n = prediction_n if transform is None else linear(stack, models, x_nd)
@@ -83,19 +77,28 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
     return Intervals(raw_target(transform, confidence_n2), raw_target(transform, prediction_n2))
 
 
-def degrees_of_freedom(stored: StatisticsOf[Floats], num_weights: int) -> Floats:
-    """Return the degrees of freedom of each model: rows less weights, unless others are stored."""
-    plain_m = stored.num_rows_m - num_weights
-    if stored.degrees_of_freedom_m is None:
-        return plain_m
-    return np.where(np.isnan(stored.degrees_of_freedom_m), plain_m, stored.degrees_of_freedom_m)
+def breaks(stack: ServedStack, models: Models, x_nd: Floats) -> NDArray[np.bool_]:
+    """Return which rows break a dependence of the training rows, (n,)."""
+    stored = stack.statistics
+    if stored is None or stored.undetermined_mpp is None:
+        return np.zeros(len(x_nd), dtype=np.bool_)
+    undetermined_mpp = stored.undetermined_mpp
+    parts = ((its, _from_mean(stack, stored, its, rows_nd)) for its, rows_nd in _parts(models, x_nd))
+    return np.concatenate([_breaks(z_nd, undetermined_mpp[its]) for its, z_nd in parts])
 
 
-def _slices(num_rows: int, num_columns: int, *, own_matrices: bool) -> Iterator[slice]:
-    """Yield the rows that are computed at once: with a matrix for each row they take memory for it."""
-    step = max(1, NUMBERS_AT_ONCE // max(1, num_columns ** (2 if own_matrices else 1)))
+def degrees_of_freedom(stored: StatisticsOf[Floats], num_weights: int, models: Models) -> Floats:
+    """Return the degrees of freedom of these models: rows less weights, unless others are stored."""
+    return _stored_or(stored.num_rows_m[models] - num_weights, stored.degrees_of_freedom_m, models)
+
+
+def _parts(models: Models, x_nd: Floats) -> Iterator[tuple[Models, Floats]]:
+    """Yield the rows that are computed at once, with their models: a matrix for each row takes memory for it."""
+    num_rows, num_columns = x_nd.shape
+    step = max(1, NUMBERS_AT_ONCE // max(1, num_columns ** (1 if isinstance(models, int) else 2)))
     for start in range(0, max(1, num_rows), step):
-        yield slice(start, start + step)
+        rows = slice(start, start + step)
+        yield models if isinstance(models, int) else models[rows], x_nd[rows]
 
 
 def _leverage(stack: ServedStack, stored: StatisticsOf[Floats], models: Models, x_nd: Floats) -> Floats:
@@ -106,22 +109,20 @@ def _leverage(stack: ServedStack, stored: StatisticsOf[Floats], models: Models, 
     """
     assert stored.inverse_cross_product_mpp is not None  # noqa: S101 - the caller has looked
     z_nd = _from_mean(stack, stored, models, x_nd)
-    leverage_n = np.maximum(_squares(z_nd, stored.inverse_cross_product_mpp, models), 0.0)
+    leverage_n = np.maximum(_squares(z_nd, stored.inverse_cross_product_mpp[models]), 0.0)
     if stack.bias_m is not None:
-        leverage_n = leverage_n + (1.0 / _weight_sum(stored))[models]
-    return leverage_n if stored.undetermined_mpp is None else np.where(breaks(stack, models, x_nd), np.nan, leverage_n)
+        leverage_n = leverage_n + 1.0 / _stored_or(stored.num_rows_m[models], stored.weight_sum_m, models)
+    if stored.undetermined_mpp is None:
+        return leverage_n
+    return np.where(_breaks(z_nd, stored.undetermined_mpp[models]), np.nan, leverage_n)
 
 
-def breaks(stack: ServedStack, models: Models, x_nd: Floats) -> NDArray[np.bool_]:
-    """Return which rows break a dependence of the training rows, (n,), whatever rounding makes of the others."""
-    stored = stack.statistics
-    if stored is None or stored.undetermined_mpp is None:
-        return np.zeros(len(x_nd), dtype=np.bool_)
-    z_nd = _from_mean(stack, stored, models, x_nd)
-    away_n = _squares(z_nd, stored.undetermined_mpp, models)
+def _breaks(z_nd: Floats, undetermined: Floats) -> NDArray[np.bool_]:
+    """Return which rows break a dependence, whatever rounding makes of the others."""
+    away_n = _squares(z_nd, undetermined)
     breaks_n: NDArray[np.bool_] = away_n > BREAKS
     if breaks_n.any():
-        breaks_n &= away_n > ROUNDING * _squares(np.abs(z_nd), stored.undetermined_mpp, models, np.abs)
+        breaks_n &= away_n > ROUNDING * _squares(np.abs(z_nd), np.abs(undetermined))
     return breaks_n
 
 
@@ -130,27 +131,19 @@ def _from_mean(stack: ServedStack, stored: StatisticsOf[Floats], models: Models,
     return x_nd if stack.bias_m is None else x_nd - stored.column_mean_md[models]
 
 
-def _squares(z_nd: Floats, matrix_mpp: Floats, models: Models, of: Callable[[Floats], Floats] = np.asarray) -> Floats:
-    """Return zᵀMz of each row z, of shape (n,), for the matrix of its model without the bias, or `of` that matrix.
-
-    The matrices of different models are gathered for some rows at a time: those of all may not fit in memory.
-    """
-    n, d = z_nd.shape
-    if isinstance(models, int):
-        return np.asarray(np.vecdot(z_nd @ of(matrix_mpp[models, :d, :d]), z_nd))
-    square_n, step = np.empty(n), max(1, CELLS_AT_ONCE // matrix_mpp[0].size)
-    for start in range(0, n, step):
-        rows = slice(start, start + step)
-        product_nd = np.matmul(z_nd[rows, None, :], of(matrix_mpp[models[rows]][:, :d, :d]))[:, 0, :]
-        square_n[rows] = np.vecdot(product_nd, z_nd[rows])
-    return square_n
+def _squares(z_nd: Floats, matrix: Floats) -> Floats:
+    """Return zᵀMz of each row z, (n,); M is (p, p) for all rows, or (n, p, p), and is taken without the bias."""
+    d = z_nd.shape[1]
+    if matrix.ndim == 2:
+        return np.asarray(np.vecdot(z_nd @ matrix[:d, :d], z_nd))
+    return np.asarray(np.vecdot(np.matmul(z_nd[:, None, :], matrix[:, :d, :d])[:, 0, :], z_nd))
 
 
-def _weight_sum(stored: StatisticsOf[Floats]) -> Floats:
-    """Return the sum of the weights of each model's training rows: their number, unless they have weights."""
-    if stored.weight_sum_m is None:
-        return stored.num_rows_m
-    return np.where(np.isnan(stored.weight_sum_m), stored.num_rows_m, stored.weight_sum_m)
+def _stored_or(value: Floats, stored_m: Floats | None, models: Models) -> Floats:
+    """Return what is stored of these models; the value where nothing is."""
+    if stored_m is None:
+        return np.asarray(value)
+    return np.where(np.isnan(stored_m[models]), value, stored_m[models])
 
 
 def contributions(stack: ServedStack, models: Models, x_nd: Floats) -> Floats | None:

@@ -36,7 +36,7 @@ def statistics(stack: ServedStack, model: int, dataset: str) -> Json:
     variance = float(stored.residual_variance_m[model])
     return {
         "intervals": True,
-        "degrees_of_freedom": float(degrees_of_freedom(stored, num_weights)[model]),
+        "degrees_of_freedom": float(degrees_of_freedom(stored, num_weights, model)),
         "residual_deviation": variance**0.5,
         "coefficients": _coefficients(stack, model, variance),
     }

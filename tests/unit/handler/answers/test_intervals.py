@@ -86,7 +86,7 @@ def test_intervals_of_frequency_weights_are_those_of_repeated_rows() -> None:
 
 @pytest.mark.parametrize("cells", [1, 50, 1 << 20])
 def test_intervals_of_many_models_are_those_of_each(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handler.answers.scoring.CELLS_AT_ONCE", cells)
+    monkeypatch.setattr("handler.answers.scoring.NUMBERS_AT_ONCE", cells)
     x_nd, y_n = np.column_stack([1e7 + A, B]), A + RANDOM.normal(size=N)
     stack = served(moments(x_nd, y_n))
     each = intervals(stack, np.zeros(N, np.intp), x_nd, predict(stack, 0, x_nd), 0.9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,3 +194,16 @@ def test_explanations_of_dependent_columns_add_up(fleet: Fleet) -> None:
 def test_open_weights_are_those_that_a_dependence_moves(columns: tuple[Any, ...], expected: list[bool]) -> None:
     x_nd = np.column_stack(columns)
     assert undetermined_weights(served(moments(x_nd, C)), 0).tolist() == expected
+
+
+def test_rows_of_many_models_have_their_reasons(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("handler.answers.broken_dependences.MAX_MODELS", 2)
+    many = {f"m{at}": fit(C, 1.8 * C + 32 + at, names=("celsius", "fahrenheit")) for at in range(3)}
+    fleet = fleet_of_version(commit_models(open_ledger(str(tmp_path)), "t", many))
+    rows = [{"dataset": f"m{at}", "celsius": 20, "fahrenheit": 68 + at + off} for off in (1, 0, 2) for at in (2, 0, 1)]
+    reasons = intervals(fleet, instances=rows)["reasons"]
+    assert [reason is None for reason in reasons] == [False] * 3 + [True] * 3 + [False] * 3
+    for at, reason in ((1, reasons[1]), (2, reasons[5 + 3])):
+        assert f"dataset 'm{at - 1}'" in reason
+        assert "'fahrenheit' is 1.8 × 'celsius' + 3" in reason
+    assert "dataset 'm2' keep, so they say nothing of it: a dependence between columns: give" in reasons[0]
