@@ -18,7 +18,7 @@ from model_store.asgi.bodies import (
     RefusedBodyError,
 )
 from model_store.asgi.documents import document
-from model_store.asgi.forms import field_of_form, is_form
+from model_store.asgi.forms import fields_of, is_form
 from model_store.asgi.keys import is_key
 from model_store.asgi.messages import Receive, Scope, Send, Sendable, respond
 from model_store.asgi.models import Models
@@ -111,22 +111,19 @@ def _respond(endpoint: Endpoint, route: Route, scope: Scope, headers: Mapping[st
     content_type = headers.get("content-type", "")
     # a POST with neither a body nor a type counts as a GET, as TorchServe's handlers can't tell them apart
     is_get = scope["method"] != "POST" or not (body or content_type)
-    if not is_get and is_form(content_type.lower()):
-        body, content_type = field_of_form(body, content_type)
-    [answer] = endpoint.respond(
-        [
-            Request(
-                body,
-                content_type.lower(),
-                route.dataset,
-                route.explain,
-                "GET" if is_get else "POST",
-                headers,
-                _parameters(scope["query_string"]),
-                names_version=route.version is not None,
-            )
-        ]
+    has_fields = not is_get and is_form(content_type.lower())
+    request = Request(
+        b"" if has_fields else body,
+        content_type.lower(),
+        route.dataset,
+        route.explain,
+        "GET" if is_get else "POST",
+        headers,
+        _parameters(scope["query_string"]),
+        fields_of(body, content_type) if has_fields else None,
+        names_version=route.version is not None,
     )
+    [answer] = endpoint.respond([request])
     return answer
 
 

@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from itertools import product
 
+from handler.requests.payload import Field
 from model_store.asgi import refusals
 from model_store.asgi.bodies import RefusedBodyError
 
 URLENCODED, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
-FIELDS = ("body", "data")  # TorchServe's names for the request
 MAX_FIELDS = 100
 MAX_PART_HEAD_BYTES = 4096
 BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s";]{1,70}))', re.IGNORECASE)
@@ -24,41 +24,28 @@ PART_TYPE = re.compile(rb"^content-type: *([^\r\n;]*)", re.IGNORECASE | re.MULTI
 HEX = "0123456789abcdefABCDEF"
 BYTES = {(first + second).encode(): bytes.fromhex(first + second) for first, second in product(HEX, HEX)}
 
-Fields = Mapping[bytes, tuple[bytes, str]]  # the content of a field and its type, by name
-
 
 def is_form(content_type: str) -> bool:
     """Return whether a body of this type, in lower case, is a form."""
     return content_type.startswith((URLENCODED, MULTIPART))
 
 
-def field_of_form(body: bytes, content_type: str) -> tuple[bytes, str]:
-    """Return the field of a form that is the request, and its type: `body`, or `data`; empty if it has neither.
+def fields_of(body: bytes, content_type: str) -> Mapping[str, Field]:
+    """Return the fields of a form by name; of a repeated one the last. Raises RefusedBodyError.
 
-    `content_type` is that of the form, as it was sent: a boundary has upper and lower case. Raises RefusedBodyError.
+    `content_type` is that of the form, as it was sent: a boundary has upper and lower case.
     """
     is_urlencoded = content_type.lower().startswith(URLENCODED)
-    fields = _of_pairs(body) if is_urlencoded else _of_parts(body, content_type)
-    return next((fields[name.encode()] for name in FIELDS if name.encode() in fields), (b"", ""))
+    return _of_pairs(body) if is_urlencoded else _of_parts(body, content_type)
 
 
-def _of_pairs(body: bytes) -> Fields:
-    """Return the fields of an urlencoded form; of a repeated one the last."""
+def _of_pairs(body: bytes) -> Mapping[str, Field]:
     pairs = [pair.partition(b"=") for pair in body.replace(b"+", b" ").split(b"&", MAX_FIELDS)[:MAX_FIELDS]]
-    return {_unescaped(name): (_unescaped(value), "") for name, _, value in pairs}
+    return {_text(_unescaped(name)): Field(_unescaped(value)) for name, _, value in pairs}
 
 
-def _unescaped(text: bytes) -> bytes:
-    """Return the bytes of an urlencoded text. Raises RefusedBodyError for a percent sign without two digits."""
-    first, *others = text.split(b"%")
-    try:
-        return b"".join([first, *[BYTES[other[:2]] + other[2:] for other in others]])
-    except KeyError as exc:
-        raise RefusedBodyError(refusals.wrong("The form has a percent sign without two hexadecimal digits")) from exc
-
-
-def _of_parts(body: bytes, content_type: str) -> Fields:
-    """Return the fields of a multipart form (RFC 7578); of a repeated one the last."""
+def _of_parts(body: bytes, content_type: str) -> Mapping[str, Field]:
+    """Return the fields of a multipart form (RFC 7578)."""
     boundary = BOUNDARY.search(content_type)
     if boundary is None:
         return {}
@@ -71,5 +58,20 @@ def _of_parts(body: bytes, content_type: str) -> Fields:
         name = NAME.search(disposition[1]) if disposition else None
         if name is not None:
             kind = PART_TYPE.search(head)
-            fields[name[1] or name[2] or b""] = part[head_end + 4 :], kind[1].decode("latin-1").strip() if kind else ""
+            fields[_text(name[1] or name[2] or b"")] = Field(
+                part[head_end + 4 :], _text(kind[1]).strip() if kind else ""
+            )
     return fields
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="replace")
+
+
+def _unescaped(text: bytes) -> bytes:
+    """Return the bytes of an urlencoded text. Raises RefusedBodyError for a percent sign without two digits."""
+    first, *others = text.split(b"%")
+    try:
+        return b"".join([first, *[BYTES[other[:2]] + other[2:] for other in others]])
+    except KeyError as exc:
+        raise RefusedBodyError(refusals.wrong("The form has a percent sign without two hexadecimal digits")) from exc

@@ -50,7 +50,7 @@ class Models:
     """The loaded models of a worker, replaced as a whole: a request that has begun keeps what it began with."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self._folder = folder  # through which gridline's commands speak
         self.control = Control(folder)
         self.loaded = LoadedModels()
 

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from handler.requests.payload import Field
 from model_store.asgi.bodies import RefusedBodyError
-from model_store.asgi.forms import MAX_FIELDS, field_of_form, is_form
+from model_store.asgi.forms import MAX_FIELDS, fields_of, is_form
 
 MULTIPART = "multipart/form-data; boundary=x"
 LARGEST = 6_500_000
@@ -20,55 +21,58 @@ def part(name: str, content: str, kind: str = "", of_file: str = "") -> str:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("data=%7B%7D", (b"{}", "")),
-        ("data={}&body=[]", (b"[]", "")),
-        ("data=a+b%20c", (b"a b c", "")),
-        ("data=%C3%BC", ("ü".encode(), "")),
-        ("other=1", (b"", "")),
-        ("{}", (b"", "")),
-        ("&".join(["x=1"] * 1000), (b"", "")),
+        ("data=%7B%7D", {"data": b"{}"}),
+        ("data={}&body=[]", {"data": b"{}", "body": b"[]"}),
+        ("data=a+b%20c&data=%C3%BC", {"data": "ü".encode()}),
+        ("data=a=b&%C3%BC=1", {"data": b"a=b", "ü": b"1"}),
+        ("{}", {"{}": b""}),
     ],
 )
-def test_field_of_an_urlencoded_form(body: str, expected: tuple[bytes, str]) -> None:
-    assert field_of_form(body.encode(), URLENCODED) == expected
+def test_fields_of_an_urlencoded_form(body: str, expected: dict[str, bytes]) -> None:
+    assert fields_of(body.encode(), URLENCODED) == {name: Field(content) for name, content in expected.items()}
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (part("data", "{}"), (b"{}", "")),
-        (part("data", "{}", "application/json", '; filename="a.json"'), (b"{}", "application/json")),
-        (part("other", "1") + part("body", "a,b\r\n1,2\r\n", "text/csv"), (b"a,b\r\n1,2\r\n", "text/csv")),
-        (part("data", "ü"), ("ü".encode(), "")),
-        (part("other", "{}"), (b"", "")),
-        ("garbage", (b"", "")),
+        (part("data", "{}"), {"data": Field(b"{}")}),
+        (part("d", "{}", "application/json", '; filename="a"'), {"d": Field(b"{}", "application/json")}),
+        (
+            part("a", "1") + part("b", "x\r\n2\r\n", "text/csv"),
+            {"a": Field(b"1"), "b": Field(b"x\r\n2\r\n", "text/csv")},
+        ),
+        (part("ü", "ü"), {"ü": Field("ü".encode())}),
+        ("garbage", {}),
     ],
 )
-def test_field_of_a_multipart_form(body: str, expected: tuple[bytes, str]) -> None:
-    content_type = "multipart/form-data; boundary=x"
-    assert field_of_form(f"{body}--x--\r\n".encode(), content_type) == expected
+def test_fields_of_a_multipart_form(body: str, expected: dict[str, Field]) -> None:
+    assert fields_of(f"{body}--x--\r\n".encode(), MULTIPART) == expected
 
 
-def test_field_of_a_form_without_its_boundary_is_empty() -> None:
-    assert field_of_form(part("data", "{}").encode(), "multipart/form-data") == (b"", "")
+def test_fields_of_a_form_without_its_boundary_are_none() -> None:
+    assert fields_of(part("data", "{}").encode(), "multipart/form-data") == {}
 
 
 @pytest.mark.parametrize("body", ["data=%", "data=%4", "data=%zz", "%=1", "data=" + "%" * 1000])
-def test_field_of_a_form_with_a_malformed_escape_is_refused(body: str) -> None:
+def test_fields_of_a_form_with_a_malformed_escape_is_refused(body: str) -> None:
     with pytest.raises(RefusedBodyError) as caught:
-        field_of_form(body.encode(), URLENCODED)
+        fields_of(body.encode(), URLENCODED)
     assert caught.value.response.status == 400
 
 
 @pytest.mark.parametrize("boundary", ['"x"', "x; charset=utf-8", "X"])
-def test_field_of_a_multipart_form_whose_boundary_is_written_in_another_way(boundary: str) -> None:
+def test_fields_of_a_multipart_form_whose_boundary_is_written_in_another_way(boundary: str) -> None:
     body = f"{part('data', '{}')}--x--\r\n".replace("--x", "--X" if boundary == "X" else "--x")
-    assert field_of_form(body.encode(), f"multipart/form-data; boundary={boundary}") == (b"{}", "")
+    assert fields_of(body.encode(), f"multipart/form-data; boundary={boundary}") == {"data": Field(b"{}")}
 
 
-def test_field_of_a_form_with_too_many_fields_is_empty_but_the_first_are_read() -> None:
-    assert field_of_form(("x=1&" * MAX_FIELDS + "data={}").encode(), URLENCODED) == (b"", "")
-    assert field_of_form(("data={}" + "&x=1" * MAX_FIELDS).encode(), URLENCODED) == (b"{}", "")
+def test_fields_of_a_form_with_too_many_are_the_first() -> None:
+    pairs = "&".join(f"x{i}=1" for i in range(2 * MAX_FIELDS))
+    parts = "".join(part(f"x{i}", "1") for i in range(2 * MAX_FIELDS))
+    assert "x98" in fields_of(pairs.encode(), URLENCODED)
+    assert len(fields_of(pairs.encode(), URLENCODED)) == MAX_FIELDS
+    assert fields_of(parts.encode(), MULTIPART)["x98"] == Field(b"1")
+    assert len(fields_of(parts.encode(), MULTIPART)) == MAX_FIELDS - 1
 
 
 @pytest.mark.parametrize(
@@ -85,9 +89,9 @@ def test_field_of_a_form_with_too_many_fields_is_empty_but_the_first_are_read() 
         (b"%41", URLENCODED),
     ],
 )
-def test_field_of_a_form_is_found_in_a_time_that_grows_with_its_size(piece: bytes, content_type: str) -> None:
+def test_fields_of_a_form_is_found_in_a_time_that_grows_with_its_size(piece: bytes, content_type: str) -> None:
     started = time.process_time()
-    field_of_form(piece * (LARGEST // len(piece)), content_type)
+    fields_of(piece * (LARGEST // len(piece)), content_type)
     assert time.process_time() - started < 5.0  # a parser that is not linear takes a minute
 
 
