@@ -83,9 +83,9 @@ class InferenceApp:
         if not is_key(headers.pop("authorization", ""), key):  # nothing behind this line sees the key
             return refusals.no_key()
         route = route_of(scope["path"])
-        if route is None:
+        if route is None and scope["path"] != "/":
             return refusals.no_resource()
-        if scope["method"] not in METHODS:
+        if route is None or scope["method"] not in METHODS:
             return refusals.no_method()
         return refusals.HEALTHY if route.kind == "ping" else route
 
@@ -119,7 +119,7 @@ def _respond(endpoint: Endpoint, route: Route, scope: Scope, headers: Mapping[st
         route.explain,
         "GET" if is_get else "POST",
         headers,
-        _parameters(scope["query_string"]),
+        {name: value for name, value in _parameters(scope["query_string"]).items() if is_get or name != "body"},
         fields_of(body, content_type) if has_fields else None,
         names_version=route.version is not None,
     )

@@ -40,8 +40,8 @@ def route_of(path: str) -> Route | None:
     first, *rest = parts
     if first in FORMS:
         return _of_form(rest, FORMS[first])
-    if first == "models":
-        return _invoked(rest)
+    if first == "models" and rest[1:] == ["invoke"]:
+        return Route("endpoint", rest[0])
     if first in ("v1", "v2") and rest[0] == "models" and len(rest) > 1:
         return _of_first_protocol(rest[1:]) if first == "v1" else _of_open_inference(rest[1:])
     return None
@@ -54,13 +54,6 @@ def _of_form(parts: Sequence[str], explain: bool) -> Route:
         return Route("endpoint", collection, None, OPENAPI)
     version = rest[0] if rest else None
     return Route("endpoint", collection, version, "/".join(rest[1:]) or None, explain)
-
-
-def _invoked(parts: Sequence[str]) -> Route | None:
-    """Return the route of <collection>[/<version>]/invoke."""
-    if parts[-1] != "invoke" or len(parts) not in (2, 3):
-        return None
-    return Route("endpoint", parts[0], parts[1] if len(parts) == 3 else None)
 
 
 def _of_first_protocol(parts: Sequence[str]) -> Route | None:

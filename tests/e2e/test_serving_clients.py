@@ -15,6 +15,7 @@ from tests.servers.clients import run_client
 from tests.servers.torchserve import COLLECTION, ServedStores
 
 pytestmark = pytest.mark.torchserve
+HOSTS = ("torchserve", "uvicorn")
 
 ROWS = "area,depth\n3,1\n4,2\n"
 
@@ -142,6 +143,6 @@ def test_what_is_not_served_has_its_status(served_stores: ServedStores, headers:
     assert json.loads(found[:-3])["code"] == status
 
 
-def test_the_addresses_that_torchserve_does_not_hand_on_are_404(served_stores: ServedStores) -> None:
+def test_the_addresses_that_torchserve_does_not_hand_on_are_404(torchserve_stores: ServedStores) -> None:
     for path in ("/v2", "/v2/health/ready", f"/v2/models/{COLLECTION}", f"/v2/models/{COLLECTION}/ready"):
-        assert curl(served_stores, path=path).endswith("404")
+        assert curl(torchserve_stores, path=path).endswith("404")

@@ -34,6 +34,7 @@ from tests.servers.load import Load
 from tests.servers.torchserve import ServedStores, until
 
 pytestmark = [pytest.mark.torchserve, pytest.mark.timeout(300)]
+HOSTS = ("torchserve", "uvicorn")
 
 MODEL = "rolling"
 BODY = json.dumps({"dataset": "north", "instances": [[3, 1]]}).encode()

@@ -13,6 +13,7 @@ from tests.samples.payloads import OK, Payload, payloads
 from tests.servers.torchserve import ServedStores
 
 pytestmark = pytest.mark.torchserve
+HOSTS = ("torchserve", "uvicorn")
 
 NUM_PAYLOADS = 20_000
 SCALE = float(os.environ.get("GRIDLINE_SOAK_SCALE", "1.0"))

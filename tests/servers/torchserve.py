@@ -1,9 +1,13 @@
-"""Fixtures: a store of sample models, and one TorchServe for a whole test session. Named in tests/conftest.py."""
+"""Fixtures: a store of sample models, and one server of each host for a whole test session. Named in tests/conftest.py.
+
+A module of tests that has `HOSTS = ("torchserve", "uvicorn")` runs its tests of `served_stores` on each.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +19,15 @@ from handler.models.fleet import Fleet
 from model_store import open_ledger
 from model_store.archives.stored import archive_of
 from model_store.archives.version_fleet import fleet_of_version
+from model_store.asgi import process as uvicorn
 from model_store.ledger.ledger import Ledger
+from model_store.serving import running
+from model_store.serving.host import Host, Start
 from model_store.serving.ports import with_free
 from model_store.serving.settings import Ports, ServerSettings
+from model_store.torchserve import process as torchserve
 from model_store.torchserve.client import BearerKey
 from model_store.torchserve.management import Management
-from model_store.torchserve.process import TorchServe
-from model_store.torchserve.serving import serving
 from tests.samples.fleets import commit_models, sample_stores
 
 ANY_PORTS = Ports(0, 0, 0, 0, 0)
@@ -30,9 +36,9 @@ COLLECTION = "stores"
 
 @dataclass(frozen=True)
 class ServedStores:
-    """A running TorchServe with the collection `stores`, and what it serves, read without it."""
+    """A running server with the collection `stores`, and what it serves, read without it."""
 
-    server: TorchServe
+    server: Host
     ledger: Ledger
     fleet: Fleet
     client: httpx.Client
@@ -63,16 +69,48 @@ def stores_fleet(stores_ledger: Ledger) -> Fleet:
     return fleet_of_version(stores_ledger.version(COLLECTION))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of `served_stores` on each of the hosts that their module names."""
+    hosts = getattr(metafunc.module, "HOSTS", None)
+    if hosts is not None and "served_stores" in metafunc.fixturenames:
+        metafunc.parametrize("served_stores", hosts, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def served_stores(
+def served_stores(request: pytest.FixtureRequest) -> ServedStores:
+    """A server of `stores` with one worker: TorchServe, unless the module names others; its marker is torchserve."""
+    served: ServedStores = request.getfixturevalue(f"{getattr(request, 'param', 'torchserve')}_stores")
+    return served
+
+
+@pytest.fixture(scope="session")
+def torchserve_stores(
     stores_ledger: Ledger, stores_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServedStores]:
-    """A TorchServe that serves `stores` with one worker; tests that use it carry the marker torchserve."""
-    folder = tmp_path_factory.mktemp("ts")
-    archive = archive_of(stores_ledger, stores_ledger.version(COLLECTION), folder / "archives")
-    settings = ServerSettings(folder / "server", ports=with_free(ANY_PORTS))
-    with serving(archive, settings) as server, inference_client(settings) as client:
+    """A TorchServe that serves `stores` with one worker."""
+    with _serving(torchserve.start, stores_ledger, tmp_path_factory.mktemp("ts"), ANY_PORTS) as (server, client):
         yield ServedStores(server, stores_ledger, stores_fleet, client)
+
+
+@pytest.fixture(scope="session")
+def uvicorn_stores(
+    stores_ledger: Ledger, stores_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServedStores]:
+    """A uvicorn that serves `stores` with one worker."""
+    with _serving(uvicorn.start, stores_ledger, tmp_path_factory.mktemp("uv"), Ports(0, 0, 0)) as (server, client):
+        yield ServedStores(server, stores_ledger, stores_fleet, client)
+
+
+@contextmanager
+def _serving(start: Start[Host], ledger: Ledger, folder: Path, ports: Ports) -> Iterator[tuple[Host, httpx.Client]]:
+    archive = archive_of(ledger, ledger.version(COLLECTION), folder / "archives")
+    settings = ServerSettings(folder / "server", ports=with_free(ports))
+    with (
+        running.reserved(settings) as lock,
+        running.serving(start, archive, settings, lock) as server,
+        inference_client(settings) as client,
+    ):
+        yield server, client
 
 
 def inference_client(settings: ServerSettings, **options: Any) -> httpx.Client:

@@ -34,7 +34,6 @@ from model_store.asgi.routes import Route, route_of
         ("/v2/health/ready", Route("ready")),
         ("/ping", Route("ping")),
         ("/models/c/invoke", Route("endpoint", "c")),
-        ("/models/c/3/invoke", Route("endpoint", "c", "3")),
         ("/invocations", Route("endpoint")),
     ],
 )
@@ -49,7 +48,7 @@ def test_route_of_each_address(path: str, route: Route) -> None:
         *("/v1/models", "/v1/models/:predict", "/v1/models/c:other", "/v1/models/c/3:predict"),
         *("/v1/models/c:predict/x", "/v2/models", "/v2/models/", "/v2/models/c/other", "/v2/models/c/infer/x"),
         *("/v2/models/c/3/infer", "/v2/models/c/versions", "/v2/health", "/models/c", "/models/invoke", "/ping/x"),
-        *("/models/c/3/4/invoke", "/invocations/c"),
+        *("/models/c/3/invoke", "/invocations/c"),
     ],
 )
 def test_route_of_no_address_is_none(path: str) -> None:
