@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -19,9 +21,11 @@ wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer {key}"
 local body = {body}
 local count = {num_datasets}
+local named = {{{named}}}
 request = function()
   if count == 0 then return wrk.format(nil, nil, nil, body) end
   local name = string.format("store-%07d", math.random(0, count - 1))
+  for _, header in ipairs(named) do wrk.headers[header] = name end
   return wrk.format(nil, nil, nil, (body:gsub("DATASET", name)))
 end
 """
@@ -36,15 +40,25 @@ class Rate:
 
 
 def measure(
-    url: str, key: str, body: str, *, num_datasets: int = 0, connections: int = 8, duration_s: float = 5.0
+    url: str,
+    key: str,
+    body: str,
+    *,
+    num_datasets: int = 0,
+    connections: int = 8,
+    duration_s: float = 5.0,
+    named: Sequence[str] = (),
 ) -> Rate:
     """Send POST requests as fast as they are answered; DATASET in the body becomes a random one of `num_datasets`.
+
+    The headers `named` have its name too.
 
     Raises AssertionError if one is not answered with 200.
     """
     if shutil.which("wrk") is None:
-        return asyncio.run(_measure(url, key, body.replace("DATASET", "store-0000000"), connections, duration_s))
-    script = SCRIPT.format(key=key, body=json.dumps(body), num_datasets=num_datasets)
+        return asyncio.run(_measure(url, key, body, num_datasets, connections, duration_s, named))
+    names = ", ".join(map(json.dumps, named))
+    script = SCRIPT.format(key=key, body=json.dumps(body), num_datasets=num_datasets, named=names)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
@@ -58,13 +72,20 @@ def measure(
     return Rate(float(rate[1]), float(p99[1]) * UNITS_S[p99[2]])
 
 
-async def _measure(url: str, key: str, body: str, connections: int, duration_s: float) -> Rate:
+async def _measure(
+    url: str, key: str, body: str, num_datasets: int, connections: int, duration_s: float, named: Sequence[str]
+) -> Rate:
     parts = urlsplit(url)
-    content = body.encode()
-    head = (
-        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
+
+    def request() -> bytes:
+        name = f"store-{random.randrange(max(num_datasets, 1)):07d}"
+        content = body.replace("DATASET", name).encode()
+        headers = "".join(f"{header}: {name}\r\n" for header in named)
+        return (
+            f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {key}\r\n{headers}"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        ).encode() + content
+
     latencies: list[float] = []
     deadline = time.perf_counter() + duration_s
 
@@ -72,7 +93,7 @@ async def _measure(url: str, key: str, body: str, connections: int, duration_s: 
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         while time.perf_counter() < deadline:
             started = time.perf_counter()
-            writer.write(head.encode() + content)
+            writer.write(request())
             answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             assert answer.startswith("http/1.1 200"), answer
             await reader.readexactly(int(answer.split("content-length: ")[1].split("\r\n")[0]))

@@ -6,15 +6,24 @@ All servers of a table run at once and are asked in turn, several rounds; a rati
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.http_load import Rate, measure
+from benchmarks import hosts
+from benchmarks.contenders import (
+    ONE_ROW,
+    ONE_ROW_OF_MANY,
+    WARM_UP_S,
+    Contender,
+    Line,
+    in_turn,
+    median_rate,
+    p99_s,
+    ratio,
+    requests_per_s,
+)
 from benchmarks.sample_fleets import sample_archive
 from benchmarks.torchserve_peers import (
     Subject,
@@ -28,69 +37,13 @@ from benchmarks.torchserve_peers import (
 from model_store.torchserve.management import Management
 from model_store.torchserve.process import TorchServe
 
-ROUNDS = 6
-WARM_UP_S, ROUND_S = 4.0, 4.0
-ONE_ROW = '{"instances": [[3.0]]}'
-ONE_ROW_OF_MANY = '{"dataset": "DATASET", "instances": [[3.0]]}'
 THOUSAND_ROWS = json.dumps({"instances": [[row / 7] for row in range(1000)]})
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A server, what is asked of it, and of how many datasets."""
-
-    label: str
-    server: TorchServe
-    model: str
-    body: str
-    num_datasets: int = 0
-
-    def measure(self, duration_s: float) -> Rate:
-        """Ask it for a while, with 8 connections."""
-        url = f"{self.server.settings.inference_url}/predictions/{self.model}"
-        key = inference_key(self.server)
-        return measure(url, key, self.body, num_datasets=self.num_datasets, duration_s=duration_s)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the report: what was compared with what, the ratio, and what it has to be."""
-
-    work: str
-    reference: str
-    value: float
-    at_least: float | None = None
-    at_most: float | None = None
-    note: str = ""
-
-    def __str__(self) -> str:
-        met = (self.at_least is None or self.value >= self.at_least) and (
-            self.at_most is None or self.value <= self.at_most
-        )
-        limit = f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
-        return (
-            f"| {self.work} | {self.reference} | {self.value:.3g} | {limit} | {'yes' if met else 'NO'} | {self.note} |"
-        )
-
-
-def in_turn(contenders: list[Contender], rounds: int = ROUNDS) -> Mapping[str, list[Rate]]:
-    """Return the rates of each contender, round by round, after a round that warms all up."""
-    rates: dict[str, list[Rate]] = {contender.label: [] for contender in contenders}
-    for contender in contenders:
-        contender.measure(WARM_UP_S)
-    for number in range(rounds):
-        for contender in contenders if number % 2 else reversed(contenders):
-            rates[contender.label].append(contender.measure(ROUND_S))
-    return rates
-
-
-def ratio(rates: Mapping[str, list[Rate]], ours: str, theirs: str, of: Callable[[Rate], float]) -> float:
-    """Return the median over the rounds of ours divided by theirs."""
-    return statistics.median(of(a) / of(b) for a, b in zip(rates[ours], rates[theirs], strict=True))
-
-
-def median_rate(rates: Mapping[str, list[Rate]], label: str) -> float:
-    return statistics.median(rate.requests_per_s for rate in rates[label])
+def asked(label: str, server: TorchServe, model: str, body: str, num_datasets: int = 0) -> Contender:
+    """Return a model of a TorchServe, and what is asked of it."""
+    url = f"{server.settings.inference_url}/predictions/{model}"
+    return Contender(label, url, body, inference_key(server), num_datasets)
 
 
 def compare_handlers(folder: Path) -> list[Line]:
@@ -106,35 +59,32 @@ def compare_handlers(folder: Path) -> list[Line]:
         )
         rates = in_turn(
             [
-                Contender("ours", shipped, "fleet", ONE_ROW),
-                Contender("default", default, "fleet", ONE_ROW),
-                Contender("constant", nothing, "constant", ONE_ROW),
-                Contender("example", theirs, "example", ONE_ROW),
-                Contender("thousand", shipped, "fleet", THOUSAND_ROWS),
+                asked("ours", shipped, "fleet", ONE_ROW),
+                asked("default", default, "fleet", ONE_ROW),
+                asked("constant", nothing, "constant", ONE_ROW),
+                asked("example", theirs, "example", ONE_ROW),
+                asked("thousand", shipped, "fleet", THOUSAND_ROWS),
             ]
         )
-
-    def rate(one: Rate) -> float:
-        return one.requests_per_s
 
     seen = f"{median_rate(rates, 'ours'):.0f} requests/s"
     return [
         Line(
             "one row, shipped configuration",
             "default configuration",
-            ratio(rates, "ours", "default", rate),
+            ratio(rates, "ours", "default", requests_per_s),
             1.8,
             note=seen,
         ),
         Line(
             "the same, p99",
             "default configuration",
-            ratio(rates, "ours", "default", lambda one: one.p99_s),
+            ratio(rates, "ours", "default", p99_s),
             at_most=1.0,
         ),
-        Line("the same", "a handler that returns a constant", ratio(rates, "ours", "constant", rate), 0.9),
-        Line("the same", "a handler of TorchServe's examples", ratio(rates, "ours", "example", rate), 1.2),
-        Line("1,000 rows, rows/s", "one row", 1000 * ratio(rates, "thousand", "ours", rate), 60),
+        Line("the same", "a handler that returns a constant", ratio(rates, "ours", "constant", requests_per_s), 0.9),
+        Line("the same", "a handler of TorchServe's examples", ratio(rates, "ours", "example", requests_per_s), 1.2),
+        Line("1,000 rows, rows/s", "one row", 1000 * ratio(rates, "thousand", "ours", requests_per_s), 60),
     ]
 
 
@@ -146,10 +96,10 @@ def compare_fleets(folder: Path) -> list[Line]:
         servers = {
             m: stack.enter_context(served(Subject(str(m), archive.path, "fleet"))) for m, archive in archives.items()
         }
-        contenders = [Contender(str(m), server, "fleet", ONE_ROW_OF_MANY, m) for m, server in servers.items()]
+        contenders = [asked(str(m), server, "fleet", ONE_ROW_OF_MANY, m) for m, server in servers.items()]
         rates = in_turn(contenders)
     for m in (10_000, 1_000_000):
-        value = ratio(rates, str(m), "1", lambda one: one.requests_per_s)
+        value = ratio(rates, str(m), "1", requests_per_s)
         lines.append(Line(f"an archive of {m:,}", "an archive of one", value, 0.95))
     for m, limit_s in ((10_000, 3.0), (1_000_000, 15.0)):
         seconds = load_seconds(archives[m].path)
@@ -177,7 +127,7 @@ def compare_memory(folder: Path) -> list[Line]:
     archives = {m: sample_archive(m, folder) for m in (1, 1_000_000)}
     for m, archive in archives.items():
         with served(Subject(str(m), archive.path, "fleet"), workers=2) as server:
-            Contender("", server, "fleet", ONE_ROW_OF_MANY, m).measure(WARM_UP_S)
+            asked("", server, "fleet", ONE_ROW_OF_MANY, m).measure(WARM_UP_S)
             with Management(server.settings.management_url, server.settings.key_file) as management:
                 pids = [worker.pid for worker in management.describe("fleet", "1").workers]
             own_kib[m] = max(memory_kib(pid)["Private_Dirty"] for pid in pids)
@@ -193,7 +143,7 @@ def main() -> None:
     """Print the report as a table in Markdown."""
     with tempfile.TemporaryDirectory(prefix="gridline-bench-") as folder:
         print("| work | reference | value | has to be | met | note |\n|---|---|---|---|---|---|")
-        for compare in (compare_handlers, compare_fleets, compare_memory):
+        for compare in (compare_handlers, compare_fleets, compare_memory, *hosts.COMPARISONS):
             for line in compare(Path(folder)):
                 print(line, flush=True)
 
