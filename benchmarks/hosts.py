@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from model_store.asgi import process as uvicorn
 
 from benchmarks.contenders import (
     ONE_ROW,
@@ -36,6 +35,7 @@ from benchmarks.sample_fleets import sample_archive
 from benchmarks.torchserve_peers import PEERS, Subject, inference_key, peer_archive, served
 from benchmarks.worst_bodies import worst_bodies
 from model_store.archives.archive import Archive
+from model_store.asgi import process as uvicorn
 from model_store.serving.ports import with_free
 from model_store.serving.running import reserved, serving
 from model_store.serving.settings import Ports, ServerSettings

@@ -2,5 +2,5 @@
 
 In: requests as a host received them.
 Out: an answer for each.
-Imported by: model_store/asgi, model_store/status, model_store/deployment, handler/linear_handler.py.
+Imported by: jobs/cluster, model_store/asgi, model_store/status, model_store/deployment, handler/linear_handler.py.
 """

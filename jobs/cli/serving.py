@@ -28,6 +28,7 @@ class HostWith(StrEnum):
 
     TORCHSERVE = "torchserve"
     UVICORN = "uvicorn"
+    RAY_SERVE = "ray-serve"
 
     def start(self) -> Start[Host]:
         """Return the function that starts the server."""
@@ -35,6 +36,10 @@ class HostWith(StrEnum):
             from model_store.asgi import process as uvicorn
 
             return uvicorn.start
+        if self is HostWith.RAY_SERVE:
+            from jobs.cluster import ray_serve_host
+
+            return ray_serve_host.start
         from model_store.torchserve import process as torchserve
 
         return torchserve.start
@@ -51,8 +56,8 @@ class HostWith(StrEnum):
         """Raise UsageError if a port for gRPC is given, and the server has none."""
         from jobs.errors import UsageError
 
-        if self is HostWith.UVICORN and any(port is not None for port in ports):
-            raise UsageError("uvicorn has no gRPC: leave --grpc-port out, or set --host-with torchserve")
+        if self is not HostWith.TORCHSERVE and any(port is not None for port in ports):
+            raise UsageError(f"{self.value} has no gRPC here: leave --grpc-port out, or set --host-with torchserve")
 
 
 def port_option(name: str, text: str | None = None) -> Any:

@@ -2,5 +2,5 @@
 
 In: an archive and the settings of a server.
 Out: the addresses, documents, keys and management API that gridline documents for TorchServe.
-Imported by: jobs/cli.
+Imported by: jobs/cli, jobs/cluster.
 """

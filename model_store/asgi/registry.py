@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from model_store.archives.archive import MANIFEST, MODEL_FOLDER, check_archive
 from model_store.asgi import refusals
 from model_store.asgi.keys import new_keys
-from model_store.asgi.pool import WorkerPool
+from model_store.asgi.pools import Pool
 from model_store.asgi.refusals import Response
 from model_store.asgi.table import ModelTable, Registered
 from model_store.asgi.worker_process import WorkerFailedError
@@ -40,7 +40,7 @@ class RefusedError(Exception):
 class Registry:
     """The registered versions of a server and its keys. Changes are made one after the other."""
 
-    def __init__(self, pool: WorkerPool, model_store: Path, unpacked: Path, key_file: Path, workers: int) -> None:
+    def __init__(self, pool: Pool, model_store: Path, unpacked: Path, key_file: Path, workers: int) -> None:
         self._pool = pool
         self._model_store = model_store
         self._unpacked = unpacked

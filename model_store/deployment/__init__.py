@@ -2,6 +2,6 @@
 
 In: an archive or a ledger, and a `Server`.
 Out: the version that the server answers with.
-Imported by: gridline/__init__.py, jobs/cli, jobs/prediction, model_store/asgi, model_store/status,
+Imported by: gridline/__init__.py, jobs/cli, jobs/prediction, jobs/cluster, model_store/asgi, model_store/status,
 model_store/torchserve, model_store/serving.
 """

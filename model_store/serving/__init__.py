@@ -2,5 +2,5 @@
 
 In: an archive, the settings of a server, and the function that starts it.
 Out: a server that answers, until a signal asks it to stop.
-Imported by: jobs/cli, model_store/asgi, model_store/status, model_store/torchserve.
+Imported by: jobs/cli, jobs/cluster, model_store/asgi, model_store/status, model_store/torchserve.
 """

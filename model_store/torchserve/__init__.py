@@ -2,5 +2,5 @@
 
 In: an archive and the addresses of a server.
 Out: a served version.
-Imported by: jobs/cli, jobs/prediction, model_store/asgi, model_store/status.
+Imported by: jobs/cli, jobs/prediction, jobs/cluster, model_store/asgi, model_store/status.
 """

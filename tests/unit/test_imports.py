@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("gridline", "jobs", "model_store", "handler")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ROOMS = {
-    "ray": {"jobs/cluster/ray_cluster.py", "jobs/cluster/ray_train.py"},
+    "ray": {"jobs/cluster/ray_cluster.py", "jobs/cluster/ray_train.py", "jobs/cluster/ray_serve.py"},
+    "ray.serve": {"jobs/cluster/ray_serve.py"},
     "torch.distributed": {"jobs/cluster/ddp.py"},
     "boto3": {"model_store/objects/s3.py"},
     "model_archiver": {"model_store/archives/archive.py"},
