@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,19 @@ from handler.rows.model_card import Feature, ModelCard
 from model_store.archives.archive import Archive, write_archive
 
 
-def sample_archive(num_datasets: int, folder: Path, num_features: int = 1) -> Archive:
-    """Write the archive of a collection of this many datasets, named store-0000000 and on."""
-    m, k, p = num_datasets, num_features, num_features + 1
+def sample_archive(
+    num_datasets: int, folder: Path, features: Sequence[Feature] = (Feature("area"),), names: Sequence[str] = ()
+) -> Archive:
+    """Write the archive of a collection of this many datasets, with these names, or store-0000000 and on."""
+    m, k, p = num_datasets, len(features), len(features) + 1
     generator = torch.Generator().manual_seed(0)
-    card = ModelCard("y", tuple(Feature(f"x{i}" if i else "area") for i in range(k)))
+    card = ModelCard("y", tuple(features))
 
     def random(*shape: int) -> torch.Tensor:
         return torch.rand(shape, generator=generator, dtype=torch.float64)
 
     statistics = Statistics(
-        fill_mk=torch.full((m, k), torch.nan, dtype=torch.float64),
+        fill_mk=torch.tensor([[0.5 if feature.fills else torch.nan for feature in features]] * m, dtype=torch.float64),
         feature_min_mk=random(m, k) - 1,
         feature_max_mk=random(m, k) + 10,
         column_mean_md=random(m, k),
@@ -34,7 +37,7 @@ def sample_archive(num_datasets: int, folder: Path, num_features: int = 1) -> Ar
     )
     stack = Stack(card, random(m, k), random(m), statistics)
     row_n = np.arange(m, dtype=np.int32)
-    index = NameIndex.of([f"store-{i:07d}" for i in range(m)])
+    index = NameIndex.of(names or [f"store-{i:07d}" for i in range(m)])
     facts = FactTable(
         {name: np.random.default_rng(0).random(m) for name in ("train_mse", "r2", "score", "num_rows", "epoch")},
         {"run_id": TextColumn(np.zeros(m, np.int32), TextTable.of(["run"]))},

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -47,9 +48,9 @@ FAILURES = (RayError, RayServeException, RuntimeError, ValueError, TimeoutError,
 class Replica:
     """A replica: it has all registered versions, and answers as a worker of uvicorn does."""
 
-    def __init__(self, max_request_size_bytes: int) -> None:
+    def __init__(self, control: str, max_request_size_bytes: int) -> None:
         torch.set_num_threads(1)
-        self._models = Models(Control(None))
+        self._models = Models(Path(control) if Path(control).is_dir() else None)
         self._inference = InferenceApp(self._models, max_request_size_bytes)
         self._own_key = secrets.token_urlsafe()
         self._key_sha256 = b""
@@ -120,7 +121,7 @@ class ReplicaProcess:
 class ReplicaPool:
     """The replicas of the application, in the place of worker processes: see model_store/asgi/pool.py."""
 
-    def __init__(self, max_request_size_bytes: int, grace_s: float) -> None:
+    def __init__(self, control: Path, max_request_size_bytes: int, grace_s: float) -> None:
         deployment = serve.deployment(
             name="models",
             max_ongoing_requests=MAX_ONGOING_REQUESTS,
@@ -128,7 +129,7 @@ class ReplicaPool:
         )(serve.ingress(ingress)(Replica))
         # of an equal version Ray Serve calls `reconfigure`; by itself it gives each call of `run` another one
         self._deployment = deployment.options(version=secrets.token_hex(8), _internal=True)
-        self._limit_bytes = max_request_size_bytes
+        self._arguments = (str(control), max_request_size_bytes)
         self._change = 0
         self.workers: Mapping[int, ReplicaProcess] = {}
 
@@ -186,7 +187,7 @@ class ReplicaPool:
     def _run(self, config: Mapping[str, Any], size: int) -> Sequence[Mapping[str, Any]]:
         """Change the application; return the states of its replicas once all have loaded the change."""
         deployment = self._deployment.options(user_config=config, num_replicas=size)
-        serve.run(deployment.bind(self._limit_bytes), name=APPLICATION, route_prefix="/")
+        serve.run(deployment.bind(*self._arguments), name=APPLICATION, route_prefix="/")
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         while True:
             states = _states()

@@ -32,7 +32,7 @@ from model_store.serving.settings import ServerSettings
 from model_store.torchserve.configuration import environment
 from model_store.torchserve.management import why_not_ready
 
-LOG, SETTINGS = "ray-serve.log", "ray-serve.json"
+LOG, SETTINGS, CONTROL = "ray-serve.log", "ray-serve.json", "control"
 GRACE_S = 30.0
 STOP_S = 10.0  # to remove the application from the cluster
 POLL_INTERVAL_S = 0.05
@@ -96,7 +96,7 @@ def start(settings: ServerSettings, archive: Archive, keep: Sequence[int] = ()) 
         folder / SETTINGS
     )
     of_ray = {name: value for name, value in os.environ.items() if name.startswith("RAY_") or name == "HOME"}
-    variables = {**environment(settings), **of_ray, "PYTHONPATH": str(CODE), "RAY_SERVE_LOG_TO_STDERR": "0"}
+    variables = {**environment(settings), **of_ray, "PYTHONPATH": str(CODE)}
     del variables["TMPDIR"]  # Ray's sockets would have too long paths in it
     command = [sys.executable, "-m", "jobs.cluster.ray_serve_host", str(folder / SETTINGS)]
     try:
@@ -117,6 +117,7 @@ def main(settings_file: Path) -> int:
     try:
         management = socket.create_server((LOOPBACK, settings.management_port))
         with connect(), ray_serve.started(settings.host, settings.inference_port):
+            logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it reports each change, several times
             return asyncio.run(_serve(settings, management))
     except (GridlineError, OSError) as exc:
         logger.error("%s", exc)
@@ -127,7 +128,8 @@ async def _serve(settings: HostSettings, management: socket.socket) -> int:
     from jobs.cluster import ray_serve
 
     folder = Path(settings.folder)
-    pool = ray_serve.ReplicaPool(settings.worker.max_request_size_bytes, settings.worker.grace_s)
+    limit, grace_s = settings.worker.max_request_size_bytes, settings.worker.grace_s
+    pool = ray_serve.ReplicaPool(folder / CONTROL, limit, grace_s)
     registry = Registry(pool, folder / MODEL_STORE, folder / UNPACKED, folder / KEY_FILE, settings.workers)
     try:
         await registry.start(settings.archive)
@@ -136,7 +138,7 @@ async def _serve(settings: HostSettings, management: socket.socket) -> int:
         return FAILED
     ray_serve.require_listener(settings.host, settings.inference_port)
     watching = asyncio.create_task(pool.watch())
-    server = uvicorn.Server(configuration(ManagementApp(registry), settings.worker.grace_s))
+    server = uvicorn.Server(configuration(ManagementApp(registry), grace_s))
     with suppress(KeyboardInterrupt):
         await server.serve(sockets=[management])
     watching.cancel()
