@@ -5,7 +5,6 @@ Shapes: n rows of a piece · k raw features.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,14 +12,11 @@ import numpy as np
 from ..models.fleet import Fleet
 from ..requests.limits import check_answer, check_interval
 from ..requests.payload import Query
-from ..rows.model_card import ModelCard
 from . import scoring
 from .scored import Scored
+from .size import NUMBER, name_bytes, row_bytes
 
-NUMBER = 26  # bytes of the longest float64 in JSON, with the comma and the blank after it
-PAIR = 2 * NUMBER + 4
 EXTRAPOLATION = 60 + 3 * (NUMBER + 16)  # keys, and a value with two bounds, which may be dates
-EXPLANATION = 70 + NUMBER  # keys, and the baseline
 TEXT = 3 * NUMBER  # quotes, keys and numbers beside a text about a row
 PRODUCTS_OF_OWN_MATRIX = 10  # where each row has another model, its matrix is read for it alone
 
@@ -56,29 +52,13 @@ def _interval_work(fleet: Fleet, one: Scored) -> tuple[int, int]:
 def _size_bytes(fleet: Fleet, query: Query, one: Scored) -> int:
     """Return a bound of the bytes of the answer to a piece, as JSON."""
     num_rows, card = len(one.piece.positions), fleet.stacks[one.piece.stack].card
-    size = num_rows * NUMBER
-    if query.interval is not None:
-        size += num_rows * 2 * PAIR
+    size = num_rows * row_bytes(query, card)
     if not isinstance(one.piece.models, int):
         size += sum(len(name.encode(errors="surrogatepass")) + 4 for name in one.piece.datasets)
     if query.extrapolation:
         num_outside_k = one.outside_nk.sum(axis=0).tolist()
-        names = _name_bytes(query, card.feature_names)
+        names = name_bytes(query, card.feature_names)
         size += 4 * num_rows + sum(
             number * (name + EXTRAPOLATION) for number, name in zip(num_outside_k, names, strict=True)
         )
-    if query.explanations:
-        names = _name_bytes(query, contributing(card))
-        size += num_rows * (EXPLANATION + sum(name + NUMBER + 4 for name in names))
     return size
-
-
-def contributing(card: ModelCard) -> Sequence[str]:
-    """Return the names under which an explanation has contributions: the features, then the terms."""
-    return [*card.feature_names, *map(str, card.terms)]
-
-
-def _name_bytes(query: Query, names: Sequence[str]) -> list[int]:
-    """Return the bytes of names in the answer: in the Open Inference protocol they are JSON in a JSON text."""
-    texts = [json.dumps(name) for name in names]
-    return [len(json.dumps(text)) + 4 if query.protocol == "inputs" else len(text.encode()) for text in texts]

@@ -13,10 +13,11 @@ from ..errors import PayloadError
 from ..models.fleet import Fleet, Place
 from ..requests.columns import Columns, columns_of
 from ..requests.instances import DATASET, Instances, known
-from ..requests.limits import check_cards, check_sizes
+from ..requests.limits import check_answer, check_cards, check_sizes
 from ..requests.payload import Query
 from ..wording import kind, shown
 from .scoring import Models
+from .size import row_bytes
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
         place = fleet.place(fleet.position(names))
         everywhere = range(num_rows)
         if num_rows > 1:
-            _check_sizes(fleet, {place.stack: everywhere})
+            _check_sizes(fleet, query, {place.stack: everywhere})
         columns, ignored = _columns(fleet, query, query.instances, place, everywhere)
         return [Piece(request, place.stack, everywhere, place.row, columns, (names,) * num_rows, ignored)]
     places = _places(fleet, names)
@@ -54,7 +55,7 @@ def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
     for position, place in enumerate(places):
         positions_of[place.stack].append(position)
     check_cards(len(positions_of))
-    _check_sizes(fleet, positions_of)
+    _check_sizes(fleet, query, positions_of)
     pieces = []
     for stack, positions in sorted(positions_of.items()):
         whole = len(positions) == num_rows
@@ -65,14 +66,16 @@ def pieces_of(fleet: Fleet, query: Query, request: int) -> list[Piece]:
     return pieces
 
 
-def _check_sizes(fleet: Fleet, positions_of: Mapping[int, Sequence[int]]) -> None:
-    """Raise PayloadError if the instances of these stacks have too many values, or too many encoded columns."""
+def _check_sizes(fleet: Fleet, query: Query, positions_of: Mapping[int, Sequence[int]]) -> None:
+    """Raise PayloadError for too many values or encoded columns in these stacks, or an answer that is too large."""
     cards = [(len(positions), fleet.stacks[stack].card) for stack, positions in positions_of.items()]
     check_sizes(
         sum(number for number, _ in cards),
         sum(number * len(card.features) for number, card in cards),
         sum(number * card.num_columns for number, card in cards),
     )
+    if query.explanations or query.interval is not None:
+        check_answer(len(query.instances), sum(number * row_bytes(query, card) for number, card in cards))
 
 
 def _columns(

@@ -20,9 +20,10 @@ from ..wording import ignored_names, shown
 from . import scoring
 from .bodies import Body, Json, tensors_body, to_json
 from .broken_dependences import broken_by
-from .cost import check_cost, check_texts, contributing
+from .cost import check_cost, check_texts
 from .missing_intervals import reasons_of
 from .scored import Scored
+from .size import contributing
 from .tables import table_body
 
 

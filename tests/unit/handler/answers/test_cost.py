@@ -133,10 +133,10 @@ def test_intervals_with_very_many_quantiles_are_refused() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["instances", "inputs"])
+@pytest.mark.parametrize("options", [{"extrapolation": True}, {"explanations": True, "interval": 0.9}])
 @pytest.mark.parametrize("name", ["a", 'ä"\\', "\x01\U0001f600"])
-def test_an_answer_is_never_larger_than_its_bound(protocol: str, name: str) -> None:
+def test_an_answer_is_never_larger_than_its_bound(protocol: str, options: Json, name: str) -> None:
     fleet = fleet_of(models(numeric(name, "b")))
-    options: Json = {"extrapolation": True, "explanations": True, "interval": 0.9}
 
     def asked(num_rows: int) -> Answer:
         values = [-1.2345678901234567e-300, 1.2345678901234567e300] * num_rows
