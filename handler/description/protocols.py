@@ -54,7 +54,7 @@ def model(fleet: Fleet) -> Json:
     outputs = [
         {
             "name": name,
-            "datatype": "BYTES" if name in {"extrapolations", "explanations"} else "FP64",
+            "datatype": "FP64" if name == "predictions" or name.endswith("_interval") else "BYTES",
             "shape": [-1, 2] if name.endswith("_interval") else [-1],
         }
         for name in OUTPUTS

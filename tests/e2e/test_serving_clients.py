@@ -146,3 +146,12 @@ def test_what_is_not_served_has_its_status(served_stores: ServedStores, headers:
 def test_the_addresses_that_torchserve_does_not_hand_on_are_404(torchserve_stores: ServedStores) -> None:
     for path in ("/v2", "/v2/health/ready", f"/v2/models/{COLLECTION}", f"/v2/models/{COLLECTION}/ready"):
         assert curl(torchserve_stores, path=path).endswith("404")
+
+
+def test_both_clients_ask_uvicorn_whether_it_is_ready_and_what_it_has(uvicorn_stores: ServedStores) -> None:
+    found = run_client(uvicorn_stores, "metadata.py")
+    assert found["kserve"] == [True] * 4
+    assert found["triton"] == [True] * 4
+    assert found["others"] == [False] * 2
+    assert found["server"]["name"] == "gridline"
+    assert (found["model"]["name"], found["model"]["versions"]) == (COLLECTION, ["1"])

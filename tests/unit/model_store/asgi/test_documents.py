@@ -45,6 +45,8 @@ def test_a_collection_has_a_tensor_for_each_feature_and_one_for_the_dataset(path
     datatypes = {tensor["name"]: tensor["datatype"] for tensor in found["inputs"]}
     assert datatypes == {"area": "FP64", "depth": "FP64", "color": "BYTES", "dataset": "BYTES"}
     shapes = {tensor["name"]: tensor["shape"] for tensor in found["outputs"]}
+    of_text = {tensor["name"] for tensor in found["outputs"] if tensor["datatype"] == "BYTES"}
+    assert of_text == {"interval_reasons", "extrapolations", "explanations"}
     assert shapes["predictions"] == [-1]
     assert shapes["prediction_interval"] == [-1, 2]
 
