@@ -1,4 +1,4 @@
-"""A server that is watched, with a TorchServe: what its status port says, and how it is cured."""
+"""A server that is watched, on each host: what its status port says, and how it is cured."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobs.cli.serving import HostWith
 from model_store.archives.stored import archive_of
 from model_store.ledger.ledger import Ledger
 from model_store.serving.ports import with_free
@@ -21,9 +22,7 @@ from model_store.status import watching
 from model_store.status.restarting import RestartingHost
 from model_store.status.self_check import Schedule
 from model_store.status.watching import watched
-from model_store.torchserve.front_end_metrics import front_end_metrics
 from model_store.torchserve.management import Management
-from model_store.torchserve.process import start
 from tests.servers.torchserve import ANY_PORTS, COLLECTION, inference_client, until
 
 pytestmark = pytest.mark.torchserve
@@ -53,27 +52,29 @@ class Watched:
         with inference_client(self.host.settings) as client:
             return client.post(f"/predictions/{COLLECTION}", json=BODY).status_code
 
-    def worker(self) -> int:
-        """Return the process id of the only worker."""
+    def worker(self) -> int | None:
+        """Return the process id of the only worker, or None while there is none."""
         settings = self.host.settings
         with Management(settings.management_url, settings.key_file) as management:
-            [worker] = management.describe(COLLECTION, "1").workers
-        return worker.pid
+            return next((one.pid for one in management.describe(COLLECTION, "1").workers), None)
 
 
-@pytest.fixture(scope="module")
-def server(stores_ledger: Ledger, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+@pytest.fixture(scope="module", params=list(HostWith))
+def server(
+    request: pytest.FixtureRequest, stores_ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    host_with: HostWith = request.param
     folder = tmp_path_factory.mktemp("watched")
     archive = archive_of(stores_ledger, stores_ledger.version(COLLECTION), folder / "archives")
     settings = ServerSettings(folder / "s", ports=with_free(ANY_PORTS))
     with (
         pytest.MonkeyPatch.context() as patch,
         reserved(settings) as lock,
-        watched(settings, "127.0.0.1", 0, lambda: front_end_metrics(settings.metrics_url)) as watch,
+        watched(settings, "127.0.0.1", 0, host_with.own_metrics(settings)) as watch,
     ):
         patch.setattr(watching, "CHECK_TIMEOUT_S", 1.0)
         with (
-            serving(watch.restarting(start), archive, settings, lock) as host,
+            serving(watch.restarting(host_with.start()), archive, settings, lock) as host,
             watch.checking(host, Schedule(interval_s=0.5, retry_s=1.2, worker_restarts=10, server_restarts=10)),
         ):
             yield Watched(host, watch.url)
@@ -92,15 +93,17 @@ def test_metrics_hold_what_was_asked_and_what_is_served(server: Watched) -> None
     assert numbers["gridline_served_version", COLLECTION] == 1
     assert numbers["gridline_datasets", COLLECTION] == 4
     assert numbers["gridline_workers", COLLECTION, "1"] == 1
-    assert any(name.startswith("ts_inference_requests") for name, *_ in numbers)
+    has_front_end = any(name.startswith("ts_inference_requests") for name, *_ in numbers)
+    assert has_front_end == (server.host.name == "TorchServe")
 
 
 def test_counters_do_not_fall_and_gauges_vanish_when_a_worker_is_killed(server: Watched) -> None:
     until(lambda: server.status("/readyz") == 200)
     before = server.numbers()
     killed = server.worker()
+    assert killed is not None
     os.kill(killed, signal.SIGKILL)
-    until(lambda: server.status("/readyz") == 200 and server.worker() != killed)
+    until(lambda: server.status("/readyz") == 200 and server.worker() not in (None, killed))
     until(lambda: server.numbers().get(("gridline_workers", COLLECTION, "1")) == 1)
     after = server.numbers()
     falling = {key for key, value in before.items() if key[0].startswith("gridline_") and after.get(key, 0) < value}
@@ -110,6 +113,7 @@ def test_counters_do_not_fall_and_gauges_vanish_when_a_worker_is_killed(server: 
 def test_a_worker_that_stands_still_is_replaced(server: Watched) -> None:
     until(lambda: server.status("/readyz") == 200)
     before, stopped = server.restarts("workers"), server.worker()
+    assert stopped is not None
     os.kill(stopped, signal.SIGSTOP)
     until(lambda: server.restarts("workers") > before, timeout_s=60)
     until(lambda: server.status("/readyz") == 200)
