@@ -104,7 +104,7 @@ def serve(
     ] = "127.0.0.1",
     workers: WorkersOption = 1,
     host_with: Annotated[
-        HostWith, typer.Option("--host-with", help="The server: TorchServe, or uvicorn, which needs no Java.")
+        HostWith, typer.Option("--host-with", help="TorchServe; uvicorn, without Java; or a Ray cluster.")
     ] = HostWith.TORCHSERVE,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="The folder for keys, log and archives; default: a temporary one.")
