@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -96,17 +96,24 @@ class RestartingHost:
 
 
 class HostCures:
-    """The cures of a host (self_check.py), by its management API and by its process."""
+    """The cures of a host (self_check.py), by its management API and by its process.
 
-    def __init__(self, host: RestartingHost, server: Server, control: Control) -> None:
-        self._host, self._server, self._control = host, server, control
+    `load` registers a file of the model store, with a number of workers.
+    """
+
+    def __init__(
+        self, host: RestartingHost, server: Server, control: Control, load: Callable[[str, int], None]
+    ) -> None:
+        self._host, self._server, self._control, self._load = host, server, control, load
         self._served: Mapping[str, list[RegisteredVersion]] = {}
+        self._is_complete = True  # all that was served before a restart is served again
 
     def is_ending(self) -> bool:
         return self._host.is_ending
 
     def has_ended(self) -> str | None:
-        return self._host.ending()
+        is_lacking = not self._is_complete and not self._host.is_ending
+        return self._host.ending() or ("it does not serve again all that it served" if is_lacking else None)
 
     def remember(self) -> None:
         self._served = {name: self._registered(name) for name in self._server.models()}
@@ -138,12 +145,14 @@ class HostCures:
         """Start the server again; then register what else it served, as far as the archives are there."""
         served = [(archive, one.min_workers) for archive, one in self._archives()]
         first = next((archive for archive, _ in served), self._host.archive)
+        self._is_complete = False
         self._host.restart(first)
         for archive, workers in served:
             if archive != first:
-                self._server.register(archive, workers)
+                self._load(archive.file_name, workers)
             elif workers != self._host.settings.workers:
                 self._server.scale(archive.collection, str(archive.version), workers)
+        self._is_complete = True
 
     def _archives(self) -> Iterator[tuple[Archive, RegisteredVersion]]:
         """Yield the archives that were served; of each collection the default one first, which then is it again."""

@@ -49,12 +49,13 @@ class Watch:
         with (
             probing(settings, CHECK_TIMEOUT_S) as probe,
             Management(settings.management_url, settings.key_file, settings.model_store, CURE_TIMEOUT_S) as server,
-            SelfCheck(
-                HostCures(host, server, control), probe, self.status.reports, self.metrics, schedule or Schedule()
-            ),
+            self._check(HostCures(host, server, control, server.load), probe, schedule or Schedule()),
         ):
             self.state.doing = None
             yield
+
+    def _check(self, cures: HostCures, probe: ExampleProbe, schedule: Schedule) -> SelfCheck:
+        return SelfCheck(cures, probe, self.status.reports, self.metrics, schedule)
 
 
 @contextmanager

@@ -88,11 +88,16 @@ def restarted(archive: Archive, tmp_path: Path) -> Restarted:
         started.append(FakeHost(settings, archive))
         return started[-1]
 
+    def load(file_name: str, workers: int) -> None:
+        """Register a file of the model store, as it lies there."""
+        collection, version, sha256 = file_name.removesuffix(".mar").rsplit("-", 2)
+        server.register(Archive(collection, int(version), settings.model_store / file_name, sha256), workers)
+
     state = State()
     host = RestartingHost(start, settings, archive, [], state)
     state.doing = None
     control = Control(settings.control)
-    return Restarted(host, HostCures(host, server, control), server, control, state, started)
+    return Restarted(host, HostCures(host, server, control, load), server, control, state, started)
 
 
 def register(restarted: Restarted, archive: Archive, collection: str, version: int, workers: int) -> None:
@@ -115,6 +120,24 @@ def test_a_restart_serves_again_what_was_served(restarted: Restarted, archive: A
     assert {name: server.default_version(name) for name in server.models()} == {COLLECTION: "2", "others": "5"}
     workers = {one.version: one.min_workers for one in server.versions(COLLECTION)}
     assert workers == {"1": 1, "2": 3}
+
+
+def test_a_restart_that_lacks_a_version_is_not_over(restarted: Restarted, archive: Archive) -> None:
+    register(restarted, archive, "others", 5, workers=1)
+    restarted.cures.remember()
+
+    def refuse(verb: str, version: str) -> None:
+        if (verb, version) == ("register", "5"):
+            raise ServerError("the disk is full")
+
+    restarted.server.before = refuse
+    with pytest.raises(ServerError, match="the disk is full"):
+        restarted.cures.restart_server()
+    assert restarted.cures.has_ended() == "it does not serve again all that it served"
+    restarted.server.before = lambda verb, version: None
+    restarted.cures.restart_server()
+    assert restarted.cures.has_ended() is None
+    assert set(restarted.server.models()) == {COLLECTION, "others"}
 
 
 def test_a_restart_serves_the_rest_where_an_archive_is_gone(restarted: Restarted, archive: Archive) -> None:
