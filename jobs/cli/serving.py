@@ -48,7 +48,7 @@ class HostWith(StrEnum):
         """Return a function that returns the server's own metrics, as text of Prometheus."""
         from model_store.torchserve.front_end_metrics import front_end_metrics
 
-        if self is HostWith.UVICORN:
+        if self is not HostWith.TORCHSERVE:
             return str
         return lambda: front_end_metrics(settings.metrics_url)
 
