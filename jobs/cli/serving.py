@@ -52,12 +52,14 @@ class HostWith(StrEnum):
             return str
         return lambda: front_end_metrics(settings.metrics_url)
 
-    def refuse_grpc(self, *ports: int | None) -> None:
-        """Raise UsageError if a port for gRPC is given, and the server has none."""
+    def refuse_foreign(self, keys: Path | None, *grpc_ports: int | None) -> None:
+        """Raise UsageError for an option of the other server: it would have no effect."""
         from jobs.errors import UsageError
 
-        if self is not HostWith.TORCHSERVE and any(port is not None for port in ports):
+        if self is not HostWith.TORCHSERVE and any(port is not None for port in grpc_ports):
             raise UsageError(f"{self.value} has no gRPC here: leave --grpc-port out, or set --host-with torchserve")
+        if self is not HostWith.UVICORN and keys is not None:
+            raise UsageError(f"{self.value} makes its own keys: leave --keys out, or set --host-with uvicorn")
 
 
 def port_option(name: str, text: str | None = None) -> Any:
@@ -109,6 +111,10 @@ def serve(
     folder: Annotated[
         Path | None, typer.Option("--folder", help="The folder for keys, log and archives; default: a temporary one.")
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option("--keys", metavar="FILE", help="A key file with the keys to use (uvicorn); default: new keys."),
+    ] = None,
     grace_s: Annotated[
         float, typer.Option("--grace-s", min=0, help="Seconds for requests in flight after a signal to stop.")
     ] = 30.0,
@@ -120,7 +126,7 @@ def serve(
     from model_store.serving.settings import Ports, ServerSettings
     from model_store.serving.supervision import stopping_by_signals
 
-    host_with.refuse_grpc(grpc_port, grpc_management_port)
+    host_with.refuse_foreign(keys, grpc_port, grpc_management_port)
     has_metrics = host_with is HostWith.TORCHSERVE
     ports = Ports(port, management_port, metrics_port if has_metrics else 0, grpc_port, grpc_management_port)
     refuse_equal(ports, status_port)
@@ -129,7 +135,7 @@ def serve(
         if folder is None:
             folder = stack.enter_context(_temporary_folder())
         settings = ServerSettings(
-            folder.resolve(), host, with_free(ports), workers, access_log, metrics_host=metrics_host
+            folder.resolve(), host, with_free(ports), workers, access_log, metrics_host=metrics_host, keys=keys
         )
         with suppress(KeyboardInterrupt):
             served = _Served(collection, store, version, host_with)

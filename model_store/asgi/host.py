@@ -14,14 +14,16 @@ from pathlib import Path
 
 import uvicorn
 
+from model_store.asgi.keys import Keys, read_keys
 from model_store.asgi.management import ManagementApp
 from model_store.asgi.pool import WorkerPool
 from model_store.asgi.registry import RefusedError, Registry
 from model_store.asgi.settings import HostSettings, configuration, configure_log
+from model_store.deployment.errors import ServerError
 
 LOOPBACK = "127.0.0.1"
-BACKLOG = 2048  # connections that wait for a worker, also while one is replaced
 MODEL_STORE, KEY_FILE, UNPACKED = "model-store", "key_file.json", "tmp/models"
+BACKLOG = 2048  # connections that wait for a worker, also while one is replaced
 FAILED = 1
 logger = logging.getLogger(__name__)
 
@@ -33,18 +35,23 @@ def main(settings_file: Path) -> int:
     _raise_limit_of_connections()
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn handles it, and then raises it again
     try:
+        keys = read_keys(Path(settings.keys)) if settings.keys else None
         listener = _bind(settings.host, settings.inference_port)
         management = _bind(LOOPBACK, settings.management_port)
     except OSError as exc:
         logger.error("a port can't be bound: %s", exc)
         return FAILED
-    return asyncio.run(_serve(settings, listener, management))
+    except ServerError as exc:
+        logger.error("%s", exc)
+        return FAILED
+    return asyncio.run(_serve(settings, keys, listener, management))
 
 
-async def _serve(settings: HostSettings, listener: socket.socket, management: socket.socket) -> int:
-    folder = Path(settings.folder)
+async def _serve(settings: HostSettings, keys: Keys | None, listener: socket.socket, management: socket.socket) -> int:
     pool = WorkerPool(settings.worker, listener)
-    registry = Registry(pool, folder / MODEL_STORE, folder / UNPACKED, folder / KEY_FILE, settings.workers)
+    folder = Path(settings.folder)
+    paths = (folder / MODEL_STORE, folder / UNPACKED, folder / KEY_FILE)
+    registry = Registry(pool, *paths, settings.workers, keys)
     watching = asyncio.create_task(pool.watch())
     try:
         await registry.start(settings.archive)

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_store.deployment.errors import ServerError
+
 if TYPE_CHECKING:
     from model_store.deployment.server import Api
 
 KEY_BYTES = 32
+LEAST_LENGTH = 32
 BEARER = "Bearer "
 
 
@@ -38,6 +41,22 @@ class Keys:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
         partial.replace(path)
+
+
+def read_keys(path: Path) -> Keys:
+    """Return the keys of a key file. Raises ServerError, without telling any, if it lacks one, or has short ones."""
+    try:
+        document = json.loads(path.read_text())
+        keys = [str(document[name]["key"]) for name in ("inference", "management", "API")]
+    except OSError as exc:
+        raise ServerError(f"key file {path} can't be read: {exc.strerror}; check --keys") from exc
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ServerError(
+            f'key file {path} is not {{"inference": {{"key": …}}, "management": {{"key": …}}, "API": {{"key": …}}}}'
+        ) from exc
+    if min(map(len, keys)) < LEAST_LENGTH or len(set(keys)) < len(keys):
+        raise ServerError(f"key file {path} needs three different keys of {LEAST_LENGTH} characters or more each")
+    return Keys(*keys)
 
 
 def new_keys() -> Keys:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from model_store.archives.archive import Archive
+from model_store.asgi.keys import read_keys
 from model_store.asgi.settings import HostSettings, WorkerSettings
 from model_store.deployment.errors import ServerError
 from model_store.serving import child, control
@@ -82,9 +83,12 @@ def start(settings: ServerSettings, archive: Archive, keep: Sequence[int] = ()) 
         raise ServerError(
             f"the path of folder {settings.folder} is too long for a socket: set --folder to a shorter one"
         )
+    if settings.keys is not None:
+        read_keys(settings.keys)
     worker = WorkerSettings(settings.max_request_size_bytes, GRACE_S, settings.access_log)
     ports, names = settings.ports, (str(folder), archive.file_name)
-    HostSettings(*names, settings.host, ports.inference, ports.management, settings.workers, worker).write(
+    keys = None if settings.keys is None else str(settings.keys.resolve())
+    HostSettings(*names, settings.host, ports.inference, ports.management, settings.workers, worker, keys).write(
         folder / SETTINGS
     )
     command = [sys.executable, "-m", "model_store.asgi", str(folder / SETTINGS)]

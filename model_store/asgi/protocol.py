@@ -7,6 +7,7 @@ from asyncio.events import TimerHandle
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from model_store.asgi import refusals
@@ -16,6 +17,7 @@ MAX_HEAD_BYTES = 1 << 16
 REQUEST_TIMEOUT_S = 60.0  # from the first byte of a request to its last
 HEAD_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 75  # longer than load balancers keep a connection, so that it is they who close it
+OF_UPGRADE = (b"connection", b"upgrade", b"http2-settings")  # Java's client sends them by default
 READER_TIMEOUT_S = 30.0  # in which a client must have taken some of its answer
 
 
@@ -49,7 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
         was_in_head = self._is_in_head
         self._chunk_bytes = len(data)
         self._head_bytes = self._head_bytes + len(data) if was_in_head else 0
-        super().data_received(data)
+        self._feed(data)
         if self.transport.is_closing():
             return
         if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES:
@@ -60,6 +62,20 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._timer is None and (self.cycle is None or self.cycle.response_complete):
             self._start_timer(IDLE_TIMEOUT_S)  # what came was no request, such as an empty line
 
+    def _feed(self, data: bytes) -> None:
+        """Parse what came, as uvicorn does; but it drops the body of a request that asks for another protocol."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            version, method = self.parser.get_http_version().encode(), self.parser.get_method()
+            kept = [name + b": " + value for name, value in self.headers if name not in OF_UPGRADE]
+            head = b"\r\n".join([b"%s %s HTTP/%s" % (method, self.url, version), *kept, b"", b""])
+            self.parser = httptools.HttpRequestParser(self)
+            self._feed(head + data[exc.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
     def on_message_begin(self) -> None:
         self._stop_timer()
         self._is_in_head = self._is_in_request = True
@@ -68,10 +84,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._head_bytes + self._chunk_bytes > MAX_HEAD_BYTES and self._size_of_head() > MAX_HEAD_BYTES:
             raise HeadTooLargeError
+        if self.parser.should_upgrade():
+            return  # `_feed` begins it anew
         self._is_in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._stop_timer()
         self._is_in_request = False
         super().on_message_complete()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_store.archives.archive import MANIFEST, MODEL_FOLDER, check_archive
 from model_store.asgi import refusals
-from model_store.asgi.keys import new_keys
+from model_store.asgi.keys import Keys, new_keys
 from model_store.asgi.pools import Pool
 from model_store.asgi.refusals import Response
 from model_store.asgi.table import ModelTable, Registered
@@ -40,7 +40,9 @@ class RefusedError(Exception):
 class Registry:
     """The registered versions of a server and its keys. Changes are made one after the other."""
 
-    def __init__(self, pool: Pool, model_store: Path, unpacked: Path, key_file: Path, workers: int) -> None:
+    def __init__(
+        self, pool: Pool, model_store: Path, unpacked: Path, key_file: Path, workers: int, keys: Keys | None = None
+    ) -> None:
         self._pool = pool
         self._model_store = model_store
         self._unpacked = unpacked
@@ -48,7 +50,7 @@ class Registry:
         self._num_workers = workers
         self._changing = asyncio.Lock()
         self.table = ModelTable()
-        self.keys = new_keys()
+        self.keys = keys or new_keys()
 
     async def start(self, file_name: str) -> None:
         """Write the keys and start the workers, with the models of an archive. Raises RefusedError."""
@@ -93,7 +95,7 @@ class Registry:
         async with self._changing:
             keys = self.keys.rotated(api)
             await asyncio.to_thread(keys.write, self._key_file)
-            self.keys = keys
+            self.keys = keys or new_keys()
             await self._change(self.table)
 
     async def description(self, one: Registered) -> Any:

@@ -36,6 +36,7 @@ class HostSettings:
     management_port: int
     workers: int
     worker: WorkerSettings
+    keys: str | None = None
 
     def write(self, path: Path) -> None:
         """Write the settings as JSON; they have no secrets."""

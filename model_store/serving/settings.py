@@ -30,6 +30,7 @@ class ServerSettings:
     access_log: bool = False
     token_expiration_min: float = 5_256_000.0  # ten years: keys are new at each start anyway
     max_request_size_bytes: int = 6_553_500
+    keys: Path | None = None  # a key file from which a host that can takes its keys; else they are new at each start
     metrics_host: str = LOOPBACK
 
     @property

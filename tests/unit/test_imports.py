@@ -26,7 +26,7 @@ ROOMS = {
 }
 RUN_WITH = ("gridline", "jobs", "model_store", "handler", "infra")
 DEVELOPED_WITH = ("tests", "benchmarks", "examples")
-NOT_IMPORTED = {"httptools", "pandas", "scikit-learn", "torchserve"}  # pyproject.toml says of each why it is there
+NOT_IMPORTED = {"pandas", "scikit-learn", "torchserve"}  # pyproject.toml says of each why it is there
 OF_HANDLER = {"torch", "numpy", "safetensors"}
 
 

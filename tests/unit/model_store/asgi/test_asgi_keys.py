@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model_store.asgi.keys import is_key, new_keys
+from model_store.asgi.keys import is_key, new_keys, read_keys
+from model_store.deployment.errors import ServerError
 from model_store.torchserve.client import read_key
 
 
@@ -41,3 +42,31 @@ def test_key_that_is_wrong_is_none(header: str) -> None:
 
 def test_key_that_is_right_is_one() -> None:
     assert is_key("Bearer key", "key")
+
+
+def test_keys_are_read_as_they_were_written(tmp_path: Path) -> None:
+    keys, path = new_keys(), tmp_path / "keys.json"
+    keys.write(path)
+    assert read_keys(path) == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "can't be read: No such file or directory; check --keys"),
+        ("{", 'is not {"inference": {"key": …}'),
+        ('{"inference": {"key": "sekret"}}', 'is not {"inference": {"key": …}'),
+        (json.dumps({name: {"key": f"sekret-{name}"} for name in ("inference", "management", "API")}), "32 characters"),
+        (json.dumps({name: {"key": "sekret" * 9} for name in ("inference", "management", "API")}), "different keys"),
+    ],
+)
+def test_keys_that_can_not_be_used_are_refused_without_telling_them(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
+    path = tmp_path / "keys.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ServerError) as caught:
+        read_keys(path)
+    assert message in str(caught.value)
+    assert "sekret" not in str(caught.value)
