@@ -13,7 +13,12 @@ import pytest
 # What takes longest first: what is begun last should be short. A file is of the first group whose beginning it has.
 GROUPS = {
     "head": (
-        *("tests/e2e/test_ray_job_submit.py", "tests/integration/test_fleet.py", "tests/integration/test_gangs.py"),
+        *(
+            "tests/e2e/test_ray_job_submit.py",
+            "tests/e2e/test_ray_serve.py",
+            "tests/integration/test_fleet.py",
+            "tests/integration/test_gangs.py",
+        ),
         *("tests/integration/test_row_fleets.py", "tests/integration/test_train.py"),
     ),
     "nodes": ("tests/integration/test_cluster", "tests/integration/test_fleet_on_nodes.py", "tests/soak/test_kill.py"),
@@ -21,6 +26,7 @@ GROUPS = {
     "TorchServe": ("tests/e2e/test_serving_",),
     "S3": (
         *("tests/integration/test_resume_s3.py", "tests/integration/test_store_", "tests/soak/test_ledger_"),
+        "tests/soak/test_endpoint_soak.py",
         "tests/unit/jobs/sources/test_sources_s3.py",
     ),
 }
