@@ -221,7 +221,8 @@ def _print_addresses(server: Host, archive: Archive, host_with: HostWith, status
     else:
         console().print(
             f"serving {archive.collection} version {archive.version} at {document['url']}\n"
-            f"keys: {document['token_file']}\nlog: {document['log']}\nCtrl-C stops it",
+            f"keys: {document['token_file']}\nlog: {document['log']}\n"
+            f"status: {status_url} (/livez, /readyz, /metrics)\nCtrl-C stops it",
             soft_wrap=True,
         )
     sys.stdout.flush()
