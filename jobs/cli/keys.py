@@ -35,7 +35,7 @@ KeyFileOption = Annotated[
 ]
 
 
-@keys.command()
+@keys.command("rotate")
 def rotate(
     token_file: KeyFileOption,
     which: Annotated[Which, typer.Argument(help="The API whose key is replaced.")] = Which.ALL,

@@ -15,8 +15,8 @@ from typing import Any
 import grpc
 import pytest
 
+from benchmarks.worst_bodies import WORST_BODIES
 from model_store.torchserve.client import read_key
-from tests.samples.worst_bodies import WORST_BODIES
 from tests.servers.load import Load
 from tests.servers.torchserve import COLLECTION, ServedStores, until
 
@@ -25,7 +25,9 @@ pytestmark = pytest.mark.torchserve
 BODY = b'{"dataset": "north", "instances": [[3, 1]]}'
 PATH = f"/predictions/{COLLECTION}"
 SERVICE = "/org.pytorch.serve.grpc.inference.InferenceAPIsService"
-LONGEST_WAIT_S = 5.0  # on a busy machine; without the bounds it was 7 to 30 s, or for good
+LONGEST_WAIT_S = (
+    12.0  # on a machine of two cores that runs other tests; without the bounds it was up to 30 s, or for good
+)
 
 
 @pytest.fixture

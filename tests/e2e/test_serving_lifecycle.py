@@ -192,12 +192,13 @@ def test_serve_ends_in_time_whatever_a_worker_does(
         os.kill(worker_of(folder), signal.SIGSTOP)
         with client_of(document) as client, ThreadPoolExecutor(2) as pool:
             cut = [pool.submit(client.post, document["url"], json=BODY) for _ in range(2)]
-            until(lambda: num_pending(document) == 1)
+            until(lambda: num_pending(document) >= 1)  # the self check may wait as well
+            waiting = num_pending(document)
             if num_signals == 1:
                 os.kill(document["pid"], signal.SIGSTOP)  # Java too
             process.terminate()
             if num_signals == 2:
-                until(lambda: num_pending(document) == 2)  # the marker of the first signal waits as well
+                until(lambda: num_pending(document) > waiting)  # the marker of the first signal waits as well
                 process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=20)
             assert [type(one.exception()) for one in cut] == [httpx.ReadError] * 2

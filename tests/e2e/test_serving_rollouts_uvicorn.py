@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -83,7 +82,10 @@ def are_free(settings: ServerSettings) -> bool:
     return True
 
 
-def test_follow_survives_a_restart_of_the_server_and_keeps_what_is_held(ledger: Ledger, tmp_path: Path) -> None:
+def test_follow_survives_a_restart_of_the_server_and_keeps_what_is_held(
+    ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("f")  # paths of sockets are short
     archive = archive_of(ledger, ledger.version(MODEL, 1), tmp_path / "archives")
     made = ServerSettings(tmp_path / "server", ports=with_free(ANY_PORTS))
     with Management(made.management_url, made.key_file, made.model_store) as management:

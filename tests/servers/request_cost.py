@@ -13,12 +13,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.worst_bodies import WORST_BODIES, WorstBody
 from handler.hosting.endpoint import Endpoint
 from handler.models.fleet import Fleet
 from handler.requests.payload import Field, Request
 from model_store import open_ledger
 from model_store.archives.version_fleet import fleet_of_version
-from tests.samples.worst_bodies import WORST_BODIES, WorstBody
 
 LIBC = ctypes.CDLL(None)
 STATUS, RESET, PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"

@@ -11,7 +11,7 @@ import sys
 
 import httpx
 
-from tests.samples.worst_bodies import WORST_BODIES
+from benchmarks.worst_bodies import WORST_BODIES
 
 
 def main(url: str, key: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.worst_bodies import SIZE, WORST_BODIES
 from model_store.ledger.ledger import Ledger
-from tests.samples.worst_bodies import SIZE, WORST_BODIES
 
 MAX_CPU_S = 1.0
 MAX_EXTRA_MB = 200.0
