@@ -28,6 +28,7 @@ from ray.serve.exceptions import RayServeException
 
 from handler.errors import HandlerError
 from handler.hosting.control import Control
+from handler.hosting.worker_report import WorkerReport, every_second
 from jobs.errors import ClusterError, one_line
 from model_store.asgi.app import InferenceApp
 from model_store.asgi.keys import BEARER
@@ -50,7 +51,10 @@ class Replica:
 
     def __init__(self, control: str, max_request_size_bytes: int) -> None:
         torch.set_num_threads(1)
-        self._models = Models(Path(control) if Path(control).is_dir() else None)
+        folder = Path(control) if Path(control).is_dir() else None
+        self._models = Models(folder)
+        if folder is not None:
+            every_second([WorkerReport(self._models.endpoints, folder).write])
         self._inference = InferenceApp(self._models, max_request_size_bytes)
         self._own_key = secrets.token_urlsafe()
         self._key_sha256 = b""

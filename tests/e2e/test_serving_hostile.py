@@ -25,9 +25,7 @@ pytestmark = pytest.mark.torchserve
 BODY = b'{"dataset": "north", "instances": [[3, 1]]}'
 PATH = f"/predictions/{COLLECTION}"
 SERVICE = "/org.pytorch.serve.grpc.inference.InferenceAPIsService"
-LONGEST_WAIT_S = (
-    12.0  # on a machine of two cores that runs other tests; without the bounds it was up to 30 s, or for good
-)
+LONGEST_WAIT_S = 12.0  # two cores that run other tests too; without the bounds it was up to 30 s, or for good
 
 
 @pytest.fixture
