@@ -59,7 +59,11 @@ class Watched:
             return next((one.pid for one in management.describe(COLLECTION, "1").workers), None)
 
 
-@pytest.fixture(scope="module", params=list(HostWith))
+# Ray's start and its own recovery take most of a minute, so `make soak` has that host.
+HOSTS = [pytest.param(one, marks=pytest.mark.soak if one is HostWith.RAY_SERVE else ()) for one in HostWith]
+
+
+@pytest.fixture(scope="module", params=HOSTS)
 def server(
     request: pytest.FixtureRequest, stores_ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
