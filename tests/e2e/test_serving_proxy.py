@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from model_store.asgi import process as uvicorn
+from model_store.ledger.ledger import Ledger
+from model_store.serving.settings import Ports
 from tests.servers import nginx
-from tests.servers.torchserve import COLLECTION, ServedStores
+from tests.servers.torchserve import COLLECTION, ServedStores, host_of_stores, until
 
 pytestmark = [
     pytest.mark.torchserve,
@@ -90,3 +96,34 @@ def test_proxy_refuses_huge_headers_and_addresses_that_are_not_for_callers(addre
             assert client.get(path).status_code == 404
         assert client.post(PATH, content=b" " * 7_000_000).status_code == 413
         assert client.get(PATH).json()["num_datasets"] == 4
+
+
+def test_proxy_asks_the_second_server_while_the_first_one_ends(stores_ledger: Ledger, tmp_path: Path) -> None:
+    body = {"dataset": "south", "instances": [[3, 1]]}
+    statuses: list[int] = []
+    ended = threading.Event()
+    with ExitStack() as running:
+        hosts = [
+            running.enter_context(host_of_stores(uvicorn.start, stores_ledger, tmp_path / name, Ports(0, 0, 0)))[0]
+            for name in ("a", "b")
+        ]
+        address = running.enter_context(nginx.proxy([host.settings for host in hosts], tmp_path / "nginx"))
+
+        def ask() -> None:
+            with httpx.Client(base_url=address, timeout=30) as client:
+                while not ended.is_set():
+                    statuses.append(client.post(PATH, json=body).status_code)
+
+        with ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(ask) for _ in range(4)]
+            try:
+                until(lambda: len(statuses) > 100)
+                assert hosts[0].drain(30)
+                hosts[0].stop()
+                before = len(statuses)
+                until(lambda: len(statuses) > before + 100)
+            finally:
+                ended.set()
+            for one in asking:
+                one.result()
+    assert set(statuses) == {200}

@@ -88,7 +88,7 @@ def torchserve_stores(
     stores_ledger: Ledger, stores_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServedStores]:
     """A TorchServe that serves `stores` with one worker."""
-    with _serving(torchserve.start, stores_ledger, tmp_path_factory.mktemp("ts"), ANY_PORTS) as (server, client):
+    with host_of_stores(torchserve.start, stores_ledger, tmp_path_factory.mktemp("ts"), ANY_PORTS) as (server, client):
         yield ServedStores(server, stores_ledger, stores_fleet, client)
 
 
@@ -97,12 +97,18 @@ def uvicorn_stores(
     stores_ledger: Ledger, stores_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServedStores]:
     """A uvicorn that serves `stores` with one worker."""
-    with _serving(uvicorn.start, stores_ledger, tmp_path_factory.mktemp("uv"), Ports(0, 0, 0)) as (server, client):
+    with host_of_stores(uvicorn.start, stores_ledger, tmp_path_factory.mktemp("uv"), Ports(0, 0, 0)) as (
+        server,
+        client,
+    ):
         yield ServedStores(server, stores_ledger, stores_fleet, client)
 
 
 @contextmanager
-def _serving(start: Start[Host], ledger: Ledger, folder: Path, ports: Ports) -> Iterator[tuple[Host, httpx.Client]]:
+def host_of_stores(
+    start: Start[Host], ledger: Ledger, folder: Path, ports: Ports
+) -> Iterator[tuple[Host, httpx.Client]]:
+    """Serve `stores` in a folder of its own until the block ends; yield the host, and a client with its key."""
     archive = archive_of(ledger, ledger.version(COLLECTION), folder / "archives")
     settings = ServerSettings(folder / "server", ports=with_free(ports))
     with (
