@@ -20,9 +20,11 @@ pytest_plugins = [
 ]
 
 
+# A shell that starts this in the background, or by nohup, has it ignore signals; what tests start would ignore them too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # So it is where a shell started this in the background; what tests start would ignore Ctrl-C as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import weakref
@@ -51,7 +52,7 @@ class RolloutWatch:
         if self._has_changed():
             what = wanted(self._control, endpoint.fleet.collection)
             if what is None or what.base != endpoint.fleet.version or not is_watched(what.folder(self._control)):
-                endpoint.rollout = None
+                self._end(endpoint)
             elif endpoint.rollout is None or endpoint.rollout.what != what:
                 self._begin(endpoint, what)
         rollout = endpoint.rollout
@@ -72,6 +73,14 @@ class RolloutWatch:
             seen = None
         changed, self._seen = seen != self._seen, seen
         return changed
+
+    def _end(self, endpoint: Endpoint) -> None:
+        """End the rollout, and remove the file of its counts, by which `gridline deploy` sees that it has ended."""
+        endpoint.rollout = None
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            self._path = None
 
     def _begin(self, endpoint: Endpoint, what: Wanted) -> None:
         """Open the models of the new version; if that fails, tell why, and go on without."""

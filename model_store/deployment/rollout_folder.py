@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from model_store.deployment.control import Control
 from model_store.deployment.errors import ServerError
 
 OF_COLLECTION = r"{}-\d+-[0-9a-f]{{8}}"
+END_TIMEOUT_S = 2.0
+END_POLL_S = 0.02
 RANDOM = "[a-z0-9_]{8}"  # what Python appends to the name of a temporary folder
 
 
@@ -38,7 +41,16 @@ def rolled_out(control: Control, archive: Archive, base: int, kind: Kind, share:
         control.set(ROLLOUTS, archive.collection, asdict(what))
         yield what
     finally:
+        control.set(ROLLOUTS, archive.collection, None)
+        _wait_until_ended(what.folder(control.folder) / COUNTS)
         take_off(control, archive.collection)
+
+
+def _wait_until_ended(counts: Path) -> None:
+    """Wait until each worker has ended a canary and removed its counts; one that was killed leaves them there."""
+    deadline = time.monotonic() + END_TIMEOUT_S
+    while counts.is_dir() and any(counts.iterdir()) and time.monotonic() < deadline:
+        time.sleep(END_POLL_S)
 
 
 def watch(control: Control, what: Wanted) -> None:
