@@ -20,7 +20,7 @@ pytest_plugins = [
 ]
 
 
-# A shell that starts this in the background, or by nohup, has it ignore signals; what tests start would ignore them too.
+# A shell that starts this in the background, or by nohup, has it ignore signals; so would what tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
