@@ -32,7 +32,7 @@ OUTAGE_S = max(10.0, 60.0 * SCALE)
 COLLECTION = "stores"
 BODY = json.dumps({"dataset": "north", "instances": [[3, 1]]}).encode()
 GRIDLINE = [sys.executable, "-m", "jobs"]
-ANY_PORT = [word for name in ("port", "management-port", "metrics-port") for word in (f"--{name}", "0")]
+ANY_PORT = [word for name in ("port", "management-port", "metrics-port", "status-port") for word in (f"--{name}", "0")]
 
 
 class Store:
@@ -94,11 +94,12 @@ def served(store: Store, folder: Path, host: str) -> Iterator[tuple[subprocess.P
 
 @pytest.mark.parametrize("host", ["", "--host-with uvicorn"], ids=["torchserve", "uvicorn"])
 def test_100_requests_a_second_through_everything_that_happens_to_a_server(
-    store: Store, tmp_path: Path, host: str
+    store: Store, tmp_path_factory: pytest.TempPathFactory, host: str
 ) -> None:
+    folder = tmp_path_factory.mktemp("e")  # paths of sockets are short
     with ExitStack() as running:
-        process, settings = running.enter_context(served(store, tmp_path / "first", host))
-        _, behind = running.enter_context(served(store, tmp_path / "second", host))
+        process, settings = running.enter_context(served(store, folder / "first", host))
+        _, behind = running.enter_context(served(store, folder / "second", host))
         target = ["--management", settings.management_url, "--token-file", str(settings.folder)]
         load = Load(settings, f"/predictions/{COLLECTION}", BODY, RATE, fallback=behind)
         with load:
