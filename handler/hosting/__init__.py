@@ -2,5 +2,6 @@
 
 In: requests as a host received them.
 Out: an answer for each.
-Imported by: jobs/cluster, model_store/asgi, model_store/status, model_store/deployment, handler/linear_handler.py.
+Imported by: jobs/cluster, model_store/asgi, model_store/status, model_store/serving, model_store/deployment,
+handler/linear_handler.py.
 """

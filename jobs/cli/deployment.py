@@ -229,12 +229,13 @@ def _control(token_file: Path | None, model_store: Path | None) -> Control:
 
 def _model_store(token_file: Path | None, model_store: Path | None) -> Path:
     from jobs.errors import UsageError
+    from model_store.serving.settings import ServerSettings
 
     if model_store is not None:
         return model_store
     if token_file is None:
         raise UsageError("TorchServe's folder of archives is not known: set --model-store, or --token-file")
-    return (token_file if token_file.is_dir() else token_file.parent) / "model-store"
+    return ServerSettings(token_file if token_file.is_dir() else token_file.parent).model_store
 
 
 def _print_deployment(done: Deployment, json: bool, judgement: Judgement | None = None) -> None:

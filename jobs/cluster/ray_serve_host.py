@@ -21,67 +21,43 @@ import uvicorn
 
 from handler.errors import GridlineError
 from model_store.archives.archive import Archive
-from model_store.asgi.host import KEY_FILE, LOOPBACK, MODEL_STORE, UNPACKED
 from model_store.asgi.management import ManagementApp
 from model_store.asgi.registry import RefusedError, Registry
-from model_store.asgi.settings import HostSettings, WorkerSettings, configuration, configure_log
+from model_store.asgi.settings import HostSettings, configuration, configure_log
 from model_store.deployment.errors import ServerError
 from model_store.serving import child
-from model_store.serving.child import Child
-from model_store.serving.settings import ServerSettings
+from model_store.serving.child import Child, ChildHost
+from model_store.serving.settings import LOOPBACK, ServerSettings
 from model_store.torchserve.configuration import environment
 from model_store.torchserve.management import why_not_ready
 
-LOG, SETTINGS, CONTROL = "ray-serve.log", "ray-serve.json", "control"
+LOG, SETTINGS = "ray-serve.log", "ray-serve.json"
 GRACE_S = 30.0
 STOP_S = 10.0  # to remove the application from the cluster
-POLL_INTERVAL_S = 0.05
 FAILED = 1
 CODE = Path(__file__).parents[2]
 logger = logging.getLogger(__name__)
 
 
-class RayServe:
+class RayServe(ChildHost):
     """A running application, a `Host`; `pid` is the process on this machine, which holds the management port."""
 
     name = "Ray Serve"
 
     def __init__(self, settings: ServerSettings, process: Child, archive: Archive) -> None:
-        self.settings = settings
-        self._process = process
+        super().__init__(settings, process, settings.folder / LOG)
         self._archive = archive
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def log_file(self) -> Path:
-        return self.settings.folder / LOG
-
-    def exit_code(self) -> int | None:
-        return self._process.exit_code()
 
     def problem(self) -> str | None:
         return why_not_ready(self.settings, self._archive)
 
     def drain(self, timeout_s: float) -> bool:
         """Remove the application: Ray Serve refuses new requests, and its replicas answer those that they have."""
-        deadline = time.monotonic() + timeout_s
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
-        while self.exit_code() is None:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(POLL_INTERVAL_S)
-        return True
+        return self.end(time.monotonic() + timeout_s)
 
     def stop(self) -> None:
         self.drain(STOP_S)
-        self._process.kill()
-
-    def log_tail(self) -> str:
-        return child.last_lines(self.log_file)
+        super().stop()
 
 
 def start(settings: ServerSettings, archive: Archive, keep: Sequence[int] = ()) -> RayServe:
@@ -89,12 +65,8 @@ def start(settings: ServerSettings, archive: Archive, keep: Sequence[int] = ()) 
 
     It joins the cluster of RAY_ADDRESS, or starts one on this machine. Raises ServerError if it can't be started.
     """
-    folder, ports = settings.folder.resolve(), settings.ports
-    worker = WorkerSettings(settings.max_request_size_bytes, GRACE_S, settings.access_log)
-    names = (str(folder), archive.file_name)
-    HostSettings(*names, settings.host, ports.inference, ports.management, settings.workers, worker).write(
-        folder / SETTINGS
-    )
+    folder = settings.folder.resolve()
+    HostSettings.of(settings, archive, GRACE_S).write(folder / SETTINGS)
     of_ray = {name: value for name, value in os.environ.items() if name.startswith("RAY_") or name == "HOME"}
     variables = {**environment(settings), **of_ray, "PYTHONPATH": str(CODE)}
     del variables["TMPDIR"]  # Ray's sockets would have too long paths in it
@@ -127,10 +99,10 @@ def main(settings_file: Path) -> int:
 async def _serve(settings: HostSettings, management: socket.socket) -> int:
     from jobs.cluster import ray_serve
 
-    folder = Path(settings.folder)
+    of = ServerSettings(Path(settings.folder))
     limit, grace_s = settings.worker.max_request_size_bytes, settings.worker.grace_s
-    pool = ray_serve.ReplicaPool(folder / CONTROL, limit, grace_s)
-    registry = Registry(pool, folder / MODEL_STORE, folder / UNPACKED, folder / KEY_FILE, settings.workers)
+    pool = ray_serve.ReplicaPool(of.control, limit, grace_s)
+    registry = Registry(pool, of.model_store, of.unpacked, of.key_file, settings.workers)
     try:
         await registry.start(settings.archive)
     except RefusedError as exc:

@@ -20,9 +20,8 @@ from model_store.asgi.pool import WorkerPool
 from model_store.asgi.registry import RefusedError, Registry
 from model_store.asgi.settings import HostSettings, configuration, configure_log
 from model_store.deployment.errors import ServerError
+from model_store.serving.settings import LOOPBACK, ServerSettings
 
-LOOPBACK = "127.0.0.1"
-MODEL_STORE, KEY_FILE, UNPACKED = "model-store", "key_file.json", "tmp/models"
 BACKLOG = 2048  # connections that wait for a worker, also while one is replaced
 FAILED = 1
 logger = logging.getLogger(__name__)
@@ -49,9 +48,8 @@ def main(settings_file: Path) -> int:
 
 async def _serve(settings: HostSettings, keys: Keys | None, listener: socket.socket, management: socket.socket) -> int:
     pool = WorkerPool(settings.worker, listener)
-    folder = Path(settings.folder)
-    paths = (folder / MODEL_STORE, folder / UNPACKED, folder / KEY_FILE)
-    registry = Registry(pool, *paths, settings.workers, keys)
+    of = ServerSettings(Path(settings.folder))
+    registry = Registry(pool, of.model_store, of.unpacked, of.key_file, settings.workers, keys)
     watching = asyncio.create_task(pool.watch())
     try:
         await registry.start(settings.archive)

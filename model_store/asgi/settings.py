@@ -11,7 +11,9 @@ from typing import Any
 
 import uvicorn
 
+from model_store.archives.archive import Archive
 from model_store.asgi.protocol import IDLE_TIMEOUT_S, BoundedProtocol
+from model_store.serving.settings import ServerSettings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
@@ -37,6 +39,20 @@ class HostSettings:
     workers: int
     worker: WorkerSettings
     keys: str | None = None
+
+    @classmethod
+    def of(cls, settings: ServerSettings, archive: Archive, grace_s: float) -> HostSettings:
+        """Return how the process of a server runs that loads an archive of its model store."""
+        return cls(
+            str(settings.folder.resolve()),
+            archive.file_name,
+            settings.host,
+            settings.ports.inference,
+            settings.ports.management,
+            settings.workers,
+            WorkerSettings(settings.max_request_size_bytes, grace_s, settings.access_log),
+            None if settings.keys is None else str(settings.keys.resolve()),
+        )
 
     def write(self, path: Path) -> None:
         """Write the settings as JSON; they have no secrets."""

@@ -12,8 +12,11 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from model_store.serving.settings import ServerSettings
 
 LOG_LINES_SHOWN = 3
 # The pipe is standard input. A shell gives its background commands another one, so it is passed on as descriptor 3.
@@ -55,6 +58,36 @@ class Child:
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+
+class ChildHost:
+    """What hosts that are child processes share: a part of `model_store.serving.host.Host`."""
+
+    def __init__(self, settings: ServerSettings, process: Child, log_file: Path) -> None:
+        self.settings = settings
+        self.log_file = log_file
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exit_code(self) -> int | None:
+        """Return the exit code of the server, or None while it runs."""
+        return self._process.exit_code()
+
+    def end(self, deadline: float) -> bool:
+        """Ask the process to end, and wait for that; return False if it has not by `deadline` (monotonic seconds)."""
+        self._process.terminate(max(0.0, deadline - time.monotonic()))
+        return self.exit_code() is not None
+
+    def stop(self) -> None:
+        """End the server and its workers now, and wait until they are gone."""
+        self._process.kill()
+
+    def log_tail(self) -> str:
+        """Return the last lines of its log on one line, for a message."""
+        return last_lines(self.log_file)
 
 
 def launch(

@@ -7,8 +7,8 @@ import os
 import time
 from pathlib import Path
 
-DRAINING = "draining"
-BUSY = "busy.lock"
+from handler.hosting.control import BUSY, DRAINING
+
 POLL_INTERVAL_S = 0.01
 
 

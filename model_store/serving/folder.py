@@ -16,6 +16,7 @@ from model_store.serving.control import accept_requests
 from model_store.serving.settings import ServerSettings
 
 LOCK = "serve.lock"
+SOCKET_PATH_LIMIT_BYTES = 108
 DYING_TIMEOUT_S = 10.0
 POLL_INTERVAL_S = 0.05
 
@@ -41,6 +42,14 @@ def held(folder: Path) -> Iterator[int]:
             os.ftruncate(lock, 0)  # who comes now waits for the processes that still end
     finally:
         os.close(lock)
+
+
+def refuse_long_path(settings: ServerSettings, socket: str) -> None:
+    """Raise ServerError if the path of a socket in the server's temporary folder would be too long for the system."""
+    if len(str(settings.temporary.resolve() / socket).encode()) >= SOCKET_PATH_LIMIT_BYTES:
+        raise ServerError(
+            f"the path of folder {settings.folder} is too long for a socket: set --folder to a shorter one"
+        )
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from model_store.deployment.control import CONTROL
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -51,7 +53,12 @@ class ServerSettings:
     @property
     def control(self) -> Path:
         """What gridline's commands tell the workers, who know the folder as GRIDLINE_CONTROL."""
-        return self.folder / "control"
+        return self.folder / CONTROL
+
+    @property
+    def unpacked(self) -> Path:
+        """The folder with the models of archives, for a host that unpacks them itself."""
+        return self.temporary / "models"
 
     @property
     def inference_url(self) -> str:

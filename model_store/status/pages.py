@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handler.hosting.control import DRAINING
 from handler.hosting.metrics import Metrics
+from model_store.deployment.control import FOLLOWERS
 from model_store.deployment.errors import ServerError
 from model_store.status.example_probe import ExampleProbe
 from model_store.status.exposition import CONTENT_TYPE, exposition
 from model_store.status.port import Page
 from model_store.status.reports import COLLECTION, Served, Sums, WorkerReports
 
-DRAINING, FOLLOWERS = "draining", "followers"
 OK, UNAVAILABLE = 200, 503
 STORE_AGES = {
     "last_check": "gridline_store_check_age_seconds",

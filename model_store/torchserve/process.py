@@ -15,7 +15,8 @@ from pathlib import Path
 from model_store.archives.archive import Archive
 from model_store.deployment.errors import ServerError
 from model_store.serving import child, control
-from model_store.serving.child import Child
+from model_store.serving.child import Child, ChildHost
+from model_store.serving.folder import refuse_long_path
 from model_store.serving.listening import is_listening, stop_listening, wait_until_unconnected
 from model_store.serving.settings import LOOPBACK, ServerSettings
 from model_store.torchserve.configuration import (
@@ -27,7 +28,7 @@ from model_store.torchserve.configuration import (
 )
 from model_store.torchserve.management import Management, why_not_ready
 
-SOCKET_PATH_LIMIT_BYTES = 108
+SOCKET = ".ts.sock.65535"  # the longest name
 FAREWELL_S = 1.0  # for connections that clients keep open: each is closed after one refused request
 FORWARDING_S = 0.25  # from the end of an answer in a worker until the client has it, at the most
 LEAST_S = 0.01  # for a request to a server
@@ -36,7 +37,7 @@ USUAL = ("Model server started", "nvidia-smi", "WARNING: sun.reflect", "WARNING:
 logger = logging.getLogger(__name__)
 
 
-class TorchServe:
+class TorchServe(ChildHost):
     """A running server, a `Host`. As a context manager it is stopped, with all its workers, however the block ends."""
 
     name = "TorchServe"
@@ -44,9 +45,8 @@ class TorchServe:
     def __init__(
         self, settings: ServerSettings, process: Child, archive: Archive | None, unwanted: Sequence[int] = ()
     ) -> None:
-        self.settings = settings
+        super().__init__(settings, process, log_file(settings))
         self._unwanted = list(unwanted)
-        self._process = process
         self._archive = archive
         self._started_at = time.time() - CLOCK_S
 
@@ -55,18 +55,6 @@ class TorchServe:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
-
-    @property
-    def pid(self) -> int:
-        """The process id of the Java process."""
-        return self._process.pid
-
-    @property
-    def log_file(self) -> Path:
-        return log_file(self.settings)
-
-    def exit_code(self) -> int | None:
-        return self._process.exit_code()
 
     def wait(self) -> int:
         """Wait until the server ends by itself, and return its exit code."""
@@ -114,10 +102,6 @@ class TorchServe:
             time.sleep(min(FORWARDING_S, timeout_s))
             self._process.terminate(timeout_s)  # it closes the port first, some milliseconds before the connections
 
-    def stop(self) -> None:
-        """End the server and its workers now, and wait until they are gone."""
-        self._process.kill()
-
     def log_tail(self) -> str:
         """Return the last lines of its log on one line, for a message; without the places of Java's traces."""
         return child.last_lines(self.log_file, output_file(self.settings), since=self._started_at, without=USUAL)
@@ -148,11 +132,7 @@ def start(settings: ServerSettings, archive: Archive | None = None, keep: Sequen
 
     Raises ServerError if Java can't be started, or the folder's path is too long for the sockets in it.
     """
-    longest = settings.temporary.resolve() / ".ts.sock.65535"
-    if len(str(longest).encode()) >= SOCKET_PATH_LIMIT_BYTES:
-        raise ServerError(
-            f"the path of folder {settings.folder} is too long for a socket: set --folder to a shorter one"
-        )
+    refuse_long_path(settings, SOCKET)
     unwanted = unwanted_ports(settings)
     configuration = write_configuration(settings, "" if archive is None else archive.file_name, unwanted)
     command = java_command(settings, configuration)
