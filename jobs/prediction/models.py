@@ -71,7 +71,7 @@ class Served:
     keys: frozenset[Key]
     cards: Sequence[Sequence[Feature]]
 
-    @property
+    @cached_property
     def features(self) -> dict[str, Feature]:
         """Return the features by name; of two kinds the categorical one, whose cells are sent as text."""
         every = [feature for card in self.cards for feature in card]

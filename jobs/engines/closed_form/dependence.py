@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from handler.models.dependence import dependences_of
-from jobs.engines.closed_form.least_squares import NormalEquations, normal_equations, solve, trusted_digits
+from jobs.engines.closed_form.least_squares import NormalEquations, digits_of, normal_equations, solve
 from jobs.engines.closed_form.spectrum import hessian
 from jobs.engines.moments import Moments
 from jobs.engines.scaling import feature_scaling
@@ -107,9 +107,9 @@ def dependences(moments: Moments, bias: bool, names: Sequence[str]) -> dict[int,
 
 def _fewest_digits(equations: NormalEquations) -> Tensor:
     """Return the digits of the slope that has the fewest, (m,); those that are 0 but for rounding do not count."""
-    moments, d = equations.moments, equations.moments.num_columns
-    digits_md = trusted_digits(moments, equations.bias)[:, :d]
-    size_md = (solve(equations) * equations.scale_md).abs()
+    slope_md = solve(equations)
+    digits_md = digits_of(equations, slope_md)[:, : equations.moments.num_columns]
+    size_md = (slope_md * equations.scale_md).abs()
     counts_md = (size_md > ZERO * size_md.amax(1, keepdim=True)) & ~digits_md.isnan()
     return torch.where(counts_md, digits_md, torch.inf).amin(1)
 

@@ -139,7 +139,12 @@ def trusted_digits(moments: Moments, bias: bool) -> Tensor:
     deviations, through the inverse of C.
     """
     equations = normal_equations(moments, bias)
-    slope_md = solve(equations)
+    return digits_of(equations, solve(equations))
+
+
+def digits_of(equations: NormalEquations, slope_md: Tensor) -> Tensor:
+    """Return the trusted digits (m, p) of the weights with these slopes, which solve the equations."""
+    moments, bias = equations.moments, equations.bias
     rounding_md, error_md = _slope_errors(equations, slope_md)
     weight_mp = weights_of(moments, slope_md, bias)
     if bias:
