@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from handler.rows.model_card import FORMAT, ModelCard
 from model_store.exports.encoded_columns import factors_of_columns
+
+
+def write_card(path: Path, document: dict[str, Any]) -> None:
+    """Write a card."""
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
 
 
 def card_document(card: ModelCard) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The places of levels among their encoded columns, by the rules of a card for those that training did not see."""
+"""Which values programs refuse as `handler` does: the places of levels among their columns, and the longest date."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from handler.rows.model_card import MISSING_LEVEL, OTHER_LEVEL, Feature
 from model_store.exports.encoded_columns import Levels
 
 NO_COLUMN, REFUSED = -1, -2
+LONGEST_DAYS = 4e6  # ISO 8601 text ends with the year 9999, so `handler` takes no date beyond
 
 
 @dataclass(frozen=True)

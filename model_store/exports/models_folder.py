@@ -5,7 +5,6 @@ Shapes: m models · k raw features.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from safetensors.numpy import save_file
 
 from handler.models.fleet import Fleet
 from handler.models.stack import ServedStack
-from model_store.exports.cards import card_document
+from model_store.exports.cards import card_document, write_card
+from model_store.exports.models_of_card import models_of_stack
 from model_store.ledger.versions import Version
 
 PREDICT = Path(__file__).with_name("predict.py")
@@ -83,10 +83,9 @@ def stack_files(number: int) -> tuple[str, str, str]:
 
 def _write_stack(out_dir: Path, number: int, stack: ServedStack) -> list[Path]:
     weights, statistics, card = (out_dir / name for name in stack_files(number))
-    card.write_text(json.dumps(card_document(stack.card), indent=1, ensure_ascii=False), "utf-8")
+    write_card(card, card_document(stack.card))
     arrays = {"weight": stack.weight_md} | ({} if stack.bias_m is None else {"bias": stack.bias_m})
-    fill_mk = np.full((len(stack.weight_md), len(stack.card.features)), np.nan)
-    others = {"fill": fill_mk} if stack.statistics is None else stack.statistics.named()
+    others = {"fill": models_of_stack(stack).fill_mk} if stack.statistics is None else stack.statistics.named()
     for file, named in ((weights, arrays), (statistics, others)):
         save_file({name: np.ascontiguousarray(array) for name, array in named.items()}, file)
         file.chmod(card.stat().st_mode)  # safetensors lets only the owner read

@@ -24,6 +24,11 @@ class ModelsOfCard:
     bias_m: Floats
     fill_mk: Floats
 
+    @property
+    def padded_weight_md(self) -> Floats:
+        """The weights with one column more, of zeros: a level without a column takes its weight there."""
+        return np.column_stack([self.weight_md, np.zeros(len(self.weight_md))])
+
 
 def models_of_stack(stack: ServedStack) -> ModelsOfCard:
     """Return the models of a stack."""

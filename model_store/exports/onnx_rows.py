@@ -19,12 +19,10 @@ from handler.rows.encoding import Floats
 from handler.rows.model_card import Feature
 from handler.rows.transforms import DOMAINS
 from model_store.exports.encoded_columns import Block, Levels, Number, blocks
-from model_store.exports.level_places import REFUSED, places
+from model_store.exports.level_places import LONGEST_DAYS, REFUSED, places
 from model_store.exports.models_of_card import ModelsOfCard
 from model_store.exports.onnx_functions import Dates, is_finite, raw_target, transformed
 from model_store.exports.onnx_graph import Graph
-
-LONGEST_DAYS = 4e6  # ISO 8601 text ends with the year 9999, so `handler` takes no date beyond
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ class ModelsInGraph:
     def __init__(self, graph: Graph, models: ModelsOfCard, row: str | None) -> None:
         self._graph, self._models, self._row = graph, models, row
         self._num_columns = models.weight_md.shape[1]
-        padded = np.column_stack([models.weight_md, np.zeros(len(models.weight_md))])
+        padded = models.padded_weight_md
         self._padded_weights = (padded[:1] if row is None else padded).ravel()
 
     def bias(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import orjson
@@ -14,7 +13,7 @@ from torch.export import save as torch_save
 
 from handler.models.fleet import Fleet
 from handler.rows.model_card import ModelCard
-from model_store.exports.cards import card_document
+from model_store.exports.cards import card_document, write_card
 from model_store.exports.models_of_card import ModelsOfCard, models_of_stack
 from model_store.exports.torch_rows import MISSING, UNSEEN, CardProgram
 
@@ -31,7 +30,7 @@ def write_programs(fleet: Fleet, out_dir: Path) -> list[Path]:
         program, card = out_dir / f"stack-{number}.pt2", out_dir / f"stack-{number}.card.json"
         program.write_bytes(_bytes_of(_exported(models_of_stack(stack))))
         document = card_document(stack.card) | {"inputs": _inputs(stack.card)}
-        card.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
+        write_card(card, document)
         files += [program, card]
     index = out_dir / "index.json"
     places = ((fleet.index.names[at], fleet.place(at)) for at in range(fleet.num_datasets))

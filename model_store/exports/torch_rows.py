@@ -17,12 +17,11 @@ from handler.rows.date_parts import CYCLES, ROUNDING_S, SECONDS_A_DAY, THURSDAY,
 from handler.rows.model_card import Feature
 from handler.rows.transforms import DOMAINS
 from model_store.exports.encoded_columns import Block, Levels, Number, blocks
-from model_store.exports.level_places import REFUSED, places
+from model_store.exports.level_places import LONGEST_DAYS, REFUSED, places
 from model_store.exports.models_of_card import ModelsOfCard
 
 TRANSFORMS = {"log": torch.log, "log10": torch.log10, "log1p": torch.log1p, "sqrt": torch.sqrt}
 BACK = {"log": torch.exp, "log1p": torch.expm1}
-LONGEST_DAYS = 4e6  # ISO 8601 text ends with the year 9999, so `handler` takes no date beyond
 MISSING, UNSEEN = -2, -1  # the codes of a missing level, and of one that training did not see
 
 
@@ -37,8 +36,7 @@ class CardProgram(nn.Module):
         super().__init__()
         self.card = models.card
         self._blocks = blocks(models.card)
-        padded = np.column_stack([models.weight_md, np.zeros(len(models.weight_md))])
-        self.register_buffer("weight_md", torch.from_numpy(padded))
+        self.register_buffer("weight_md", torch.from_numpy(models.padded_weight_md))
         self.register_buffer("bias_m", torch.from_numpy(np.ascontiguousarray(models.bias_m)))
         self.register_buffer("fill_mk", torch.from_numpy(np.ascontiguousarray(models.fill_mk)))
 
