@@ -31,12 +31,12 @@ from model_store.serving.settings import ServerSettings
 from model_store.torchserve.client import BearerKey
 from model_store.torchserve.management import Management
 from model_store.torchserve.serving import serving as serving_here
+from tests.servers.command_line import ANY_PORTS as GIVEN_PORTS
+from tests.servers.command_line import PORT_OPTIONS, running, started
 from tests.servers.torchserve import ANY_PORTS, ServedStores, processes_with, until
 
 ROOT = Path(__file__).parents[2]
 READ_ONLY_ROOT = Path(__file__).with_name("read_only_root.sh")
-GRIDLINE = [sys.executable, "-m", "jobs"]
-ANY_PORT = [f"--{name}" for name in ("port", "management-port", "metrics-port", "status-port")]
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,12 @@ def run(
 @contextmanager
 def serving(*arguments: str, ledger: Ledger) -> Iterator[subprocess.Popen[str]]:
     """Run `gridline serve` as a process until the block ends."""
-    ports = [word for option in ANY_PORT for word in (option, "0")]
-    command = [*GRIDLINE, "serve", "stores", "--store", ledger.uri, "--json", *ports, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
+    with running("serve", "stores", "--store", ledger.uri, "--json", *GIVEN_PORTS, *arguments) as process:
         yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
 
 
 TIMED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3} \[")
 BODY = {"dataset": "north", "instances": [[3, 1]]}
-
-
-def started(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait until `gridline serve --json` serves, and return what it printed."""
-    assert process.stdout is not None
-    document: dict[str, Any] = json.loads(process.stdout.readline())
-    return document
 
 
 def worker_of(folder: Path) -> int:
@@ -118,7 +105,9 @@ def test_serve_holds_its_folder_and_finishes_what_is_in_flight(
         assert document["grpc"] is None
         assert [httpx.get(document["status_url"] + path).status_code for path in ("/livez", "/readyz")] == [200, 200]
         assert listening(document["pid"]) == 3
-        refused = run("serve", "stores", "--folder", str(folder), *(word for one in ANY_PORT for word in (one, "0")))
+        refused = run(
+            "serve", "stores", "--folder", str(folder), *(word for one in PORT_OPTIONS for word in (one, "0"))
+        )
         assert refused.returncode == 4
         assert f"in use by the server of process {process.pid}: end that, or set --folder to another" in refused.stderr
         assert (folder / "key_file.json").read_text() == keys
@@ -213,7 +202,7 @@ def test_serve_refuses_a_taken_port_at_once(
     run: Callable[..., Done], served_stores: ServedStores, tmp_path: Path
 ) -> None:
     taken = str(served_stores.server.settings.ports.inference)
-    others = [word for option in ANY_PORT[1:] for word in (option, "0")]
+    others = [word for option in PORT_OPTIONS[1:] for word in (option, "0")]
     done = run("serve", "stores", "--folder", str(tmp_path / "s"), "--port", taken, *others)
     assert done.returncode == 4
     assert f"port {taken} of 127.0.0.1 is taken by another program: set --port to another" in done.stderr
@@ -242,7 +231,8 @@ def test_a_server_that_dies_takes_its_workers_along(stores_ledger: Ledger, tmp_p
     archive = archive_of(stores_ledger, stores_ledger.version("stores"), tmp_path / "archives")
     with serving_here(archive, ServerSettings(tmp_path / "s", ports=with_free(ANY_PORTS))) as server:
         os.kill(server.pid, signal.SIGKILL)
-        assert server.wait() == -signal.SIGKILL
+        until(lambda: server.exit_code() is not None)
+        assert server.exit_code() == -signal.SIGKILL
     until(lambda: processes_with(str(tmp_path / "s")) == [])  # workers end when they notice that Java has ended
 
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -98,16 +97,19 @@ def test_proxy_refuses_huge_headers_and_addresses_that_are_not_for_callers(addre
         assert client.get(PATH).json()["num_datasets"] == 4
 
 
-def test_proxy_asks_the_second_server_while_the_first_one_ends(stores_ledger: Ledger, tmp_path: Path) -> None:
+def test_proxy_asks_the_second_server_while_the_first_one_ends(
+    stores_ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("p")  # paths of sockets are short
     body = {"dataset": "south", "instances": [[3, 1]]}
     statuses: list[int] = []
     ended = threading.Event()
     with ExitStack() as running:
         hosts = [
-            running.enter_context(host_of_stores(uvicorn.start, stores_ledger, tmp_path / name, Ports(0, 0, 0)))[0]
+            running.enter_context(host_of_stores(uvicorn.start, stores_ledger, folder / name, Ports(0, 0, 0)))[0]
             for name in ("a", "b")
         ]
-        address = running.enter_context(nginx.proxy([host.settings for host in hosts], tmp_path / "nginx"))
+        address = running.enter_context(nginx.proxy([host.settings for host in hosts], folder / "nginx"))
 
         def ask() -> None:
             with httpx.Client(base_url=address, timeout=30) as client:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from model_store.serving.listening import is_listening
+from model_store.serving.ports import free_ports
 from model_store.serving.settings import ServerSettings
 from model_store.torchserve.client import read_key
 from tests.servers.torchserve import until
@@ -34,7 +35,7 @@ def proxy(servers: Sequence[ServerSettings], folder: Path) -> Iterator[str]:
     folder.mkdir(mode=0o700)
     first, second = servers[0], servers[-1]
     text = CONFIGURATION.read_text()
-    port = _free_port()
+    [port] = free_ports(1)
     for written, used in [
         ("127.0.0.1:8000", f"127.0.0.1:{port}"),
         *zip(ADDRESSES, map(_address, (first, second)), strict=True),
@@ -50,7 +51,7 @@ def proxy(servers: Sequence[ServerSettings], folder: Path) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
-        until(lambda: _listens(port) or process.poll() is not None)
+        until(lambda: is_listening(port) or process.poll() is not None)
         assert process.poll() is None, (folder / "log").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -60,14 +61,3 @@ def proxy(servers: Sequence[ServerSettings], folder: Path) -> Iterator[str]:
 
 def _address(server: ServerSettings) -> str:
     return f"127.0.0.1:{server.ports.inference}"
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -6,18 +6,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from model_store import open_ledger
 from model_store.serving.settings import Ports, ServerSettings
 from tests.samples.fleets import commit_models, sample_stores
+from tests.servers.command_line import ANY_PORTS, GRIDLINE, running, started
 from tests.servers.fault_proxy import FaultProxy, fault_proxy, no_faults
 from tests.servers.load import Load
 from tests.servers.stores import S3Server
@@ -31,8 +30,6 @@ LEAST_S = 60.0
 OUTAGE_S = max(10.0, 60.0 * SCALE)
 COLLECTION = "stores"
 BODY = json.dumps({"dataset": "north", "instances": [[3, 1]]}).encode()
-GRIDLINE = [sys.executable, "-m", "jobs"]
-ANY_PORT = [word for name in ("port", "management-port", "metrics-port", "status-port") for word in (f"--{name}", "0")]
 
 
 class Store:
@@ -52,18 +49,9 @@ class Store:
         """Commit a version that predicts this much more than the first."""
         commit_models(self.ledger, COLLECTION, sample_stores(shift))
 
-    @contextmanager
-    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def running(self, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
         """Run a command until the block ends, and ask it to stop then."""
-        command = [*GRIDLINE, *arguments]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+        return running(*arguments, env=self.environment)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Return the exit code of a command, and the last line that it wrote to standard error."""
@@ -84,10 +72,19 @@ def store(s3_server: S3Server) -> Iterator[Store]:
 @contextmanager
 def served(store: Store, folder: Path, host: str) -> Iterator[tuple[subprocess.Popen[str], ServerSettings]]:
     """Run `gridline serve`; yield the process and how to reach it."""
-    arguments = ["serve", COLLECTION, "--store", store.uri, "--folder", str(folder), "--json", *ANY_PORT, *host.split()]
+    arguments = [
+        "serve",
+        COLLECTION,
+        "--store",
+        store.uri,
+        "--folder",
+        str(folder),
+        "--json",
+        *ANY_PORTS,
+        *host.split(),
+    ]
     with store.running(*arguments) as process:
-        assert process.stdout is not None
-        document: dict[str, Any] = json.loads(process.stdout.readline())
+        document = started(process)
         ports = (int(document[name].split(":")[2].split("/")[0]) for name in ("url", "management_url"))
         yield process, ServerSettings(folder, ports=Ports(*ports))
 
@@ -97,9 +94,9 @@ def test_100_requests_a_second_through_everything_that_happens_to_a_server(
     store: Store, tmp_path_factory: pytest.TempPathFactory, host: str
 ) -> None:
     folder = tmp_path_factory.mktemp("e")  # paths of sockets are short
-    with ExitStack() as running:
-        process, settings = running.enter_context(served(store, folder / "first", host))
-        _, behind = running.enter_context(served(store, folder / "second", host))
+    with ExitStack() as stack:
+        process, settings = stack.enter_context(served(store, folder / "first", host))
+        _, behind = stack.enter_context(served(store, folder / "second", host))
         target = ["--management", settings.management_url, "--token-file", str(settings.folder)]
         load = Load(settings, f"/predictions/{COLLECTION}", BODY, RATE, fallback=behind)
         with load:
