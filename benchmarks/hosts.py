@@ -5,7 +5,6 @@ All servers of a comparison run at once and are asked in turn; a ratio is the me
 
 from __future__ import annotations
 
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,9 @@ import httpx
 from benchmarks.contenders import (
     ONE_ROW,
     ONE_ROW_OF_MANY,
+    ROUND_S,
+    ROUNDS,
+    WARM_UP_S,
     Contender,
     Line,
     in_turn,
@@ -38,7 +40,7 @@ from benchmarks.worst_bodies import WORST_BODIES, WorstBody
 from handler.rows.model_card import Feature
 from model_store.archives.archive import Archive
 from model_store.asgi import process as uvicorn
-from model_store.serving.ports import with_free
+from model_store.serving.ports import free_ports, with_free
 from model_store.serving.running import reserved, serving
 from model_store.serving.settings import Ports, ServerSettings
 from model_store.torchserve.client import read_key
@@ -53,9 +55,9 @@ UVICORN = ("-m", "uvicorn", "--http", "httptools", "--loop", "uvloop", "--no-acc
 class Scale:
     """How long is measured, and over how many datasets."""
 
-    rounds: int = 6
-    round_s: float = 4.0
-    warm_up_s: float = 4.0
+    rounds: int = ROUNDS
+    round_s: float = ROUND_S
+    warm_up_s: float = WARM_UP_S
     many: int = 10_000
 
     def rates(self, contenders: list[Contender]) -> Mapping[str, list[Rate]]:
@@ -99,16 +101,10 @@ def _answers(port: int) -> bool:
         return False
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
 def peer(application: str) -> Iterator[str]:
     """Serve an ASGI application of the peers with one worker of uvicorn."""
-    port = free_port()
+    [port] = free_ports(1)
     with running(*UVICORN, "--port", str(port), f"{application}:app", port=port) as url:
         yield url
 
@@ -116,7 +112,7 @@ def peer(application: str) -> Iterator[str]:
 @contextmanager
 def multiplexed(num_models: int) -> Iterator[str]:
     """Serve this many models with Ray Serve's multiplexing."""
-    port = free_port()
+    [port] = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="gridline-bench-") as folder:
         arguments = (str(PEERS / "ray_multiplexed.py"), str(port), folder, str(num_models))
         with running(*arguments, port=port) as url:
