@@ -24,13 +24,13 @@ from .hosting.torchserve_metrics import TorchServeMetrics
 from .hosting.worker_report import WorkerReport, every_second
 from .hosting.worker_socket import buffered_reader
 from .models import fleet_files
+from .requests.forms import is_form
 from .requests.payload import Field, Request
 
 QUIET = "GRIDLINE_WORKER_LOG_LEVEL"
 SEQUENCE = "ts_request_sequence_"  # begins the headers that TorchServe itself gives to a stream of requests
 END_OF_STREAM = ("ts_stream_next", "false")  # without it StreamPredictions ends TorchServe's thread of the worker
 MODEL_FOLDER = "model"
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 TORCHSERVE = "0.12.0"  # the last release: upstream is archived
 
 
@@ -92,15 +92,16 @@ def _request(row: Mapping[str, Any], described: Mapping[str, Any]) -> Request:
     """
     headers = {name.lower(): value for name, value in described.items() if isinstance(value, str)}
     path = described.get("url_path")  # the dataset of /predictions/<collection>/<version>/<dataset>
-    is_form = headers.get("content-type", "").lower().startswith(FORMS) or len(row) != 1 or "body" not in row
+    content_type = headers.get("content-type", "").lower()
+    has_fields = is_form(content_type) or len(row) != 1 or "body" not in row
     return Request(
         row.get("body", b""),
-        headers.get("content-type", "").lower() if is_form else _type_of("body", described),
+        content_type if has_fields else _type_of("body", described),
         path if isinstance(path, str) and path else None,
         explain=described.get("explain") == "True",
         method="GET" if _asks_for_description(row, described) else "POST",
         headers=headers,
-        form={name: Field(value, _type_of(name, described)) for name, value in row.items()} if is_form else None,
+        form={name: Field(value, _type_of(name, described)) for name, value in row.items()} if has_fields else None,
         names_version=bool(path),
     )
 

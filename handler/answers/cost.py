@@ -44,8 +44,7 @@ def _interval_work(fleet: Fleet, one: Scored) -> tuple[int, int]:
     num_rows, num_columns = one.x_nd.shape
     if isinstance(models, int):
         return num_rows * num_columns**2, 1
-    num_weights = statistics.inverse_cross_product_mpp.shape[1]
-    quantiles = len(np.unique(scoring.degrees_of_freedom(statistics, num_weights, models)))
+    quantiles = len(np.unique(scoring.degrees_of_freedom(statistics, models)))
     return num_rows * num_columns**2 * PRODUCTS_OF_OWN_MATRIX, quantiles
 
 

@@ -54,7 +54,7 @@ def of_dataset(stack: ServedStack, model: int, dataset: str) -> str | None:
         return UNTRAINED.format(dataset)
     if np.isnan(stored.inverse_cross_product_mpp[model, 0, 0]):
         return UNTRAINED.format(dataset)
-    freedom = float(degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1], model))
+    freedom = float(degrees_of_freedom(stored, model))
     if freedom <= 0:
         rows = float(stored.num_rows_m[model])
         return NO_FREEDOM.format(dataset, rows, rows - freedom)

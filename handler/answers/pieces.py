@@ -120,7 +120,7 @@ def _check_agreement(fleet: Fleet, query: Query, datasets: str | Sequence[str]) 
     if said is None:
         return
     first = datasets if isinstance(datasets, str) else datasets[0]
-    if DATASET in fleet.stacks[fleet.place(fleet.position(first)).stack].card.feature_names:
+    if DATASET in fleet.card(first).feature_names:
         return
     expected = repeat(datasets) if isinstance(datasets, str) else datasets
     for position, (value, dataset) in enumerate(zip(said, expected, strict=False)):

@@ -69,7 +69,7 @@ def intervals(stack: ServedStack, models: Models, x_nd: Floats, prediction_n: Fl
         nothing = np.full((len(x_nd), 2), np.nan)
         return Intervals(nothing, nothing)
     leverage_n = np.concatenate([_leverage(stack, stored, *part) for part in _parts(models, x_nd)])
-    quantile_n = _quantiles(degrees_of_freedom(stored, stored.inverse_cross_product_mpp.shape[1], models), level)
+    quantile_n = _quantiles(degrees_of_freedom(stored, models), level)
     scale_n = quantile_n * np.sqrt(stored.residual_variance_m[models])
     transform = stack.card.target_transform
     center_n = prediction_n if transform is None else linear(stack, models, x_nd)
@@ -87,8 +87,10 @@ def breaks(stack: ServedStack, models: Models, x_nd: Floats) -> NDArray[np.bool_
     return np.concatenate([_breaks(z_nd, undetermined_mpp[its]) for its, z_nd in parts])
 
 
-def degrees_of_freedom(stored: StatisticsOf[Floats], num_weights: int, models: Models) -> Floats:
+def degrees_of_freedom(stored: StatisticsOf[Floats], models: Models) -> Floats:
     """Return the degrees of freedom of these models: rows less weights, unless others are stored."""
+    assert stored.inverse_cross_product_mpp is not None  # noqa: S101 - the caller has looked
+    num_weights = stored.inverse_cross_product_mpp.shape[1]
     return _stored_or(stored.num_rows_m[models] - num_weights, stored.degrees_of_freedom_m, models)
 
 

@@ -15,6 +15,7 @@ from .description import example
 from .listing import LIMIT, MAX_LIMIT
 from .schemas import instance_schema, ranges_of
 
+OPENAPI = "openapi.json"  # in place of a dataset; one of this name is described by the parameter `dataset`
 MAX_CARDS = 20  # whose instances have a schema each; with more, an instance is any object
 DATASETS_NAMED = 3
 ANY_INSTANCE = {"type": "object", "description": "The features by name; GET an address of a dataset for its schema."}
@@ -70,7 +71,7 @@ def _paths(fleet: Fleet) -> Json:
     whole = f"/predictions/{name}/{fleet.version}"
     return {
         f"/predictions/{name}": {"get": _get("describe", "The collection, with its first datasets"), "post": post},
-        f"{whole}/openapi.json": {"get": _get("openapi", "This document")},
+        f"{whole}/{OPENAPI}": {"get": _get("openapi", "This document")},
         f"{whole}/{{dataset}}": {
             "parameters": [dataset],
             "get": _get("describeDataset", "A dataset: its features, its model, and the schema of an instance"),

@@ -12,9 +12,8 @@ from ..requests.payload import Request
 from ..wording import shown
 from .description import describe, describe_dataset, list_datasets
 from .listing import Asked
-from .openapi import openapi
+from .openapi import OPENAPI, openapi
 
-OPENAPI = "openapi.json"  # in place of a dataset; one of this name is described by the parameter `dataset`
 PAGING = frozenset({"limit", "after", "prefix", "contains"})
 PARAMETERS = PAGING | {"dataset", "openapi"}
 

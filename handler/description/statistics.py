@@ -32,11 +32,10 @@ def statistics(stack: ServedStack, model: int, dataset: str) -> Json:
     stored = stack.statistics
     if reason is not None or stored is None or stored.residual_variance_m is None:
         return {"intervals": False, "reason": reason}
-    num_weights = stack.weight_md.shape[1] + (stack.bias_m is not None)
     variance = float(stored.residual_variance_m[model])
     return {
         "intervals": True,
-        "degrees_of_freedom": float(degrees_of_freedom(stored, num_weights, model)),
+        "degrees_of_freedom": float(degrees_of_freedom(stored, model)),
         "residual_deviation": variance**0.5,
         "coefficients": _coefficients(stack, model, variance),
     }

@@ -12,10 +12,9 @@ import os
 from pathlib import Path
 
 from ..answers.answering import Answer
+from .control_files import BUSY, DRAINING
 
 CONTROL = "GRIDLINE_CONTROL"
-DRAINING = "draining"
-BUSY = "busy.lock"
 UNAVAILABLE = 503
 RETRY_AFTER_S = 1
 

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from .own_file import replace_file
+
 BOUNDS = (*(digit * 10.0**power for power in range(-3, 3) for digit in (1, 2, 5)), 1000.0)
 
 
@@ -85,10 +87,7 @@ class RolloutCounts:
     def write(self, path: Path) -> None:
         """Replace the file of this worker; on a full disk the next time may do."""
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(asdict(self)))
-            partial.replace(path)
+            replace_file(path, asdict(self))
 
 
 def read_counts(folder: Path) -> list[RolloutCounts]:

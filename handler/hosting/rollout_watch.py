@@ -11,10 +11,10 @@ from pathlib import Path
 from ..errors import HandlerError
 from ..models import fleet_files
 from .endpoint import Endpoint
+from .own_file import own_file
 from .rollout_counts import RolloutCounts
 from .rollout_files import COUNTS, MODEL, ROLLOUTS, Wanted, is_watched, wanted
 from .rollouts import LOOK_INTERVAL_S, Rollout
-from .worker_report import start_of_process
 
 WRITE_INTERVAL_S = 0.5
 UNWATCHED = "'gridline deploy' did not watch for a minute, so the worker has ended it"
@@ -85,7 +85,7 @@ class RolloutWatch:
     def _begin(self, endpoint: Endpoint, what: Wanted) -> None:
         """Open the models of the new version; if that fails, tell why, and go on without."""
         folder = what.folder(self._control)
-        self._path = folder / COUNTS / f"{RolloutCounts().pid}-{start_of_process()}.json"
+        self._path = own_file(folder / COUNTS)
         self._written_at = 0.0
         endpoint.rollout = None
         try:

@@ -2,7 +2,6 @@
 
     <control>/workers/<pid>-<start>.json
 
-`start` is the start time of the process in clock ticks since the boot: another process with the same id has another.
 The file is replaced when something has changed, and every `HEARTBEAT_S`. Nobody reads the file of a process that has
 ended but to keep its counts.
 """
@@ -10,19 +9,17 @@ ended but to keep its counts.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..models.fleet import Fleet
 from .endpoint import Endpoint
 from .metrics import Metrics
+from .own_file import own_file, replace_file
 
 FORMAT = 1
 INTERVAL_S = 1.0
@@ -38,7 +35,7 @@ class WorkerReport:
 
     def __init__(self, endpoints: Callable[[], Iterable[Endpoint]], control: Path) -> None:
         self._endpoints = endpoints
-        self._path = control / WORKERS / f"{os.getpid()}-{start_of_process()}.json"
+        self._path = own_file(control / WORKERS)
         self._counted: dict[int, tuple[str, Metrics]] = {}  # by the identity of the metrics, which live on here
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
@@ -52,10 +49,7 @@ class WorkerReport:
         if told == self._told and now - self._told_at < HEARTBEAT_S:
             return
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_suffix(".partial")
-            partial.write_text(json.dumps(told | {"at": now}))
-            partial.replace(self._path)
+            replace_file(self._path, told | {"at": now})
             self._told, self._told_at = told, now
 
     def _report(self) -> dict[str, Any]:
@@ -81,15 +75,6 @@ def _served(fleet: Fleet) -> dict[str, Any]:
 def seconds_of(time_text: str) -> float | None:
     """Return a time of ISO 8601 in seconds since 1970, or None for an empty text."""
     return datetime.fromisoformat(time_text).timestamp() if time_text else None
-
-
-@cache
-def start_of_process() -> str:
-    """Return the start time of this process in clock ticks since the boot, or 0 where the system does not tell."""
-    try:
-        return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return "0"
 
 
 def every_second(tell: Sequence[Callable[[], object]]) -> None:

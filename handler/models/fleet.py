@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NotServedError, PayloadError
+from ..rows.model_card import ModelCard
 from ..wording import shown
 from .stack import ServedStack
 from .text_table import NameIndex, TextTable
@@ -97,6 +98,10 @@ class Fleet:
     def place(self, position: int) -> Place:
         """Return the place of the model of the dataset at this position."""
         return Place(int(self.stack_n[position]), int(self.row_n[position]))
+
+    def card(self, dataset: str) -> ModelCard:
+        """Return the model card of a dataset. Raises NotServedError."""
+        return self.stacks[self.place(self.position(dataset)).stack].card
 
     def only(self) -> str:
         """Return the name of the only dataset. Raises PayloadError if there are several."""

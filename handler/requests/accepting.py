@@ -6,11 +6,12 @@ from ..errors import NOT_ACCEPTABLE, PayloadError
 from ..wording import shown
 from .payload import AnswerFormat
 
+JSON_LINES = ("application/jsonlines", "application/jsonl", "application/x-ndjson")
 PLAIN = frozenset({"", "*/*", "application/json"})
 FORMATS: dict[str, AnswerFormat] = {
     **dict.fromkeys(("*/*", "application/*", "application/json", "application/octet-stream"), "json"),
     **dict.fromkeys(("text/*", "text/csv"), "csv"),
-    **dict.fromkeys(("application/jsonlines", "application/jsonl", "application/x-ndjson"), "lines"),
+    **dict.fromkeys(JSON_LINES, "lines"),
 }
 
 

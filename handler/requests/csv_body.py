@@ -22,7 +22,7 @@ def read(request: Request, fleet: Fleet) -> Query:
 def _names(fleet: Fleet, dataset: object) -> Collection[str] | None:
     """Return the names of the features of a dataset, or of the only list of features; None if both are not known."""
     if isinstance(dataset, str):
-        return fleet.stacks[fleet.place(fleet.position(dataset)).stack].card.feature_names
+        return fleet.card(dataset).feature_names
     return fleet.stacks[0].card.feature_names if len(fleet.stacks) == 1 else None
 
 

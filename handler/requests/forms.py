@@ -10,13 +10,18 @@ from ..wording import listed, shown
 from .options import OPTIONS
 from .payload import Field, Request
 
-URLENCODED = "application/x-www-form-urlencoded"
+URLENCODED, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 NAMES = ("body", "data")  # of TorchServe
 BESIDE = OPTIONS | {"model_name"}  # which TorchServe reads itself
 AS_FORM = (
     "the body was sent as a form, as curl -d does unless told otherwise: add the header 'Content-Type: "
     "application/json', or 'Content-Type: text/csv' (curl -H)"
 )
+
+
+def is_form(content_type: str) -> bool:
+    """Return whether a body of this type, in lower case, is a form."""
+    return content_type.startswith((URLENCODED, MULTIPART))
 
 
 def payload_of(request: Request, fields: Mapping[str, Field]) -> Request:

@@ -26,6 +26,7 @@ HINTS = frozenset({"priority", "timeout", "content_type", "headers"})  # of clie
 SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
 OF_INTERVALS = ("confidence_interval", "prediction_interval", "interval_reasons")
 OUTPUTS = ("predictions", *OF_INTERVALS, "extrapolations", "explanations")
+ASKED_BY = {"extrapolations": "extrapolation", "explanations": "explanations"}  # the option of an output
 
 
 def is_tensors(inputs: object) -> bool:
@@ -47,8 +48,7 @@ def read(document: Mapping[str, object], request: Request, tail: memoryview, mos
         raise PayloadError("a sequence has no meaning: predictions have no state; leave 'sequence_id' out")
     outputs = _outputs(document.get("outputs"))
     named = {output.name for output in outputs or ()}
-    options = dict(parameters) | {name: True for name in ("extrapolations", "explanations") if name in named}
-    options = {name.replace("extrapolations", "extrapolation"): value for name, value in options.items()}
+    options = {**parameters, **{option: True for output, option in ASKED_BY.items() if output in named}}
     most = most_columns(most_features, options, request)
     query = query_of(table_of(document["inputs"], tail, most), "inputs", options, document, request)
     if query.interval is None and not named.isdisjoint(OF_INTERVALS):

@@ -13,7 +13,7 @@ from ..errors import PayloadError
 from ..models.fleet import Fleet
 from ..wording import shown
 from . import csv_body, json_body, json_lines
-from .accepting import PLAIN, accepted
+from .accepting import JSON_LINES, PLAIN, accepted
 from .forms import payload_of
 from .inflating import inflated
 from .limits import check_instances
@@ -24,7 +24,7 @@ Reader = Callable[[Request, Fleet], Query]
 READERS: dict[str, Reader] = {
     "application/json": json_body.read,
     **dict.fromkeys(("text/csv", "application/csv", "text/x-csv"), csv_body.read),
-    **dict.fromkeys(("application/jsonlines", "application/jsonl", "application/x-ndjson"), json_lines.read),
+    **dict.fromkeys(JSON_LINES, json_lines.read),
 }
 UNTOLD = frozenset({"", "application/octet-stream", "text/plain"})  # types that do not tell the format
 ENCODING, ACCEPT = "content-encoding", "accept"
@@ -44,7 +44,7 @@ def parse(request: Request, fleet: Fleet) -> Query:
 def _read(request: Request, fleet: Fleet) -> Query:
     if not isinstance(request.body, (bytes, bytearray, str)):
         return json_body.read(request, fleet)
-    if not request.body.strip():
+    if not request.body or request.body.isspace():
         raise PayloadError('the request is empty: send {"instances": [[…], …]} or [{"feature": value, …}, …] in it')
     media_type = request.content_type.partition(";")[0].strip()
     if media_type in UNTOLD:

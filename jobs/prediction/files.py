@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from handler.answers import tables
 from handler.wording import ignored_names, listed
 from jobs.errors import DONE, PARTIAL_FAILURE, UsageError
 from jobs.prediction.answers import Answers, answer_batch, requests_of
@@ -22,7 +23,7 @@ from jobs.prediction.picking import DATASET, Pick
 from jobs.progress import Progress
 
 INTERVALS = ("confidence", "prediction", "reasons")
-BOUNDS = ("conf_low", "conf_high", "pred_low", "pred_high")
+BOUNDS = tuple(name for names in tables.BOUNDS.values() for name in names)
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,18 @@ def _machine() -> str:
 
 def start_of(pid: int) -> str:
     """Return the start time of a process in clock ticks since the boot, or an empty text if there is none."""
+    fields = _fields_of(pid)
+    return "" if not fields or fields[0] in "ZX" else fields[19]
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether a process was stopped by a signal, and lives."""
+    return _fields_of(pid)[:1] in (["T"], ["t"])
+
+
+def _fields_of(pid: int) -> list[str]:
+    """Return what the system tells of a process after its name, of which the first is its state; nothing of none."""
     try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if after_name[0] in "ZX" else after_name[19]
+        return []

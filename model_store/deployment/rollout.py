@@ -144,13 +144,18 @@ def wait_for_workers(target: Target, model: str, version: str) -> None:
         time.sleep(POLL_INTERVAL_S)
 
 
+def is_same_prediction(one: float, other: float) -> bool:
+    """Return whether two predictions for an example are equal, but for rounding on another machine."""
+    return math.isclose(one, other, rel_tol=RELATIVE_TOLERANCE, abs_tol=RELATIVE_TOLERANCE)
+
+
 def _check_example(target: Target, model: str, version: str, example: Mapping[str, Any]) -> None:
     """Raise ServerError unless a worker of the version answers the example as the store's own models do."""
     answered = target.server.example(model, version)
     if not answered or answered.get("request") != example["request"]:
         raise ServerError("its workers do not describe the model that was packaged")
     [served], [stored] = answered["answer"]["predictions"], example["answer"]["predictions"]
-    if not math.isclose(served, stored, rel_tol=RELATIVE_TOLERANCE, abs_tol=RELATIVE_TOLERANCE):
+    if not is_same_prediction(served, stored):
         raise ServerError(f"it predicts {served} for {example['request']}, and the store's model {stored}")
 
 

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from handler.hosting.control import BUSY, DRAINING
+from handler.hosting.control_files import BUSY, DRAINING
 
 POLL_INTERVAL_S = 0.01
 
@@ -20,6 +20,11 @@ def refuse_requests(control: Path) -> None:
 def accept_requests(control: Path) -> None:
     """Make the workers answer again."""
     control.joinpath(DRAINING).unlink(missing_ok=True)
+
+
+def is_refusing(control: Path) -> bool:
+    """Return whether the workers refuse requests."""
+    return control.joinpath(DRAINING).exists()
 
 
 def wait_until_idle(control: Path, deadline: float) -> bool:

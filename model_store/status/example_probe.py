@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from model_store.deployment.errors import PredictionRefusedError, ServerError
-
-TOLERANCE = 1e-9
+from model_store.deployment.rollout import is_same_prediction
 
 
 class Listing(Protocol):
@@ -89,6 +87,6 @@ class ExampleProbe:
             del self._examples[collection]
             return version, None
         [found], [expected] = answer["predictions"], example["answer"]["predictions"]
-        if math.isclose(found, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        if is_same_prediction(found, expected):
             return version, None
         return version, "it predicts another number for its example than it describes"

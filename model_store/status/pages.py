@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handler.hosting.control import DRAINING
 from handler.hosting.metrics import Metrics
 from model_store.deployment.control import FOLLOWERS
 from model_store.deployment.errors import ServerError
+from model_store.serving.control import is_refusing
 from model_store.status.example_probe import ExampleProbe
 from model_store.status.exposition import CONTENT_TYPE, exposition
 from model_store.status.port import Page
@@ -65,7 +65,7 @@ class Status:
 
     def ready(self) -> Page:
         """Return 200 if every collection answers its example, and the server is not about to end."""
-        problem = self._state.doing or (DRAINING if self._is_draining() else None)
+        problem = self._state.doing or ("draining" if is_refusing(self._control) else None)
         try:
             answers = {} if problem else self._probe.ask()
         except ServerError as exc:
@@ -92,7 +92,7 @@ class Status:
         except ServerError:
             answers = {}
             sums.gauges["gridline_up", ()] = 0
-        sums.gauges["gridline_draining", ()] = int(self._is_draining())
+        sums.gauges["gridline_draining", ()] = int(is_refusing(self._control))
         sums.gauges["gridline_start_timestamp_seconds", ()] = self._started_at
         for one, number in sums.num_workers.items():
             labels = ((COLLECTION, one.collection), ("version", str(one.version)))
@@ -110,9 +110,6 @@ class Status:
         except ServerError:
             return None
         return int(version) if version is not None and version.isdecimal() else None
-
-    def _is_draining(self) -> bool:
-        return (self._control / DRAINING).exists()
 
 
 def _unavailable(problem: str) -> Page:

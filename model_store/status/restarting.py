@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from model_store.archives.archive import Archive
+from model_store.claims.process_identity import is_stopped
 from model_store.deployment.control import Control
 from model_store.deployment.errors import BusyError, ServerError
 from model_store.deployment.server import RegisteredVersion, Server
@@ -171,7 +172,6 @@ class HostCures:
 
 def _end_if_stopped(pid: int) -> None:
     """End a process that was stopped by a signal: it would not end by another one."""
-    with suppress(OSError):
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        if state in "Tt":
+    if is_stopped(pid):
+        with suppress(OSError):
             os.kill(pid, signal.SIGKILL)

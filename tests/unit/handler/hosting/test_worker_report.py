@@ -10,7 +10,8 @@ import pytest
 from handler.hosting import worker_report
 from handler.hosting.endpoint import Endpoint
 from handler.hosting.metrics import REQUESTS
-from handler.hosting.worker_report import WorkerReport, every_second, start_of_process
+from handler.hosting.own_file import start_of_process
+from handler.hosting.worker_report import WorkerReport, every_second
 from handler.models.fleet import Fleet
 from handler.requests.payload import Request
 

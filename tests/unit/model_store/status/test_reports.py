@@ -10,7 +10,8 @@ import pytest
 
 from handler.hosting.endpoint import Endpoint
 from handler.hosting.metrics import Metrics
-from handler.hosting.worker_report import WorkerReport, start_of_process
+from handler.hosting.own_file import start_of_process
+from handler.hosting.worker_report import WorkerReport
 from handler.models.fleet import Fleet
 from handler.requests.payload import Request
 from model_store.claims.process_identity import start_of
