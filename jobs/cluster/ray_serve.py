@@ -28,10 +28,9 @@ from ray.serve.exceptions import RayServeException
 
 from handler.errors import HandlerError
 from handler.hosting.control import Control
-from handler.hosting.worker_report import WorkerReport, every_second
 from jobs.errors import ClusterError, one_line
 from model_store.asgi.app import InferenceApp
-from model_store.asgi.keys import BEARER
+from model_store.asgi.keys import bearer
 from model_store.asgi.messages import Receive, Scope, Send
 from model_store.asgi.models import Models, open_endpoint
 from model_store.asgi.table import Registered
@@ -51,10 +50,8 @@ class Replica:
 
     def __init__(self, control: str, max_request_size_bytes: int) -> None:
         torch.set_num_threads(1)
-        folder = Path(control) if Path(control).is_dir() else None
-        self._models = Models(folder)
-        if folder is not None:
-            every_second([WorkerReport(self._models.endpoints, folder).write])
+        self._models = Models(Path(control) if Path(control).is_dir() else None)
+        self._models.report()
         self._inference = InferenceApp(self._models, max_request_size_bytes)
         self._own_key = secrets.token_urlsafe()
         self._key_sha256 = b""
@@ -90,7 +87,7 @@ class Replica:
         if name != b"authorization":
             return value
         is_right = hmac.compare_digest(hashlib.sha256(value).digest(), self._key_sha256)
-        return f"{BEARER}{self._own_key}".encode() if is_right else b""
+        return bearer(self._own_key) if is_right else b""
 
 
 class Ingress:
@@ -143,7 +140,7 @@ class ReplicaPool:
         Raises WorkerFailedError if one did not.
         """
         self._change += 1
-        key_sha256 = hashlib.sha256(f"{BEARER}{models['key']}".encode()).hexdigest()
+        key_sha256 = hashlib.sha256(bearer(models["key"])).hexdigest()
         config = {"table": models["table"], "key_sha256": key_sha256, "change": self._change}
         try:
             states = await asyncio.to_thread(self._run, config, max(size, 1))

@@ -22,7 +22,8 @@ import uvicorn
 from handler.errors import GridlineError
 from model_store.archives.archive import Archive
 from model_store.asgi.management import ManagementApp
-from model_store.asgi.registry import RefusedError, Registry
+from model_store.asgi.refusals import RefusedError
+from model_store.asgi.registry import Registry
 from model_store.asgi.settings import HostSettings, configuration, configure_log
 from model_store.deployment.errors import ServerError
 from model_store.serving import child

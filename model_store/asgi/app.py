@@ -5,24 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import parse_qsl
 
 from handler.hosting.endpoint import Endpoint
+from handler.requests.forms import is_form
 from handler.requests.payload import Request
 from model_store.asgi import refusals
-from model_store.asgi.bodies import (
-    LARGE_BYTES,
-    Body,
-    BodyLimits,
-    DisconnectedError,
-    RefusedBodyError,
-)
+from model_store.asgi.bodies import LARGE_BYTES, Body, BodyLimits, DisconnectedError
 from model_store.asgi.documents import document
-from model_store.asgi.forms import fields_of, is_form
+from model_store.asgi.forms import fields_of
 from model_store.asgi.keys import is_key
-from model_store.asgi.messages import Receive, Scope, Send, Sendable, respond
+from model_store.asgi.messages import Receive, Scope, Send, Sendable, headers_of, parameters_of, respond
 from model_store.asgi.models import Models
-from model_store.asgi.refusals import Response
+from model_store.asgi.refusals import RefusedError, Response
 from model_store.asgi.routes import Route, route_of
 
 METHODS = ("GET", "HEAD", "POST")
@@ -45,7 +39,7 @@ class InferenceApp:
         self._begin()
         try:
             await respond(send, await self._answer(scope, receive))
-        except RefusedBodyError as exc:
+        except RefusedError as exc:
             await respond(send, exc.response)
         except DisconnectedError:
             pass
@@ -65,13 +59,13 @@ class InferenceApp:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Sendable:
         loaded = self._models.loaded
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         route = self._route(scope, headers, loaded.key)
         if isinstance(route, Response):
             return route
         if route.kind != "endpoint":
             return document(route, loaded, is_draining=self._control.is_draining)
-        collection = route.collection or _parameters(scope["query_string"]).get("model_name", "")
+        collection = route.collection or parameters_of(scope).get("model_name", "")
         endpoint = loaded.find(collection, route.version)
         return endpoint if isinstance(endpoint, Response) else await self._ask(endpoint, route, scope, headers, receive)
 
@@ -119,14 +113,9 @@ def _respond(endpoint: Endpoint, route: Route, scope: Scope, headers: Mapping[st
         route.explain,
         "GET" if is_get else "POST",
         headers,
-        {name: value for name, value in _parameters(scope["query_string"]).items() if is_get or name != "body"},
+        {name: value for name, value in parameters_of(scope).items() if is_get or name != "body"},
         fields_of(body, content_type) if has_fields else None,
         names_version=route.version is not None,
     )
     [answer] = endpoint.respond([request])
     return answer
-
-
-def _parameters(query: bytes) -> Mapping[str, str]:
-    """Return the parameters of an address; of a repeated one the last. The head's limit bounds their number."""
-    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}

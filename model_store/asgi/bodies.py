@@ -7,7 +7,7 @@ from typing import Self
 
 from model_store.asgi import refusals
 from model_store.asgi.messages import Receive
-from model_store.asgi.refusals import Response
+from model_store.asgi.refusals import RefusedError
 
 LARGE_BYTES = 1 << 16
 MAX_LARGE = 32
@@ -15,14 +15,6 @@ MAX_LARGE = 32
 
 class DisconnectedError(Exception):
     """The client has closed the connection before its request was complete."""
-
-
-class RefusedBodyError(Exception):
-    """A body that is not read to its end; `response` says why."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__(response.status)
-        self.response = response
 
 
 @dataclass
@@ -47,7 +39,7 @@ class Body:
         self.limits.num_large -= self.is_large
 
     async def read(self, receive: Receive, first: bytes) -> bytes:
-        """Return the body that begins with `first`. Raises DisconnectedError, and RefusedBodyError for one too many."""
+        """Return the body that begins with `first`. Raises DisconnectedError, and RefusedError for one too many."""
         content, is_complete = bytearray(first), False
         while not is_complete:
             message = await receive()
@@ -59,11 +51,11 @@ class Body:
         return bytes(content)
 
     def check(self, size_bytes: int) -> None:
-        """Count a body of this size. Raises RefusedBodyError beyond the limits."""
+        """Count a body of this size. Raises RefusedError beyond the limits."""
         if size_bytes > self.limits.limit_bytes:
-            raise RefusedBodyError(refusals.too_large(self.limits.limit_bytes))
+            raise RefusedError(refusals.too_large(self.limits.limit_bytes))
         if size_bytes > LARGE_BYTES and not self.is_large:
             if self.limits.num_large >= MAX_LARGE:
-                raise RefusedBodyError(refusals.busy())
+                raise RefusedError(refusals.busy())
             self.is_large = True
             self.limits.num_large += 1

@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from itertools import product
 
+from handler.requests.forms import URLENCODED
 from handler.requests.payload import Field
 from model_store.asgi import refusals
-from model_store.asgi.bodies import RefusedBodyError
+from model_store.asgi.refusals import RefusedError
 
-URLENCODED, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 MAX_FIELDS = 100
 MAX_PART_HEAD_BYTES = 4096
 BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s";]{1,70}))', re.IGNORECASE)
@@ -25,13 +25,8 @@ HEX = "0123456789abcdefABCDEF"
 BYTES = {(first + second).encode(): bytes.fromhex(first + second) for first, second in product(HEX, HEX)}
 
 
-def is_form(content_type: str) -> bool:
-    """Return whether a body of this type, in lower case, is a form."""
-    return content_type.startswith((URLENCODED, MULTIPART))
-
-
 def fields_of(body: bytes, content_type: str) -> Mapping[str, Field]:
-    """Return the fields of a form by name; of a repeated one the last. Raises RefusedBodyError.
+    """Return the fields of a form by name; of a repeated one the last. Raises RefusedError.
 
     `content_type` is that of the form, as it was sent: a boundary has upper and lower case.
     """
@@ -69,9 +64,9 @@ def _text(name: bytes) -> str:
 
 
 def _unescaped(text: bytes) -> bytes:
-    """Return the bytes of an urlencoded text. Raises RefusedBodyError for a percent sign without two digits."""
+    """Return the bytes of an urlencoded text. Raises RefusedError for a percent sign without two digits."""
     first, *others = text.split(b"%")
     try:
         return b"".join([first, *[BYTES[other[:2]] + other[2:] for other in others]])
     except KeyError as exc:
-        raise RefusedBodyError(refusals.wrong("The form has a percent sign without two hexadecimal digits")) from exc
+        raise RefusedError(refusals.wrong("The form has a percent sign without two hexadecimal digits")) from exc

@@ -17,7 +17,8 @@ import uvicorn
 from model_store.asgi.keys import Keys, read_keys
 from model_store.asgi.management import ManagementApp
 from model_store.asgi.pool import WorkerPool
-from model_store.asgi.registry import RefusedError, Registry
+from model_store.asgi.refusals import RefusedError
+from model_store.asgi.registry import Registry
 from model_store.asgi.settings import HostSettings, configuration, configure_log
 from model_store.deployment.errors import ServerError
 from model_store.serving.settings import LOOPBACK, ServerSettings

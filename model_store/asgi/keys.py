@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 KEY_BYTES = 32
 LEAST_LENGTH = 32
-BEARER = "Bearer "
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,11 @@ def new_key() -> str:
     return secrets.token_urlsafe(KEY_BYTES)
 
 
+def bearer(key: str) -> bytes:
+    """Return the Authorization header with a key."""
+    return f"Bearer {key}".encode()
+
+
 def is_key(header: str, key: str) -> bool:
     """Return whether an Authorization header has this key, in a time that does not tell how much of it is right."""
-    return hmac.compare_digest(header.encode("latin-1", errors="replace"), f"{BEARER}{key}".encode())
+    return hmac.compare_digest(header.encode("latin-1", errors="replace"), bearer(key))

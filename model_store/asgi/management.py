@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from model_store.asgi import refusals
 from model_store.asgi.keys import is_key
-from model_store.asgi.messages import Receive, Scope, Send, respond
-from model_store.asgi.refusals import Response
-from model_store.asgi.registry import RefusedError, Registry
+from model_store.asgi.messages import Receive, Scope, Send, headers_of, parameters_of, respond
+from model_store.asgi.refusals import RefusedError, Response
+from model_store.asgi.registry import Registry
 from model_store.asgi.table import Registered
 
 if TYPE_CHECKING:
@@ -29,11 +28,10 @@ class ManagementApp:
         self._registry = registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        parameters = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         parts = scope["path"].rstrip("/").split("/")[1:]
         try:
-            answer = await self._answer(scope["method"], parts, parameters, headers.get("authorization", ""))
+            key = headers_of(scope).get("authorization", "")
+            answer = await self._answer(scope["method"], parts, parameters_of(scope), key)
         except RefusedError as exc:
             answer = exc.response
         await respond(send, answer)

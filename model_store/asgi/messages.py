@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,6 +22,17 @@ class Sendable(Protocol):
     def content_type(self) -> str: ...
     @property
     def headers(self) -> Mapping[str, str]: ...
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers of a request; uvicorn gives their names in lower case."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def parameters_of(scope: Scope) -> dict[str, str]:
+    """Return the parameters of an address; of a repeated one the last. The head's limit bounds their number."""
+    query = scope["query_string"]
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
 
 
 async def respond(send: Send, response: Sendable) -> None:

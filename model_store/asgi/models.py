@@ -11,6 +11,7 @@ from handler.errors import ArchiveFormatError
 from handler.hosting.control import Control
 from handler.hosting.endpoint import Endpoint
 from handler.hosting.rollout_watch import RolloutWatch
+from handler.hosting.worker_report import WorkerReport, every_second
 from handler.models import fleet_files
 from model_store.archives.archive import MODEL_FOLDER
 from model_store.asgi import refusals
@@ -57,6 +58,11 @@ class Models:
     def endpoints(self) -> Collection[Endpoint]:
         """Return the endpoints that are loaded now."""
         return self.loaded.endpoints.values()
+
+    def report(self) -> None:
+        """Report once a second what is served and counted, if the server has a control folder."""
+        if self._folder is not None:
+            every_second([WorkerReport(self.endpoints, self._folder).write])
 
     def load(self, document: Mapping[str, Any]) -> None:
         """Load what a document has, a table and a key. Raises HandlerError if files are not those of a version."""

@@ -20,6 +20,14 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class RefusedError(Exception):
+    """A request is refused before its end, or by the management API; `response` says why, in TorchServe's words."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
 HEALTHY = Response(HTTPStatus.OK, b'{\n  "status": "Healthy"\n}\n')
 
 

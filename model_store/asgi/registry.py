@@ -18,7 +18,7 @@ from model_store.archives.archive import MANIFEST, MODEL_FOLDER, check_archive
 from model_store.asgi import refusals
 from model_store.asgi.keys import Keys, new_keys
 from model_store.asgi.pools import Pool
-from model_store.asgi.refusals import Response
+from model_store.asgi.refusals import RefusedError
 from model_store.asgi.table import ModelTable, Registered
 from model_store.asgi.worker_process import WorkerFailedError
 from model_store.errors import CorruptObjectError
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from model_store.deployment.server import Api
 
 READY, LOADING = "READY", "LOADING"
-
-
-class RefusedError(Exception):
-    """The management API refuses a request; `response` says why, in TorchServe's words."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__(response.status)
-        self.response = response
 
 
 class Registry:
@@ -95,7 +87,7 @@ class Registry:
         async with self._changing:
             keys = self.keys.rotated(api)
             await asyncio.to_thread(keys.write, self._key_file)
-            self.keys = keys or new_keys()
+            self.keys = keys
             await self._change(self.table)
 
     async def description(self, one: Registered) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from handler.description.openapi import OPENAPI
+
 Kind = Literal["endpoint", "ping", "live", "ready", "server", "model", "model_ready"]
 FORMS = {"predictions": False, "explanations": True}  # whether the answers are explained
 VERBS = {":predict": False, ":explain": True}  # of KServe's first protocol
@@ -16,7 +18,6 @@ OF_SERVER: dict[tuple[str, ...], Kind] = {
     ("v2", "health", "live"): "live",
     ("v2", "health", "ready"): "ready",
 }
-OPENAPI = "openapi.json"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ import uvloop
 
 from handler.errors import HandlerError
 from handler.hosting.control import Control, control_folder
-from handler.hosting.worker_report import WorkerReport, every_second
 from handler.requests.payload import Request
 from model_store.asgi.app import InferenceApp
 from model_store.asgi.models import Models, open_endpoint
@@ -39,10 +38,8 @@ def run(settings: WorkerSettings, listener: socket.socket, orders: socket.socket
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn handles it, and then raises it again
     configure_log(access_log=settings.access_log)
-    control = control_folder()
-    models = Models(control)
-    if control is not None:
-        every_second([WorkerReport(models.endpoints, control).write])
+    models = Models(control_folder())
+    models.report()
     app = InferenceApp(models, settings.max_request_size_bytes)
     server = uvicorn.Server(configuration(app, settings.grace_s, access_log=settings.access_log))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -56,10 +56,6 @@ class TorchServe(ChildHost):
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def wait(self) -> int:
-        """Wait until the server ends by itself, and return its exit code."""
-        return self._process.wait()
-
     def problem(self) -> str | None:
         """Return why the workers of its archive are not ready, or None. Raises ServerError if they never will be."""
         return self._problem_of_workers() or self._close_unwanted()

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from model_store.asgi.bodies import LARGE_BYTES, MAX_LARGE, Body, BodyLimits, DisconnectedError, RefusedBodyError
+from model_store.asgi.bodies import LARGE_BYTES, MAX_LARGE, Body, BodyLimits, DisconnectedError
+from model_store.asgi.refusals import RefusedError
 
 
 def read(messages: Sequence[dict[str, Any]], first: bytes = b"", limit: int = 8) -> bytes:
@@ -30,7 +31,7 @@ def test_a_body_is_the_pieces_in_their_order() -> None:
 
 @pytest.mark.parametrize("messages", [[more(b"x"), more(b"x" * 8)], [more(b"x" * 9, last=True)]])
 def test_a_body_beyond_the_limit_is_refused_before_all_of_it_came(messages: list[dict[str, Any]]) -> None:
-    with pytest.raises(RefusedBodyError) as caught:
+    with pytest.raises(RefusedError) as caught:
         read(messages)
     assert caught.value.response.status == 413
     assert b"8 bytes" in caught.value.response.body
@@ -47,7 +48,7 @@ def test_large_bodies_beyond_their_number_are_refused_and_leave_room_again() -> 
         one.check(LARGE_BYTES + 1)
         one.check(LARGE_BYTES + 2)
         another.check(LARGE_BYTES)
-        with pytest.raises(RefusedBodyError) as caught:
+        with pytest.raises(RefusedError) as caught:
             another.check(LARGE_BYTES + 1)
         assert caught.value.response.status == 503
         assert caught.value.response.headers == {"retry-after": "1"}

@@ -4,9 +4,10 @@ import time
 
 import pytest
 
+from handler.requests.forms import is_form
 from handler.requests.payload import Field
-from model_store.asgi.bodies import RefusedBodyError
-from model_store.asgi.forms import MAX_FIELDS, fields_of, is_form
+from model_store.asgi.forms import MAX_FIELDS, fields_of
+from model_store.asgi.refusals import RefusedError
 
 MULTIPART = "multipart/form-data; boundary=x"
 LARGEST = 6_500_000
@@ -55,7 +56,7 @@ def test_fields_of_a_form_without_its_boundary_are_none() -> None:
 
 @pytest.mark.parametrize("body", ["data=%", "data=%4", "data=%zz", "%=1", "data=" + "%" * 1000])
 def test_fields_of_a_form_with_a_malformed_escape_is_refused(body: str) -> None:
-    with pytest.raises(RefusedBodyError) as caught:
+    with pytest.raises(RefusedError) as caught:
         fields_of(body.encode(), URLENCODED)
     assert caught.value.response.status == 400
 
