@@ -23,6 +23,7 @@ CHECKS = "gridline_self_checks_total"
 CHECK_SECONDS = "gridline_self_check_seconds"
 RESTARTS = "gridline_restarts_total"
 TICK_S = 0.5
+END_S = 5.0  # for a check that is under way when the block ends; a cure takes longer
 EVERYTHING = ""  # stands for the server, beside the names of collections
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class SelfCheck:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
+        self._thread.join(END_S)
 
     def _run(self) -> None:
         try:

@@ -40,6 +40,8 @@ class Client:
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         """Return the response, which may be a refusal, but not of the key."""
+        if self._client.is_closed:  # by another thread, which ends
+            raise ServerError(f"the client of TorchServe's {self._api} API at {self.url} is closed")
         try:
             response = self._client.request(method, path, **content)
         except httpx.HTTPError as exc:

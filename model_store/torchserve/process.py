@@ -29,7 +29,7 @@ from model_store.torchserve.configuration import (
 from model_store.torchserve.management import Management, why_not_ready
 
 SOCKET = ".ts.sock.65535"  # the longest name
-FAREWELL_S = 1.0  # for connections that clients keep open: each is closed after one refused request
+FAREWELL_S = 3.0  # for connections that clients keep open: each is closed after one refused request
 FORWARDING_S = 0.25  # from the end of an answer in a worker until the client has it, at the most
 LEAST_S = 0.01  # for a request to a server
 CLOCK_S = 0.1  # by which the times of files may lag

@@ -130,7 +130,7 @@ def test_a_server_that_stands_still_is_started_again(server: Watched) -> None:
     before = server.restarts("server")
     leader = server.host.pid
     os.killpg(leader, signal.SIGSTOP)
-    until(lambda: server.restarts("server") > before, timeout_s=60)
+    until(lambda: server.restarts("server") > before, timeout_s=2 * watching.CURE_TIMEOUT_S)
     until(lambda: server.status("/readyz") == 200, timeout_s=60)
     assert server.ask() == 200
     assert server.host.pid != leader
