@@ -30,11 +30,13 @@ WORKERS = "workers"
 class WorkerReport:
     """The report of a worker, in the folder `control` of its server; `endpoints` returns what it serves now.
 
-    A worker may get other endpoints while it runs. What the former ones have counted stays in the report.
+    A worker may get other endpoints while it runs. What the former ones have counted stays in the report. One that
+    clients do not reach themselves counts, but is not among the workers that serve.
     """
 
-    def __init__(self, endpoints: Callable[[], Iterable[Endpoint]], control: Path) -> None:
+    def __init__(self, endpoints: Callable[[], Iterable[Endpoint]], control: Path, *, is_reached: bool = True) -> None:
         self._endpoints = endpoints
+        self._is_reached = is_reached
         self._path = own_file(control / WORKERS)
         self._counted: dict[int, tuple[str, Metrics]] = {}  # by the identity of the metrics, which live on here
         self._told: dict[str, Any] = {}
@@ -58,7 +60,7 @@ class WorkerReport:
         self._counted |= {id(one.metrics): (one.fleet.collection, one.metrics) for one in endpoints}
         return {
             "format": FORMAT,
-            "served": [_served(one.fleet) for one in endpoints],
+            "served": [_served(one.fleet) for one in endpoints if self._is_reached],
             "counted": [{"collection": name} | metrics.snapshot() for name, metrics in self._counted.values()],
         }
 

@@ -13,6 +13,7 @@ from model_store.asgi import refusals
 from model_store.asgi.bodies import LARGE_BYTES, Body, BodyLimits, DisconnectedError
 from model_store.asgi.documents import document
 from model_store.asgi.forms import fields_of
+from model_store.asgi.forwarding import Forwarder
 from model_store.asgi.keys import is_key
 from model_store.asgi.messages import Receive, Scope, Send, Sendable, headers_of, parameters_of, respond
 from model_store.asgi.models import Models
@@ -25,12 +26,14 @@ METHODS = ("GET", "HEAD", "POST")
 class InferenceApp:
     """Answers requests about the models of a worker.
 
-    A request with a large body is answered in a thread, one at a time, so that small ones need not wait for it.
+    A request with a large body goes on to the worker that listens at the socket `large`. Without one it is answered in
+    a thread, one at a time: then small ones wait for the parts of it that hold the interpreter.
     """
 
-    def __init__(self, models: Models, max_request_size_bytes: int) -> None:
+    def __init__(self, models: Models, max_request_size_bytes: int, large: str | None = None) -> None:
         self._models = models
         self._limits = BodyLimits(max_request_size_bytes)
+        self._forwarder = None if large is None else Forwarder(large, self._limits)
         self._control = models.control
         self._num_in_flight = 0
         self._thread = ThreadPoolExecutor(1, "large-requests")
@@ -38,7 +41,9 @@ class InferenceApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._begin()
         try:
-            await respond(send, await self._answer(scope, receive))
+            answer = await self._answer(scope, receive, send)
+            if answer is not None:
+                await respond(send, answer)
         except RefusedError as exc:
             await respond(send, exc.response)
         except DisconnectedError:
@@ -57,7 +62,8 @@ class InferenceApp:
         if not self._num_in_flight:
             self._control.__exit__()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Sendable:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Sendable | None:
+        """Return the answer, or None if another worker's was sent."""
         loaded = self._models.loaded
         headers = headers_of(scope)
         route = self._route(scope, headers, loaded.key)
@@ -67,7 +73,18 @@ class InferenceApp:
             return document(route, loaded, is_draining=self._control.is_draining)
         collection = route.collection or parameters_of(scope).get("model_name", "")
         endpoint = loaded.find(collection, route.version)
-        return endpoint if isinstance(endpoint, Response) else await self._ask(endpoint, route, scope, headers, receive)
+        if isinstance(endpoint, Response):
+            return endpoint
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise DisconnectedError
+        body, more_body = message["body"], message["more_body"]
+        if not more_body and len(body) <= LARGE_BYTES and "content-encoding" not in headers:
+            return _respond(endpoint, route, scope, headers, body)
+        if self._forwarder is not None:
+            await self._forwarder.forward(scope, body, more_body, receive, send)
+            return None
+        return await self._answer_large(endpoint, route, scope, headers, receive if more_body else None, body)
 
     def _route(self, scope: Scope, headers: dict[str, str], key: str) -> Route | Response:
         """Return what the address asks; or an answer for which the body need not be read."""
@@ -83,19 +100,19 @@ class InferenceApp:
             return refusals.no_method()
         return refusals.HEALTHY if route.kind == "ping" else route
 
-    async def _ask(
-        self, endpoint: Endpoint, route: Route, scope: Scope, headers: Mapping[str, str], receive: Receive
+    async def _answer_large(
+        self,
+        endpoint: Endpoint,
+        route: Route,
+        scope: Scope,
+        headers: Mapping[str, str],
+        receive: Receive | None,
+        body: bytes,
     ) -> Sendable:
-        """Return the endpoint's answer to the request, after its body is read."""
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise DisconnectedError
-        body: bytes = message["body"]
-        if not message["more_body"] and len(body) <= LARGE_BYTES and "content-encoding" not in headers:
-            return _respond(endpoint, route, scope, headers, body)
+        """Return the endpoint's answer to a large request, after the rest of its body is read, if there is more."""
         with Body(self._limits) as large:
             large.check(len(body))
-            if message["more_body"]:
+            if receive is not None:
                 body = await large.read(receive, body)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, _respond, endpoint, route, scope, headers, body)

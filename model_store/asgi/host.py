@@ -14,9 +14,9 @@ from pathlib import Path
 
 import uvicorn
 
+from model_store.asgi.host_pool import HostPool
 from model_store.asgi.keys import Keys, read_keys
 from model_store.asgi.management import ManagementApp
-from model_store.asgi.pool import WorkerPool
 from model_store.asgi.refusals import RefusedError
 from model_store.asgi.registry import Registry
 from model_store.asgi.settings import HostSettings, configuration, configure_log
@@ -48,8 +48,8 @@ def main(settings_file: Path) -> int:
 
 
 async def _serve(settings: HostSettings, keys: Keys | None, listener: socket.socket, management: socket.socket) -> int:
-    pool = WorkerPool(settings.worker, listener)
     of = ServerSettings(Path(settings.folder))
+    pool = HostPool(settings.worker, listener, of.temporary)
     registry = Registry(pool, of.model_store, of.unpacked, of.key_file, settings.workers, keys)
     watching = asyncio.create_task(pool.watch())
     try:

@@ -59,10 +59,13 @@ class Models:
         """Return the endpoints that are loaded now."""
         return self.loaded.endpoints.values()
 
-    def report(self) -> None:
-        """Report once a second what is served and counted, if the server has a control folder."""
+    def report(self, *, is_reached: bool = True) -> None:
+        """Report once a second what is served and counted, if the server has a control folder.
+
+        A worker that only other workers reach counts, but is not among those that serve.
+        """
         if self._folder is not None:
-            every_second([WorkerReport(self.endpoints, self._folder).write])
+            every_second([WorkerReport(self.endpoints, self._folder, is_reached=is_reached).write])
 
     def load(self, document: Mapping[str, Any]) -> None:
         """Load what a document has, a table and a key. Raises HandlerError if files are not those of a version."""

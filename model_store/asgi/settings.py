@@ -20,11 +20,16 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How workers run: the limit of a body, the seconds that requests in flight have at the end, and the access log."""
+    """How workers run: the limit of a body, the seconds that requests in flight have at the end, and the access log.
+
+    `large` is the socket of the worker for large requests; that one itself has none, and `is_for_large`.
+    """
 
     max_request_size_bytes: int
     grace_s: float
     access_log: bool
+    large: str | None = None
+    is_for_large: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
-import sys
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,19 +28,20 @@ from model_store.asgi.settings import WorkerSettings, configuration, configure_l
 from model_store.asgi.table import Registered
 
 MAX_LINE_BYTES = 1 << 24
-SWITCH_INTERVAL_S = 0.0005  # how long a large request may keep a small one from the interpreter
+LARGE_NICENESS = 10  # so that the system lets small requests go first
 Json = dict[str, Any]
 
 
 def run(settings: WorkerSettings, listener: socket.socket, orders: socket.socket) -> None:
     """Answer requests until SIGTERM, or the end of `orders`: the main function of a worker process."""
     torch.set_num_threads(1)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    if settings.is_for_large:
+        os.nice(LARGE_NICENESS)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn handles it, and then raises it again
     configure_log(access_log=settings.access_log)
     models = Models(control_folder())
-    models.report()
-    app = InferenceApp(models, settings.max_request_size_bytes)
+    models.report(is_reached=not settings.is_for_large)
+    app = InferenceApp(models, settings.max_request_size_bytes, settings.large)
     server = uvicorn.Server(configuration(app, settings.grace_s, access_log=settings.access_log))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(server, models, listener, orders))
