@@ -15,7 +15,7 @@ from ..errors import HandlerError
 from ..models.fleet import Fleet
 from ..requests.payload import Request
 from .control import Control, draining_answer
-from .metrics import IN_FLIGHT, Metrics, count_answers
+from .metrics import IN_FLIGHT, count_answers, metrics_of_endpoint
 from .rollouts import Rollout
 
 
@@ -28,7 +28,7 @@ class Endpoint:
     def __init__(self, fleet: Fleet, control: Control | None = None) -> None:
         self.fleet = fleet
         self.control = control or Control(None)
-        self.metrics = Metrics()
+        self.metrics = metrics_of_endpoint()
         self.rollout: Rollout | None = None
 
     def respond(self, requests: Sequence[Request]) -> list[Answer]:

@@ -17,7 +17,9 @@ BOUNDS_S = (
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 OUTCOMES = {200: "ok", 404: "not_found"}
+OTHER_OUTCOMES = ("bad_request", "unavailable")
 UNAVAILABLE = 500  # and above
+REASONS = ("payload", "value", "dataset")  # handler/errors.py
 
 REQUESTS = "gridline_requests_total"
 SECONDS = "gridline_request_seconds"
@@ -83,6 +85,18 @@ class Metrics:
             counters = [[name, dict(labels), value] for (name, labels), value in self._counters.items()]
             gauges = [[name, dict(labels), value] for (name, labels), value in self._gauges.items()]
         return {"counters": counters, "gauges": gauges, "histograms": histograms}
+
+
+def metrics_of_endpoint() -> Metrics:
+    """Return metrics whose counters start at 0: of one that appears with its first count, Prometheus sees no growth."""
+    metrics = Metrics()
+    for name in (ROWS, EXTRAPOLATIONS, BUSY_SECONDS):
+        metrics.count(name, 0)
+    for outcome in (*OUTCOMES.values(), *OTHER_OUTCOMES):
+        metrics.count(REQUESTS, 0, outcome=outcome)
+    for reason in REASONS:
+        metrics.count(REFUSALS, 0, reason=reason)
+    return metrics
 
 
 def count_answers(metrics: Metrics, answers: Sequence[Answer], elapsed_s: float) -> None:

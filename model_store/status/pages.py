@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from handler.hosting.metrics import Metrics
-from model_store.deployment.control import FOLLOWERS
 from model_store.deployment.errors import ServerError
 from model_store.serving.control import is_refusing
+from model_store.status.control_state import add_control
 from model_store.status.example_probe import ExampleProbe
 from model_store.status.exposition import CONTENT_TYPE, exposition
 from model_store.status.port import Page
 from model_store.status.reports import COLLECTION, Served, Sums, WorkerReports
 
 OK, UNAVAILABLE = 200, 503
-STORE_AGES = {
-    "last_check": "gridline_store_check_age_seconds",
-    "last_success": "gridline_store_success_age_seconds",
-}
 
 
 @dataclass
@@ -80,8 +74,7 @@ class Status:
         sums = self.reports.read()
         sums.add_counts(self._metrics.snapshot())
         self._add_state(sums)
-        for path in sorted((self._control / FOLLOWERS).glob("*.json")):
-            _add_follower(sums, path)
+        add_control(sums, self._control)
         return Page(OK, exposition(sums) + self._front_end(), CONTENT_TYPE)
 
     def _add_state(self, sums: Sums) -> None:
@@ -131,17 +124,3 @@ def _add_served(sums: Sums, collection: str, version: int) -> None:
 def _served(sums: Sums, collection: str, version: int) -> Served | None:
     same = (one for one in sums.num_workers if (one.collection, one.version) == (collection, version))
     return next(same, None)
-
-
-def _add_follower(sums: Sums, path: Path) -> None:
-    """Add when `deploy --follow` last looked for a version of a collection (model_store/deployment/following.py)."""
-    try:
-        seen: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return
-    labels = ((COLLECTION, path.stem),)
-    for key, name in STORE_AGES.items():
-        if seen.get(key) is not None:
-            sums.gauges[name, labels] = time.time() - float(seen[key])
-    if seen.get("newest_version") is not None:
-        sums.gauges["gridline_newest_version", labels] = int(seen["newest_version"])

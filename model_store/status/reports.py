@@ -21,6 +21,7 @@ from model_store.claims.process_identity import start_of
 Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]
 COLLECTION = "collection"
+ENDED = "gridline_workers_ended_total"
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class WorkerReports:
                     live.append(document)
                 elif path.name not in self._added:
                     _add_counts(self._ended, document)
+                    _add_workers(self._ended, document)
                     self._added.add(path.name)
                     with suppress(OSError):
                         path.unlink()
@@ -112,6 +114,9 @@ class WorkerReports:
         for document in live:
             _add_counts(sums, document)
             _add_state(sums, document)
+        for served in sums.num_workers:  # of removed versions there would be more and more series
+            labels = ((COLLECTION, served.collection), ("version", str(served.version)))
+            sums.counters[ENDED, labels] = self._ended.num_workers[served]
         return sums
 
 
@@ -123,6 +128,10 @@ def _add_counts(sums: Sums, document: Mapping[str, Any]) -> None:
 def _add_state(sums: Sums, document: Mapping[str, Any]) -> None:
     for one in document["counted"]:
         sums.add_state(one, one[COLLECTION])
+    _add_workers(sums, document)
+
+
+def _add_workers(sums: Sums, document: Mapping[str, Any]) -> None:
     for one in document["served"]:
         sums.num_workers[Served(**one)] += 1
 

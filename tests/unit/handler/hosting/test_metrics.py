@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from handler.answers.answering import Answer
+from handler.errors import EncodingError, NotServedError, PayloadError
 from handler.hosting.endpoint import Endpoint
 from handler.hosting.metrics import BOUNDS_S, Metrics, count_answers, outcome_of
 from handler.models.fleet import Fleet
@@ -36,6 +37,16 @@ def test_an_endpoint_counts_requests_rows_refusals_and_extrapolations(stores_fle
         "bad_request": 1,
         "not_found": 1,
     }
+
+
+def test_counters_of_an_endpoint_are_there_before_the_first_request(stores_fleet: Fleet) -> None:
+    counted = values(Endpoint(stores_fleet).metrics)
+    assert set(counted.values()) == {0}
+    assert {key[1] for key in counted if key[0] == "gridline_requests_total"} == {
+        outcome_of(status) for status in (200, 400, 404, 503)
+    }
+    reasons = {one.reason for one in (PayloadError, EncodingError, NotServedError)}
+    assert {key[1] for key in counted if key[0] == "gridline_bad_requests_total"} == reasons
 
 
 def test_requests_in_flight_fall_again_when_an_answer_fails(stores_fleet: Fleet) -> None:

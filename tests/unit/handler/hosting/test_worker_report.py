@@ -45,7 +45,7 @@ def test_a_report_keeps_what_an_endpoint_counted_that_the_worker_no_longer_serve
     document = json.loads(path.read_text())
     assert document["served"] == []
     counted = [value for one in document["counted"] for name, _, value in one["counters"] if name == REQUESTS]
-    assert counted == [1]
+    assert sum(counted) == 1
 
 
 def test_a_report_is_written_when_something_changed_or_for_a_heartbeat(

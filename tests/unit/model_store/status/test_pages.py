@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -9,6 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from handler.hosting.metrics import Metrics
 from handler.hosting.worker_report import WorkerReport
+from model_store.deployment.control import Control
+from model_store.deployment.holds import hold
 from model_store.status.example_probe import ExampleProbe
 from model_store.status.pages import State, Status
 from tests.servers.both_apis import FakeServer
@@ -87,15 +88,8 @@ def test_metrics_say_what_is_served_since_when_and_by_how_many(
     assert found["Requests2XX_total", "Host"] == 19  # the parser adds what TorchServe left out
 
 
-def test_metrics_say_when_the_store_was_last_asked(status: Status, tmp_path: Path) -> None:
-    (tmp_path / "followers").mkdir()
-    now = time.time()
-    seen = {"last_check": now - 10, "last_success": now - 70, "newest_version": 3, "problem": "no"}
-    (tmp_path / "followers" / "stores.json").write_text(json.dumps(seen))
-    (tmp_path / "followers" / "others.json").write_text('{"last_check": 0, "last_success": null}')
-    (tmp_path / "followers" / "broken.json").write_text("{")
+def test_metrics_say_what_the_control_folder_tells(status: Status, tmp_path: Path) -> None:
+    hold(Control(tmp_path), "stores", 1, "deploy --version 1")
     found = values(status)
-    assert found["gridline_store_check_age_seconds", "stores"] == pytest.approx(10, abs=5)
-    assert found["gridline_store_success_age_seconds", "stores"] == pytest.approx(70, abs=5)
-    assert found["gridline_newest_version", "stores"] == 3
-    assert ("gridline_store_success_age_seconds", "others") not in found
+    assert found["gridline_held_version", "stores"] == 1
+    assert 0 < found["gridline_disk_free_bytes",] <= found["gridline_disk_size_bytes",]

@@ -44,6 +44,12 @@ def write_report(control: Path, pid: int, num_requests: int, version: int = 1) -
     return path
 
 
+def ended_workers(sums: Sums) -> dict[str, float]:
+    """Return how many workers of each version have ended."""
+    name = "gridline_workers_ended_total"
+    return {dict(labels)["version"]: value for (of, labels), value in sums.counters.items() if of == name}
+
+
 def test_the_reports_of_live_workers_add_up(tmp_path: Path, other_process: subprocess.Popen[bytes]) -> None:
     write_report(tmp_path, os.getpid(), 2)
     write_report(tmp_path, other_process.pid, 3)
@@ -72,7 +78,21 @@ def test_a_worker_that_ended_keeps_its_counts_and_loses_its_gauges(
         assert sums.gauges[IN_FLIGHT] == 1
         assert sums.num_workers == {Served("stores", 1, 4, 1.0): 1}
         assert sum(sums.histograms.popitem()[1].counts) == 2
+        assert ended_workers(sums) == {"1": 0}
     assert not path.exists()
+
+
+def test_workers_that_ended_are_counted_while_their_version_has_others(
+    tmp_path: Path, other_process: subprocess.Popen[bytes]
+) -> None:
+    reports = WorkerReports(tmp_path)
+    write_report(tmp_path, os.getpid(), 2)
+    write_report(tmp_path, other_process.pid, 3)
+    assert ended_workers(reports.read()) == {"1": 0}
+    other_process.kill()
+    other_process.wait()
+    assert ended_workers(reports.read()) == {"1": 1}
+    assert ended_workers(reports.read()) == {"1": 1}
 
 
 def test_a_process_that_got_the_id_of_a_worker_is_another(tmp_path: Path) -> None:

@@ -82,7 +82,12 @@ def checked(server: FakeServer, tmp_path: Path) -> Checked:
 def test_a_server_that_answers_is_remembered_and_left_alone(checked: Checked) -> None:
     assert checked.look(3)
     assert checked.cures.done == ["remember"] * 3
-    assert checked.counters() == {("gridline_self_checks_total", "stores", "ok"): 3}
+    assert checked.counters() == {
+        ("gridline_self_checks_total", "stores", "ok"): 3,
+        ("gridline_self_checks_total", "stores", "failed"): 0,
+        ("gridline_restarts_total", "workers"): 0,
+        ("gridline_restarts_total", "server"): 0,
+    }
 
 
 def test_workers_are_restarted_when_their_collection_did_not_answer_twice(checked: Checked) -> None:
