@@ -6,6 +6,7 @@ the comments name the properties of TorchServe that this code works around.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -48,6 +49,7 @@ class LinearHandler:
         self.endpoint = Endpoint(fleet, Control(control_folder()))
         _tell_metrics(self.endpoint, context.model_name)
         _read_through_buffer()
+        gc.freeze()  # what is loaded stays: the collector need not look at it again and again
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Return one body for each request, in their order, and set the status of each.

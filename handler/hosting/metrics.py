@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..answers.answering import Answer
@@ -17,8 +17,7 @@ BOUNDS_S = (
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 OUTCOMES = {200: "ok", 404: "not_found"}
-OTHER_OUTCOMES = ("bad_request", "unavailable")
-UNAVAILABLE = 500  # and above
+BAD_REQUEST, UNAVAILABLE = "bad_request", "unavailable"  # below 500, and above
 REASONS = ("payload", "value", "dataset")  # handler/errors.py
 
 REQUESTS = "gridline_requests_total"
@@ -31,6 +30,11 @@ IN_FLIGHT = "gridline_requests_in_flight"
 
 Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]
+OF_BUSY, OF_ROWS, OF_EXTRAPOLATIONS = ((name, ()) for name in (BUSY_SECONDS, ROWS, EXTRAPOLATIONS))
+OF_OUTCOME = {
+    one: ((REQUESTS, (("outcome", one),)), (SECONDS, (("outcome", one),)))
+    for one in (*OUTCOMES.values(), BAD_REQUEST, UNAVAILABLE)
+}
 
 
 class Histogram:
@@ -56,9 +60,7 @@ class Metrics:
 
     def count(self, name: str, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
-        series = (name, _sorted(labels))
-        with self._lock:
-            self._counters[series] = self._counters.get(series, 0) + value
+        self.add_up([((name, _sorted(labels)), value)], ())
 
     def add(self, name: str, value: float, **labels: str) -> None:
         """Add to a gauge, which may fall."""
@@ -68,12 +70,19 @@ class Metrics:
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Add a value to a histogram, whose bounds are those of times in seconds."""
-        series = (name, _sorted(labels))
+        self.add_up((), [((name, _sorted(labels)), value)])
+
+    def add_up(self, counts: Iterable[tuple[Series, float]], times: Iterable[tuple[Series, float]]) -> None:
+        """Add to several counters, and several values in seconds to histograms, at once."""
+        counters, histograms = self._counters, self._histograms
         with self._lock:
-            histogram = self._histograms.get(series)
-            if histogram is None:
-                histogram = self._histograms[series] = Histogram()
-            histogram.observe(value)
+            for series, value in counts:
+                counters[series] = counters.get(series, 0) + value
+            for series, value in times:
+                histogram = histograms.get(series)
+                if histogram is None:
+                    histogram = histograms[series] = Histogram()
+                histogram.observe(value)
 
     def snapshot(self) -> dict[str, list[Any]]:
         """Return all series as JSON: lists of a name, labels and a value; the counts of a histogram add up to it."""
@@ -92,7 +101,7 @@ def metrics_of_endpoint() -> Metrics:
     metrics = Metrics()
     for name in (ROWS, EXTRAPOLATIONS, BUSY_SECONDS):
         metrics.count(name, 0)
-    for outcome in (*OUTCOMES.values(), *OTHER_OUTCOMES):
+    for outcome in OF_OUTCOME:
         metrics.count(REQUESTS, 0, outcome=outcome)
     for reason in REASONS:
         metrics.count(REFUSALS, 0, reason=reason)
@@ -101,17 +110,19 @@ def metrics_of_endpoint() -> Metrics:
 
 def count_answers(metrics: Metrics, answers: Sequence[Answer], elapsed_s: float) -> None:
     """Count the answers of a batch, which took `elapsed_s`, and so did each of them."""
-    metrics.count(BUSY_SECONDS, elapsed_s)
+    counts: list[tuple[Series, float]] = [(OF_BUSY, elapsed_s)]
+    times: list[tuple[Series, float]] = []
     for one in answers:
-        outcome = outcome_of(one.status)
-        metrics.count(REQUESTS, outcome=outcome)
-        metrics.observe(SECONDS, elapsed_s, outcome=outcome)
+        requests, seconds = OF_OUTCOME[outcome_of(one.status)]
+        counts.append((requests, 1))
+        times.append((seconds, elapsed_s))
         if one.num_rows:
-            metrics.count(ROWS, one.num_rows)
+            counts.append((OF_ROWS, one.num_rows))
         if one.num_extrapolations:
-            metrics.count(EXTRAPOLATIONS, one.num_extrapolations)
+            counts.append((OF_EXTRAPOLATIONS, one.num_extrapolations))
         if one.reason is not None:
-            metrics.count(REFUSALS, reason=one.reason)
+            counts.append(((REFUSALS, (("reason", one.reason),)), 1))
+    metrics.add_up(counts, times)
 
 
 def _sorted(labels: dict[str, str]) -> Labels:
@@ -120,4 +131,4 @@ def _sorted(labels: dict[str, str]) -> Labels:
 
 def outcome_of(status: int) -> str:
     """Return the outcome of an answer with this HTTP status, a label of few values."""
-    return OUTCOMES.get(status) or ("bad_request" if status < UNAVAILABLE else "unavailable")
+    return OUTCOMES.get(status) or (BAD_REQUEST if status < 500 else UNAVAILABLE)

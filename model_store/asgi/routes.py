@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from handler.description.openapi import OPENAPI
 
+NUM_KEPT = 256  # of the routes asked last: a client asks the same address again and again
 Kind = Literal["endpoint", "ping", "live", "ready", "server", "model", "model_ready"]
 FORMS = {"predictions": False, "explanations": True}  # whether the answers are explained
 VERBS = {":predict": False, ":explain": True}  # of KServe's first protocol
@@ -31,6 +33,7 @@ class Route:
     explain: bool = False
 
 
+@lru_cache(NUM_KEPT)
 def route_of(path: str) -> Route | None:
     """Return what a path asks, whose percent signs are decoded; None if there is no such address."""
     parts = path.rstrip("/").split("/")[1:]

@@ -7,6 +7,7 @@ When that socket closes, the worker ends: its server is gone.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -52,6 +53,7 @@ async def _serve(server: uvicorn.Server, models: Models, listener: socket.socket
     reader, writer = await asyncio.open_unix_connection(sock=orders, limit=MAX_LINE_BYTES)
     if not await _obey(models, reader, writer):
         return
+    gc.freeze()  # what is loaded stays: the collector need not look at it again and again
     obeying = asyncio.create_task(_obey_until_the_end(models, reader, writer))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await asyncio.wait((obeying, serving), return_when=asyncio.FIRST_COMPLETED)
