@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from jobs.progress import Progress
 from jobs.reports.outcome import JobOutcome
 from jobs.run import run_job
 from model_store import open_ledger
+from model_store.objects.s3_settings import S3Settings
 
 Config = JobConfig | Mapping[str, Any] | str | Path
 
@@ -40,7 +42,9 @@ def train(
     return run_job(
         job,
         folder,
-        open_ledger(store or (job.store.uri if job.store else None)),
+        open_ledger(
+            store or (job.store.uri if job.store else None), S3Settings.from_environment(os.environ, job.retry_s)
+        ),
         address=address,
         run_id=run_id,
         dry_run=dry_run,

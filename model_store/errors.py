@@ -12,7 +12,7 @@ class StoreError(GridlineError):
 
 
 class StoreUnreachableError(StoreError):
-    """The storage gave no usable answer within the attempts and the time that a call has."""
+    """The storage gave no usable answer within the time that a call has."""
 
     def __init__(self, where: str, cause: str) -> None:
         super().__init__(f"{where} can't be reached: {cause}")

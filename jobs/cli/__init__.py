@@ -19,6 +19,7 @@ from handler.errors import GridlineError
 from jobs.cli import deployment, keys, models, prediction, runs, serving, training
 from jobs.cli.output import report_error, report_errors
 from jobs.errors import INTERRUPTED, DatasetsError
+from model_store.objects.retry import stop_retrying
 
 app = typer.Typer(
     name="gridline",
@@ -47,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with the documented code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as a shell has it for what runs in the background
+        signal.signal(signal.SIGINT, _interrupt)
     sys.exit(_run(arguments))
 
 
@@ -78,4 +81,5 @@ def _report_usage(exc: typer.TyperException, *, as_json: bool) -> int:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
+    stop_retrying()
     raise KeyboardInterrupt

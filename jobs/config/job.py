@@ -44,8 +44,11 @@ class SelectConfig(Section):
 class StoreConfig(Section):
     """Where models are kept. Endpoint and credentials come from the environment, by the names that AWS gives them."""
 
-    uri: Location
-    """s3://BUCKET/PREFIX, or a directory."""
+    uri: Location | None = None
+    """s3://BUCKET/PREFIX, or a directory; left out, GRIDLINE_STORE or the folder gridline-store."""
+    retry_s: NotNegative | None = Field(None, exclude=True)
+    """Seconds for which a call to S3 is tried again while it does not answer, of the store and of sources; left out,
+    GRIDLINE_RETRY_S, or 60. Not a part of what a job computes, so that a run with another value continues this one."""
 
 
 class JobConfig(Section):
@@ -63,6 +66,11 @@ class JobConfig(Section):
     """Which trial is kept."""
     store: StoreConfig | None = None
     """Where; left out, GRIDLINE_STORE or the folder gridline-store."""
+
+    @property
+    def retry_s(self) -> float | None:
+        """For how long a call to S3 is tried again; None: as the environment says."""
+        return self.store.retry_s if self.store else None
 
     def metric_of(self, dataset: DatasetConfig) -> Metric:
         """Return what the trials of `dataset` are compared by."""

@@ -20,6 +20,7 @@ from jobs.sources.by_record import read_records
 from jobs.sources.cells import shown, truth_among_numbers
 from jobs.sources.columns import Columns, Fragment, Wanted
 from jobs.sources.conversions import has_other_numbers
+from jobs.sources.filesystems import read_again
 from jobs.sources.headers import Header, read_header
 from jobs.sources.names import cleaned
 from jobs.sources.read_options import DEFAULTS, ReadOptions
@@ -71,15 +72,18 @@ class Delimited:
         ratio = COMPRESSED_RATIO if self.opened is not open_text or compression_of(location, self.options) else 1
         return [Fragment(location, size_bytes * ratio, self)]
 
+    @read_again
     def column_names(self, location: str, s3: S3Settings) -> tuple[str, ...]:
         with self.opened(location, self.options, s3) as stream:
             return cleaned(read_header(stream, location, self.options, self.delimiter).names)
 
+    @read_again
     def delimiter_of(self, location: str, s3: S3Settings) -> str:
         """Return the character between the cells of a file."""
         with self.opened(location, self.options, s3) as stream:
             return read_header(stream, location, self.options, self.delimiter).delimiter
 
+    @read_again
     def require(self, location: str, wanted: Sequence[Wanted], s3: S3Settings) -> None:
         """Raise DataError if the header lacks a wanted column, or `names` does not fit the file."""
         with self.opened(location, self.options, s3) as stream:
@@ -99,6 +103,7 @@ class Delimited:
                 yield placed
                 row += columns.num_rows
 
+    @read_again
     def cell(self, columns: Columns, row: int, name: str, s3: S3Settings) -> tuple[str, str]:
         location = columns.fragment.location
         with self.opened(location, self.options, s3) as stream:

@@ -18,7 +18,7 @@ from pyarrow import fs
 
 from jobs.errors import DataError
 from jobs.sources.columns import Fragment
-from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
+from jobs.sources.filesystems import S3_PREFIX, open_filesystem, read_again, reading
 from jobs.sources.formats import format_of
 from jobs.sources.lake_tables import refuse_lake_tables
 from jobs.sources.read_options import ReadOptions
@@ -50,6 +50,7 @@ def find_fragments(
         return tuple(itertools.chain.from_iterable(divided))
 
 
+@read_again
 def _files(source: str, folder: Path, s3: S3Settings) -> list[tuple[str, int]]:
     """Return location and size of each file that one source names."""
     beside = f"{folder.as_posix()}/"

@@ -141,7 +141,8 @@ def resolve_source(dataset: DatasetConfig, base: Path, s3: S3Settings) -> Resolv
 
 def _resolve_all(config: JobConfig, base: Path) -> tuple[list[ResolvedSource], dict[str, GridlineError]]:
     """Return the datasets whose files are found, and the errors of the others."""
-    s3, sources, bad = S3Settings.from_environment(os.environ), list[ResolvedSource](), dict[str, GridlineError]()
+    s3 = S3Settings.from_environment(os.environ, config.retry_s)
+    sources, bad = list[ResolvedSource](), dict[str, GridlineError]()
     for dataset in config.datasets:
         with collecting(bad, dataset.name):
             sources.append(resolve_source(dataset, base, s3))

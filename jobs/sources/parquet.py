@@ -16,7 +16,7 @@ from jobs.errors import DataError
 from jobs.sources.cells import shown
 from jobs.sources.columns import Array, Columns, Fragment, Wanted
 from jobs.sources.conversions import is_text, to_columns
-from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
+from jobs.sources.filesystems import S3_PREFIX, open_filesystem, read_again, reading
 from jobs.sources.names import check_names
 from jobs.sources.read_options import DEFAULTS, ReadOptions
 from model_store.objects.s3_settings import S3Settings
@@ -35,6 +35,7 @@ class Parquet:
 
     rereads_for_cell = False
 
+    @read_again
     def fragments(self, location: str, size_bytes: int, s3: S3Settings) -> list[Fragment]:
         found, first_row = [], 0
         with _opened(location, s3) as file:
@@ -44,10 +45,12 @@ class Parquet:
                 first_row += group.num_rows
         return found
 
+    @read_again
     def column_names(self, location: str, s3: S3Settings) -> tuple[str, ...]:
         with _opened(location, s3) as file:
             return tuple(file.schema_arrow.names)
 
+    @read_again
     def schema(self, location: str, s3: S3Settings) -> pa.Schema:
         """Return the names and types of the file's columns."""
         with _opened(location, s3) as file:

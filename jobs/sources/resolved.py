@@ -15,7 +15,7 @@ from handler.rows.transforms import TargetTransform
 from jobs.errors import DataError, SourceError
 from jobs.sources.columns import Fragment
 from jobs.sources.feature_rules import FeatureRule
-from jobs.sources.filesystems import S3_PREFIX, open_filesystem, reading
+from jobs.sources.filesystems import S3_PREFIX, stamps_of
 from jobs.sources.read_options import DEFAULTS, ReadOptions
 from jobs.sources.row_weights import RowWeights
 from jobs.sources.validation_split import Split
@@ -74,10 +74,7 @@ class ResolvedSource:
         local = [(location, Path(location).stat()) for location in locations if not location.startswith(S3_PREFIX)]
         stamps = [(location, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for location, each in local]
         if remote:
-            filesystem, _ = open_filesystem(remote[0], self.s3)
-            with reading(remote[0], self.s3):
-                infos = filesystem.get_file_info([location.removeprefix(S3_PREFIX) for location in remote])
-            stamps += [(location, info.size, info.mtime_ns, 0) for location, info in zip(remote, infos, strict=True)]
+            stamps += [(*stamp, 0) for stamp in stamps_of(remote, self.s3)]
         return stamps
 
     @property

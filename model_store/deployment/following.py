@@ -24,9 +24,11 @@ from model_store.deployment.rollout_folder import prefix_of
 from model_store.errors import StoreError
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
+from model_store.objects.retry import within
 
 POLL_S = 5.0
 LONGEST_PAUSE_S = 30.0
+STORE_LOOK_S = 5.0  # a call that looks for a version is tried again for so long: the server is looked after meanwhile
 logger = logging.getLogger(__name__)
 
 Step = Callable[[Ledger, Version, Target], Deployment]
@@ -145,8 +147,9 @@ class Follower:
         return self._newest
 
     def _look_at_store(self) -> None:
-        self._ledger = self._ledger or self._open_ledger()
-        self._newest = self._ledger.version(self._collection)
+        with within(STORE_LOOK_S):
+            self._ledger = self._ledger or self._open_ledger()
+            self._newest = self._ledger.version(self._collection)
         self._seen_at = time.time()
 
     def _look_at_server(self) -> None:

@@ -13,15 +13,18 @@ import logging
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
-from model_store.errors import MissingObjectError, StoreProbeError
+from model_store.errors import MissingObjectError, StoreProbeError, StoreUnreachableError
 from model_store.names import PROBES
 from model_store.objects.protocol import ObjectStore, stat
+from model_store.objects.retry import within
 
 FORMAT = 1
 ROUNDS = 2
 WRITERS = 6
 CLOCK_WARNING_S = 60.0
+CLEAN_S = 2.0  # how long the object of a probe is tried to be removed
 
 log = logging.getLogger(__name__)
 _passed: set[str] = set()
@@ -76,7 +79,8 @@ def _probe_one_after_the_other(objects: ObjectStore) -> None:
         if abs(off_s) > CLOCK_WARNING_S:
             log.warning("the clock of this machine is %.0f s ahead of that of %s: set it", off_s, objects.uri)
     finally:
-        objects.delete(key)
+        with within(CLEAN_S), suppress(StoreUnreachableError):
+            objects.delete(key)
 
 
 def _probe_at_once(objects: ObjectStore, pool: ThreadPoolExecutor) -> None:
@@ -89,4 +93,5 @@ def _probe_at_once(objects: ObjectStore, pool: ThreadPoolExecutor) -> None:
                 "would lose one commit: use AWS S3, Ceph, MinIO or a folder"
             )
     finally:
-        objects.delete(key)
+        with within(CLEAN_S), suppress(StoreUnreachableError):
+            objects.delete(key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -87,5 +88,6 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
     each = list(items)
     if len(each) < 2:
         return list(map(function, each))
+    contexts = [copy_context() for _ in each]  # the time that calls have is that of this thread
     with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-        return list(pool.map(function, each))
+        return list(pool.map(lambda context, item: context.run(function, item), contexts, each))

@@ -30,8 +30,8 @@ from urllib3.exceptions import HTTPError
 
 from model_store.errors import MissingObjectError, S3SettingsError, StoreError, StoreRefusedError, StoreUnreachableError
 from model_store.objects.protocol import ObjectInfo
-from model_store.objects.retry import TransientError, with_retries
-from model_store.objects.s3_refusals import CAUSES, CONDITION_FAILED, MISSING_KEY, cause_of, is_transient
+from model_store.objects.retry import Retry, TransientError, with_retries, within
+from model_store.objects.s3_refusals import CAUSES, CONDITION_FAILED, MISSING_KEY, cause_of, is_transient, unknown_host
 from model_store.objects.s3_settings import S3Settings
 from model_store.objects.server_clock import ServerClock
 
@@ -100,7 +100,7 @@ class S3Objects:
                 with suppress(MissingObjectError):  # it was removed since the condition failed: try again
                     return self.read(key) == data
         except StoreUnreachableError:
-            with suppress(StoreError):  # the last attempt may have landed
+            with suppress(StoreError), within(0):  # the last attempt may have landed
                 if self.read(key) == data:
                     return True
             raise
@@ -168,19 +168,21 @@ class S3Objects:
         return answer
 
     def _call(self, key: str, attempt: Callable[[], Answer]) -> Answer:
-        policy = self._settings.retry
-        attempts = policy.attempts if self._clock.is_known else policy.first_contact_attempts
-
         def translated() -> Answer:
             with self._translated(key):
                 return attempt()
 
+        retry = Retry(f"bucket '{self._bucket}' at {self._endpoint}", self._settings.retry)
         try:
-            return with_retries(translated, policy, attempts)
+            return with_retries(translated, retry)
         except TransientError as exc:
-            where = f"bucket '{self._bucket}', key '{self._prefix + key}' at {self._settings.endpoint_url or 'AWS'}"
-            cause = f"{exc}, in {attempts} attempts or {policy.deadline_s:g} s: check AWS_ENDPOINT_URL and the server"
+            where = f"bucket '{self._bucket}', key '{self._prefix + key}' at {self._endpoint}"
+            cause = f"{exc}; tried for {retry.limit_s:g} s: check the server, and AWS_ENDPOINT_URL"
             raise StoreUnreachableError(where, cause) from exc
+
+    @property
+    def _endpoint(self) -> str:
+        return self._settings.endpoint_url or "AWS"
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
@@ -191,6 +193,9 @@ class S3Objects:
         except BROKEN_CONNECTION as exc:
             if isinstance(exc, SSLError):
                 raise self._refused(key, f"TLS failed: {exc}: check the endpoint and AWS_CA_BUNDLE") from exc
+            if not self._clock.is_known and (host := unknown_host(self._client.meta.endpoint_url)) is not None:
+                cause = f"no host has the name '{host}': correct AWS_ENDPOINT_URL, or AWS_REGION"
+                raise self._refused(key, cause) from exc
             raise TransientError(self._settings.redact(" ".join(str(exc).split()))) from exc
         except NoCredentialsError as exc:
             raise self._refused(key, "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from exc
@@ -208,7 +213,8 @@ class S3Objects:
         if is_transient(code, status):
             asked = headers.get("retry-after", "")
             return TransientError(f"the server answered {status} {code}", float(asked) if asked.isdigit() else 0.0)
-        return self._refused(key, cause_of(code, status, exc.response.get("Error", {}).get("Message", "")))
+        message = exc.response.get("Error", {}).get("Message", "")
+        return self._refused(key, cause_of(code, status, message, self._bucket))
 
     def _refused(self, key: str, cause: str) -> StoreRefusedError:
         return StoreRefusedError(self._bucket, self._prefix + key, self._settings.redact(cause))

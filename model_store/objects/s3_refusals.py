@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from urllib.parse import urlsplit
+
 CONDITION_FAILED = frozenset({"PreconditionFailed", "412"})
 MISSING_KEY = frozenset({"NoSuchKey"})
 TRANSIENT_CODES = frozenset(
@@ -23,7 +26,7 @@ TRANSIENT_CODES = frozenset(
 )
 TRANSIENT_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504})
 CAUSES = {
-    "NoSuchBucket": "there is no such bucket: create it, or correct 'store.uri'",
+    "NoSuchBucket": "there is no such bucket: create it ('aws s3 mb s3://{bucket}'), or correct --store or 'store.uri'",
     "InvalidBucketName": "this is not a valid bucket name: correct 'store.uri'",
     "InvalidAccessKeyId": "the server does not know this access key: check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret does not fit the access key: check AWS_SECRET_ACCESS_KEY",
@@ -51,8 +54,22 @@ def is_transient(code: str, status: int) -> bool:
     return code in TRANSIENT_CODES or status in TRANSIENT_STATUS
 
 
-def cause_of(code: str, status: int, message: str) -> str:
+def cause_of(code: str, status: int, message: str, bucket: str) -> str:
     """Return why S3 refused; the server's own message is quoted for a code that has no text here."""
     if cause := CAUSES.get(code or str(status)):
-        return f"{cause} ({code or status})"
+        return f"{cause.replace('{bucket}', bucket)} ({code or status})"
     return f"the server answered {status} {code}: {' '.join(message.split()) or 'no reason given'}"
+
+
+def unknown_host(url: str) -> str | None:
+    """Return the host of an address if no server of names knows it; None if one does, or if none can be asked."""
+    host = urlsplit(url).hostname
+    if host is None:
+        return None
+    try:
+        socket.getaddrinfo(host, None)
+    except socket.gaierror as exc:
+        return host if exc.errno == socket.EAI_NONAME else None
+    except OSError:
+        return None
+    return None

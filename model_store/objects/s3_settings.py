@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from model_store.errors import S3SettingsError
 from model_store.objects.retry import RetryPolicy
 
+RETRY_VARIABLE = "GRIDLINE_RETRY_S"
 SHORTEST_SECRET = 4  # a shorter one is for trials, and would be found in every word
 REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 HOST_AND_PORT = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
@@ -35,8 +37,11 @@ class S3Settings:
     endpoint_variable: str = field(default="AWS_ENDPOINT_URL", repr=False, compare=False)
 
     @classmethod
-    def from_environment(cls, env: Mapping[str, str]) -> S3Settings:
-        """Return the settings that the AWS names in `env` give; the S3 endpoint comes before the general one."""
+    def from_environment(cls, env: Mapping[str, str], retry_s: float | None = None) -> S3Settings:
+        """Return the settings that the names in `env` give; the S3 endpoint comes before the general one.
+
+        A call is tried again for `retry_s`, else for GRIDLINE_RETRY_S, else for a minute. Raises S3SettingsError.
+        """
         variable = "AWS_ENDPOINT_URL_S3" if env.get("AWS_ENDPOINT_URL_S3") else "AWS_ENDPOINT_URL"
         return cls(
             endpoint_url=env.get(variable) or None,
@@ -45,6 +50,7 @@ class S3Settings:
             secret_access_key=env.get("AWS_SECRET_ACCESS_KEY") or None,
             session_token=env.get("AWS_SESSION_TOKEN") or None,
             endpoint_variable=variable,
+            retry=_retry(env.get(RETRY_VARIABLE) or "", retry_s),
         )
 
     def require_usable(self) -> None:
@@ -89,6 +95,20 @@ class S3Settings:
             if secret and len(secret) >= SHORTEST_SECRET:
                 text = text.replace(secret, "***")
         return text
+
+
+def _retry(written: str, retry_s: float | None) -> RetryPolicy:
+    if retry_s is not None:
+        return RetryPolicy(deadline_s=retry_s)
+    if not written:
+        return RetryPolicy()
+    try:
+        deadline_s = float(written)
+    except ValueError:
+        deadline_s = math.nan
+    if not 0 <= deadline_s < math.inf:
+        raise S3SettingsError(f"{RETRY_VARIABLE} {written!r} is not a number of seconds: write one, such as 60")
+    return RetryPolicy(deadline_s=deadline_s)
 
 
 def _fault_of_endpoint(url: str) -> str | None:

@@ -145,7 +145,7 @@ def test_faults_of_30_percent_cost_at_most_twice_the_requests(proxied: Proxied) 
 def test_no_answer_at_all_ends_in_time(proxied: Proxied) -> None:
     place, _ = proxied(lambda request: "503" if "/versions/" in request.path and request.method == "PUT" else None)
     assert place.settings is not None
-    settings = replace(place.settings, retry=RetryPolicy(attempts=4, base_s=0.01))
+    settings = replace(place.settings, retry=RetryPolicy(deadline_s=0.2, base_s=0.01))
     with pytest.raises(StoreUnreachableError, match=r"503 SlowDown.*version 1 may or may not be committed") as caught:
         commit(Ledger(open_objects(place.uri, settings)), "plants", {"a": 1.0})
     assert "not-a-secret" not in str(caught.value)

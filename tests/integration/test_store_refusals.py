@@ -37,7 +37,10 @@ def message_of(uri: str, settings: S3Settings, kind: type[StoreError] = StoreRef
 @pytest.mark.s3
 def test_refusal_of_a_missing_bucket(ceph_server: S3Server) -> None:
     message = message_of("s3://no-such-bucket/p", ceph_server.settings)
-    assert "bucket 'no-such-bucket', key 'p/probes/" in message and "there is no such bucket" in message
+    assert (
+        "bucket 'no-such-bucket', key 'p/probes/" in message
+        and "there is no such bucket: create it ('aws s3 mb s3://no-such-bucket')" in message
+    )
 
 
 @pytest.mark.s3
@@ -88,21 +91,34 @@ def test_refusal_quotes_no_secret_of_the_server(moto_server: S3Server) -> None:
         assert "the server answered 400 Echo: ***" in message_of("s3://some-bucket/p", settings)
 
 
-def test_unreachable_endpoint_is_said_soon() -> None:
+def test_unreachable_endpoint_is_said_at_the_end_of_the_time() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-        settings = S3Settings(f"http://127.0.0.1:{port}", None, "key", "a-secret-key")
+        settings = S3Settings(
+            f"http://127.0.0.1:{port}", None, "key", "a-secret-key", retry=RetryPolicy(deadline_s=0.3)
+        )
         began_at = time.monotonic()
         message = message_of("s3://models/p", settings, StoreUnreachableError)
-    assert f"at http://127.0.0.1:{port} can't be reached" in message and "check AWS_ENDPOINT_URL" in message
-    assert time.monotonic() - began_at < 20
+    assert f"at http://127.0.0.1:{port} can't be reached" in message and "check the server, and AWS_ENDP" in message
+    assert "tried for 0.3 s" in message and 0.3 <= time.monotonic() - began_at < 20
+
+
+def test_endpoint_with_a_name_that_no_host_has_is_refused_at_once() -> None:
+    settings = S3Settings("http://no-such-host.invalid:9000", None, "key", "a-secret-key", retry=RetryPolicy(5.0))
+    began_at = time.monotonic()
+    with pytest.raises(StoreError) as caught:
+        commit(Ledger(open_objects("s3://models/p", settings)), "plants", {"a": 1.0})
+    if isinstance(caught.value, StoreUnreachableError):
+        pytest.skip("this machine has no server of names that answers")
+    assert "no host has the name 'no-such-host.invalid': correct AWS_ENDPOINT_URL" in str(caught.value)
+    assert time.monotonic() - began_at < 5
 
 
 def test_server_that_is_not_s3_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        policy = RetryPolicy(attempts=2, base_s=0.01, first_contact_attempts=2)
+        policy = RetryPolicy(deadline_s=0.3, base_s=0.01)
         settings = S3Settings(f"http://127.0.0.1:{port}", None, "key", "a-secret-key", read_timeout_s=0.2, retry=policy)
         assert "can't be reached" in message_of("s3://models/p", settings, StoreUnreachableError)
 

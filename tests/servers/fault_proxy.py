@@ -184,9 +184,11 @@ class _Relay(BaseHTTPRequestHandler):
     def _send(self, status: int, headers: list[tuple[str, str]], answer: bytes, cut: bool) -> None:
         self.send_response_only(status)
         for name, value in headers:
-            if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+            of_nothing = name.lower() == "content-length" and self.command == "HEAD"  # the length of what GET answers
+            if name.lower() not in ("connection", "transfer-encoding", "content-length") or of_nothing:
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer)))
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer[: len(answer) // 2] if cut else answer)
         if cut:

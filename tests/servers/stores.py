@@ -30,7 +30,7 @@ OPENERS["memory"] = lambda rest, settings: MemoryObjects(rest)
 ROOT = Path(__file__).parents[2]
 ACCESS_KEY_ID = "gridline-tests"
 SECRET_ACCESS_KEY = "not-a-secret-of-anything"
-FAST_RETRY = RetryPolicy(attempts=40, deadline_s=60.0, base_s=0.002, cap_s=0.05, first_contact_attempts=40)
+FAST_RETRY = RetryPolicy(deadline_s=60.0, base_s=0.002, cap_s=0.05)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from model_store.objects.retry import RetryPolicy
 from model_store.objects.s3_settings import S3Settings
 from tests.samples.proposals import lowest_of_each
 
-PATIENT = RetryPolicy(attempts=60, deadline_s=90.0, base_s=0.02, cap_s=1.0, first_contact_attempts=60)
+PATIENT = RetryPolicy(deadline_s=90.0, base_s=0.02, cap_s=1.0)
 
 
 def main(uri: str, writer: str, num_commits: int, checkpoint: bytes) -> None:
