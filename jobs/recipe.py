@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,6 +39,11 @@ class Recipe:
     size: RankGroupSize = ONE_RANK
     memory_mb: int = 1024
     ridge: bool = False
+
+    def digest(self) -> str:
+        """Return the sha256, as hex, of the engine and the settings that a result depends on: all except the grid."""
+        parts = [self.engine, self.settings.relevant()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

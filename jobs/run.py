@@ -138,7 +138,7 @@ def _outcomes(config: JobConfig, job: ResolvedJob, read: ReadDatasets, trained: 
             reason = reasons_of(each, policies[name])[name]
             return DatasetOutcome(name, "no convergence", each, reason=reason, **said)
         verification = verify(datasets[name], each, int(best.point_m), recipe) if config.training.verify else None
-        batch = Batch(best, policies[name], datasets[name], sources[name])
+        batch = Batch(best, policies[name], datasets[name], sources[name], recipe.digest())
         return DatasetOutcome(name, "not committed", each, batch, verification=verification, **said)
 
     return tuple(outcome(each.name) for each in config.datasets if each.name in datasets or each.name in failed)

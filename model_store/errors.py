@@ -58,6 +58,13 @@ class CorruptObjectError(StoreError):
         self.reason = reason
 
 
+class DamagedVersionError(CorruptObjectError):
+    """The commit of a version can't be read."""
+
+    def __init__(self, name: str, reason: str, collection: str) -> None:
+        super().__init__(name, f"{reason}: 'gridline models repair {collection}' mends what can be mended")
+
+
 class NewerFormatError(CorruptObjectError):
     """A newer gridline wrote `name`, in a format that this one can't read."""
 
@@ -95,6 +102,10 @@ class UnknownDatasetError(NotFoundError):
 
 class UnknownVersionError(NotFoundError):
     """The collection has no such version, or gc has removed blobs that it names."""
+
+
+class NothingWithdrawnError(NotFoundError):
+    """No rollback has withdrawn models of the collection or of these datasets, so there is nothing to release."""
 
 
 class UnknownRunError(NotFoundError):

@@ -5,6 +5,7 @@ Shapes: m datasets · t trials (of some datasets).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +38,21 @@ from model_store.ledger.checkpoints import read_stack, write_checkpoint, write_s
 from model_store.ledger.ledger import Ledger
 from model_store.objects.blobs import BlobRef, read_blob, ref_of
 
+IDENTITY = ["dataset", "checkpoint", "row", "fingerprint", "recipe", "hyperparameters", "engine", "loss", "epoch"]
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Challengers that share a checkpoint; a listed dataset is alone: `dataset` has its rows, `source` its files."""
+    """Challengers that share a checkpoint; a listed dataset is alone: `dataset` has its rows, `source` its files.
+
+    `recipe` is the digest of the recipe that trained them.
+    """
 
     challengers: Challengers
     policy: Policy
     dataset: Dataset | None = None
     source: ResolvedSource | None = None
+    recipe: str | None = None
 
     def decide(self, ledger: Ledger, champions: pa.Table, place_m: pa.Array) -> Comparisons:
         """Return the comparisons with the champions at `place_m` (null: there is none)."""
@@ -107,7 +114,7 @@ class Batch:
 
         If another commit, or gc, came in between, it is called again, and stores the blobs again.
         """
-        challengers, m = self.challengers, self.challengers.num_datasets
+        challengers = self.challengers
         checkpoint = ledger.put_blob(write_checkpoint(challengers.stack), CHECKPOINT_EXT)
         data = write_statistics(challengers.stack)
         statistics = ledger.put_blob(data, CHECKPOINT_EXT) if data is not None else None
@@ -116,22 +123,35 @@ class Batch:
             "checkpoint_size": checkpoint.size_bytes,
             "statistics": statistics.sha256 if statistics else None,
             "statistics_size": statistics.size_bytes if statistics else None,
-            "row": pa.array(np.arange(m)),
             "run_id": run_id,
             "trained_at": trained_at,
-            "hyperparameters": challengers.hyperparameters(),
             "metric": self.policy.metric,
             "mode": self.policy.mode,
             "score": pa.array(challengers.score_m.numpy()),
             "num_rows": pa.array(challengers.train_moments.rows_m.to(torch.int64).numpy()),
-            "loss": self._losses(),
             "comparison": comparisons.json(),
         }
+        return self._table(values, list(CHAMPION_SCHEMA)).filter(pa.array(comparisons.promoted_m))
+
+    def identities(self) -> pa.Table:
+        """Return what tells whether two models are the same, in the columns of the champion table."""
+        checkpoint = ref_of(write_checkpoint(self.challengers.stack), CHECKPOINT_EXT)
+        return self._table({"checkpoint": checkpoint.sha256}, [CHAMPION_SCHEMA.field(name) for name in IDENTITY])
+
+    def _table(self, values: dict[str, Any], fields: Sequence[pa.Field]) -> pa.Table:
+        """Return a table with these fields: from `values`, from what each model was made with, or from its trial."""
+        challengers, m = self.challengers, self.challengers.num_datasets
+        values = values | {
+            "row": pa.array(np.arange(m)),
+            "hyperparameters": challengers.hyperparameters(),
+            "loss": self._losses(),
+            "recipe": self.recipe,
+        }
         columns = []
-        for field in CHAMPION_SCHEMA:
+        for field in fields:
             value = values[field.name] if field.name in values else challengers.column(field.name).cast(field.type)
             columns.append(value if isinstance(value, pa.Array) else pa.repeat(pa.scalar(value, field.type), m))
-        return pa.table(columns, schema=CHAMPION_SCHEMA).filter(pa.array(comparisons.promoted_m))
+        return pa.table(columns, schema=pa.schema(fields))
 
 
 def _equal(column: pa.ChunkedArray | pa.Array, values: object) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from jobs.champions.batch import Batch
 from jobs.champions.comparison import Comparisons
+from jobs.champions.withdrawn import without_withdrawn
 from model_store.ledger.champion_table import CHAMPION_SCHEMA
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Draft, Version
@@ -31,6 +32,8 @@ def commit_better(
     def propose(head: Version | None) -> Draft | None:
         champions = head.table() if head else CHAMPION_SCHEMA.empty_table()
         decided[:] = _decide(ledger, batches, champions)
+        if head is not None and head.withdrawals:
+            decided[:] = without_withdrawn(ledger, head, batches, decided)
         num_promoted = sum(int(comparisons.promoted_m.sum()) for comparisons in decided)
         if num_promoted == 0:
             return None

@@ -9,6 +9,7 @@ Shapes: m datasets.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from jobs.recipe import Policy
 
-Basis = Literal["first", "same rows", "scored again", "another question", "not comparable"]
+Basis = Literal["first", "same rows", "scored again", "another question", "not comparable", "withdrawn"]
 OF_THE_LOSS = ("train_loss", "val_loss")
 Floats = NDArray[np.float64]
 FIRST, SAME, AGAIN, OTHER, NEITHER, ITSELF = range(6)
@@ -40,10 +41,30 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Withdrawn:
+    """Which challengers are models that a rollback has withdrawn: the place of the reason in `reasons`, or -1."""
+
+    reason_m: NDArray[np.int32]
+    reasons: tuple[str, ...]
+    name_m: pa.Array
+    collection: str
+
+    def reason(self, place: int) -> str:
+        """Return why a challenger is not promoted, and what lifts this."""
+        name: str = self.name_m[place].as_py()
+        word = shlex.quote(name)
+        if word != name and not set(name) & set('"$`\\!'):
+            word = f'"{name}"'  # easier to read in a quoted command
+        lifts = f"'gridline models release {self.collection} {word}' lifts this"
+        return f"{self.reasons[self.reason_m[place]]}; {lifts}"
+
+
+@dataclass(frozen=True)
 class Comparisons:
     """The comparison of each challenger: its score, the champion's (NaN: none), and the rows of both.
 
-    `why_not` has the reason of each place at which there is a champion without a score to compare with.
+    `why_not` has the reason of each place at which there is a champion without a score to compare with. `withdrawn`
+    tells which of the challengers that would be promoted a rollback has withdrawn.
     """
 
     policy: Policy
@@ -51,13 +72,15 @@ class Comparisons:
     champion_m: Floats
     basis_m: NDArray[np.int8]
     why_not: Mapping[int, str] = field(default_factory=dict)
+    withdrawn: Withdrawn | None = None
 
     def __len__(self) -> int:
         return len(self.challenger_m)
 
     def __getitem__(self, place: int, /) -> Comparison:
         score, champion = float(self.challenger_m[place]), float(self.champion_m[place])
-        promoted, basis = bool(self.promoted_m[place]), BASES[self.basis_m[place]]
+        promoted = bool(self.promoted_m[place])
+        basis: Basis = "withdrawn" if self.withdrawn_m[place] else BASES[self.basis_m[place]]
         return Comparison(promoted, self._reason(place), basis, score, None if np.isnan(champion) else champion)
 
     @cached_property
@@ -71,13 +94,20 @@ class Comparisons:
     def promoted_m(self) -> NDArray[np.bool_]:
         """Which challengers are promoted: if they are better by more than `min_improvement`, or always.
 
-        A challenger that is the champion already is not promoted.
+        A challenger that is the champion already, or was withdrawn, is not promoted.
         """
         better_m = np.isnan(self.champion_m) | (self.gain_m > self.policy.min_improvement)
         promoted_m: NDArray[np.bool_] = (better_m | (self.policy.promote == "always")) & (self.basis_m != ITSELF)
-        return promoted_m
+        return promoted_m & ~self.withdrawn_m
+
+    @property
+    def withdrawn_m(self) -> NDArray[np.bool_]:
+        """Which challengers are not promoted because a rollback has withdrawn them."""
+        return np.zeros(len(self), np.bool_) if self.withdrawn is None else self.withdrawn.reason_m >= 0
 
     def _reason(self, place: int) -> str:
+        if self.withdrawn is not None and self.withdrawn_m[place]:
+            return self.withdrawn.reason(place)
         if self.basis_m[place] == ITSELF:
             return "it is the champion already"
         if np.isnan(self.champion_m[place]):

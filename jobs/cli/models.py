@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption
+from jobs.cli.options import CollectionArgument, DatasetsArgument, JsonOption, StoreOption, VersionOption
 from jobs.cli.output import console, emit, emit_json_stream, number
+
+if TYPE_CHECKING:
+    from model_store.ledger.versions import Version
 
 models = typer.Typer(help="List, show, restore, export and verify models in the store.", no_args_is_help=True)
 
@@ -24,7 +27,9 @@ def list_models(
 
     shown = open_ledger(store).version(collection, version)
     if json:
-        emit_json_stream({"collection": collection, "version": shown.number}, "datasets", champion_documents(shown))
+        said = {"collection": collection, "version": shown.number}
+        said |= {"withdrawals": [each.to_json() for each in shown.withdrawals]} if shown.withdrawals else {}
+        emit_json_stream(said, "datasets", champion_documents(shown))
         return
     from jobs.cli.table_layout import table_of
 
@@ -43,6 +48,8 @@ def list_models(
     headings = ("dataset", "status", "learning rate", "R²", "score", "metric", "trained at")
     terminal = console()
     terminal.print(table_of(f"{collection} version {shown.number}", headings, rows, width=terminal.width))
+    for withdrawal in shown.withdrawals:
+        terminal.print(withdrawal.sentence, markup=False)
 
 
 @models.command("show")
@@ -81,18 +88,30 @@ def history(collection: CollectionArgument, store: StoreOption = None, json: Jso
 def rollback(
     collection: CollectionArgument,
     version: Annotated[int, typer.Option("--version", min=1, help="The version with the champions to restore.")],
+    datasets: DatasetsArgument = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; the history and later runs say it.")] = "",
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Commit the champions of an old version as a new version."""
+    """Commit the champions of an old version as a new version, and withdraw those after it."""
     from model_store import open_ledger
 
-    head = open_ledger(store).rollback(collection, version)
-    emit(
-        {"collection": collection, "version": head.number, "note": head.note},
-        f"{collection} is at version {head.number}, with the champions of version {version}",
-        as_json=json,
-    )
+    head = open_ledger(store).rollback(collection, version, reason=reason, datasets=datasets or ())
+    _emit_restored(head, f"with {'those' if datasets else 'the'} champions of version {version}", as_json=json)
+
+
+@models.command("release")
+def release(
+    collection: CollectionArgument,
+    datasets: DatasetsArgument = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let runs promote the models again that rollbacks have withdrawn: of some datasets, or of all."""
+    from model_store import open_ledger
+
+    head = open_ledger(store).release(collection, datasets or ())
+    _emit_restored(head, "with the same champions; their withdrawn models may be promoted again", as_json=json)
 
 
 @models.command("export")
@@ -157,3 +176,15 @@ def gc(
         f"{len(report.removed_runs)} runs and {report.num_checkpoints} old checkpoints"
     )
     emit(asdict(report), text, as_json=json)
+
+
+def _emit_restored(head: Version, how: str, *, as_json: bool) -> None:
+    """Print the version that a rollback or a release has made."""
+    document = {
+        "collection": head.collection,
+        "version": head.number,
+        "note": head.note,
+        "withdrawals": [each.to_json() for each in head.withdrawals],
+    }
+    lines = [f"{head.collection} is at version {head.number}, {how}", *(each.sentence for each in head.withdrawals)]
+    emit(document, "\n".join(lines), as_json=as_json)

@@ -9,6 +9,9 @@ import typer
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The job's configuration, a YAML file.")]
 CollectionArgument = Annotated[str, typer.Argument(metavar="COLLECTION", help="The name of the job.")]
+DatasetsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[DATASET]...", help="Only these; default: all of the collection.")
+]
 StoreOption = Annotated[
     str | None,
     typer.Option(

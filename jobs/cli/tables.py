@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from rich.console import Console
@@ -52,6 +53,9 @@ def _print_groups(console: Console, groups: GroupsOutcome) -> None:
         f"{without} without a model"
     )
     start = f"{groups.name}: "
+    if groups.num_withdrawn:
+        console.print(f"{start}{groups.num_withdrawn} are kept, because a rollback has withdrawn the new models")
+        _print_reasons(console, list(islice(groups.withdrawn(), MAX_ALIKE)), start)
     _print_reasons(console, sorted(groups.failures.items()), start)
     for sentence in left_out_sentences({}, groups.unused):
         console.print(f"{start}{sentence}", markup=False)
@@ -96,6 +100,8 @@ def _print_datasets(console: Console, outcome: JobOutcome) -> None:
         counts[document["status"]] += 1
         if "reason" in document:
             reasons.append((document["dataset"], document["reason"]))
+        elif document.get("comparison", {}).get("basis") == "withdrawn":
+            reasons.append((document["dataset"], f"kept: {document['comparison']['reason']}"))
     console.print(f"{counts.total()} datasets: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
     _print_reasons(console, reasons)
 

@@ -70,6 +70,17 @@ class GroupsOutcome:
     def num_promoted(self) -> int:
         return sum(int(each.promoted_m.sum()) for each in self.comparisons or ())
 
+    @property
+    def num_withdrawn(self) -> int:
+        """The number of models that are not promoted because a rollback has withdrawn them."""
+        return sum(int(each.withdrawn_m.sum()) for each in self.comparisons or ())
+
+    def withdrawn(self) -> Iterator[tuple[str, str]]:
+        """Yield the datasets of these models, with the reasons."""
+        for batch, comparisons in zip(self.batches, self.comparisons or (), strict=True):
+            for place in comparisons.withdrawn_m.nonzero()[0].tolist():
+                yield batch.challengers.name_m[place].as_py(), comparisons[place].reason
+
     def warnings(self) -> Iterator[str]:
         """Yield the warnings of models that have not converged."""
         columns = (batch.challengers.column("warning").drop_null() for batch in self.batches)
@@ -122,13 +133,15 @@ class Collected:
         self._failures |= dict.fromkeys(names, one_line(error))
         self._error = self._error or error
 
-    def outcome(self, name: str, policy: Policy, num_points: int) -> GroupsOutcome:
-        """Return the outcome of the source of this name, which has `num_points` grid points."""
+    def outcome(self, name: str, policy: Policy, num_points: int, recipe: str | None = None) -> GroupsOutcome:
+        """Return the outcome of the source of this name, which has `num_points` grid points; `recipe` is its digest."""
         results = [result for _, result in sorted(self._results.items(), key=itemgetter(0))]
         return GroupsOutcome(
             name=name,
             num_points=num_points,
-            batches=tuple(Batch(challengers, policy) for result in results for challengers in result.trained),
+            batches=tuple(
+                Batch(challengers, policy, recipe=recipe) for result in results for challengers in result.trained
+            ),
             trials=None if self._trials is None else tuple(self._trials.values()),
             failures=self._failures,
             unconverged={group: reason for result in results for group, reason in result.unconverged.items()},

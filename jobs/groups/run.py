@@ -43,7 +43,7 @@ def train_groups_of(join: Join, parts: Parts, limits: RunLimits, progress: Progr
         except SourceFailedError as exc:
             collected = Collected()
             collected.fail([parts.source.name], exc.error)
-    return collected.outcome(parts.source.name, parts.policy, len(parts.keys))
+    return collected.outcome(parts.source.name, parts.policy, len(parts.keys), parts.recipe.digest())
 
 
 @dataclass(frozen=True)

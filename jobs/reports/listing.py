@@ -37,6 +37,7 @@ def champion_document(ledger: Ledger, collection: str, dataset: str, number: int
         "target": champion.card.target,
         "target_transform": champion.card.target_transform,
         "features": list(champion.card.feature_names),
+        "withdrawals": [each.to_json() for each in champion.version.withdrawals if each.concerns(dataset)],
     }
 
 
@@ -44,10 +45,18 @@ def history_document(ledger: Ledger, collection: str) -> dict[str, Any]:
     """Return the document of `models history --json`, the newest version first."""
     fields = ("created_at", "action", "note", "run_id", "num_datasets")
     versions = [
-        {"version": version.number} | {field: getattr(version, field) for field in fields}
+        {"version": version.number}
+        | {field: getattr(version, field) for field in fields}
+        | {"reason": _reason(version)}
         for version in ledger.history(collection)
     ]
     return {"collection": collection, "versions": versions}
+
+
+def _reason(version: Version) -> str | None:
+    """Return the reason that a rollback was given, or None."""
+    made = (each.reason for each in version.withdrawals if each.rollback == version.number)
+    return next(made, "") or None
 
 
 def _readable(row: Mapping[str, Any]) -> dict[str, Any]:

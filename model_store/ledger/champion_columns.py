@@ -45,6 +45,7 @@ COLUMNS = (
     Column("loss", str),  # the minimised loss: `mse`, `mae`, `huber(1.0)`, `quantile(0.9)`; null in older rows
     Column("comparison", str),  # JSON: the comparison with the former champion at its promotion
     Column("choice", str),  # a sentence: why this trial of its grid; null in older rows
+    Column("recipe", str),  # sha256 of the engine and its settings, without the grid; null in older rows
 )
 
 

@@ -46,6 +46,8 @@ def version_of(
         rows=tuple(table.to_pylist()) if is_inline else (),
         shards=() if is_inline else _put_shards(put, table, parent),
         objects=objects,
+        withdrawals=(parent.withdrawals if parent else ()) if draft.withdrawals is None else draft.withdrawals,
+        lost=parent.lost if parent else (),
         cache={} if is_inline else {"table": table},
     )
 

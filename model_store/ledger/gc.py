@@ -135,7 +135,11 @@ def _spared(
 ) -> _Spared:
     started_at = objects.now()
     keys: set[str] = pinned_keys(objects)
-    keys |= {ref.key for version in _kept_versions(objects, collection, oldest) for ref in version.blobs()}
+    withdrawn: set[tuple[str, int]] = set()
+    for version in _kept_versions(objects, collection, oldest):
+        keys |= {ref.key for ref in version.blobs()}
+        withdrawn |= {(version.collection, number) for each in version.withdrawals for number in each.all_versions}
+    keys |= _withdrawn_shards(objects, withdrawn)
     history = History(objects, collection)
     dropped_keys = {ref.key for number in dropped for ref in _blobs_left(history.read(number))}
     return _Spared(
@@ -154,6 +158,13 @@ def _kept_versions(objects: ObjectStore, collection: str, oldest: int) -> Iterat
     for name in objects.folders(VERSIONS):
         history = History(objects, name)
         yield from history.newest_first(oldest if name == collection else history.oldest_kept())
+
+
+def _withdrawn_shards(objects: ObjectStore, versions: Set[tuple[str, int]]) -> set[str]:
+    """Return the champion tables, without the checkpoints, of withdrawn versions: what their models are known by."""
+    histories = {collection: History(objects, collection) for collection, _ in versions}
+    found = in_parallel(lambda each: histories[each[0]].read_whole(each[1]), versions)
+    return {shard.blob.key for version in found if version is not None for shard in version.shards}
 
 
 def _blobs_left(version: Version) -> set[BlobRef]:

@@ -6,8 +6,9 @@ gc/kept/<collection>/00000000000000000005.json      versions 5 and newer are who
 
 from __future__ import annotations
 
-from model_store.errors import MissingObjectError, UnknownCollectionError, UnknownVersionError
-from model_store.ledger.versions import Version, parse_version
+from model_store.errors import DamagedVersionError, MissingObjectError, UnknownCollectionError, UnknownVersionError
+from model_store.ledger.version_json import parse_version
+from model_store.ledger.versions import Version
 from model_store.names import GC_KEPT, VERSIONS, number_of, numbered, version_prefix
 from model_store.objects.protocol import ObjectStore, in_parallel
 
@@ -65,6 +66,13 @@ class History:
             last = self.head_number()
             raise (self._unknown_version(number, last) if last else self.unknown_collection()) from exc
         return parse_version(self._objects, self._collection, number, data)
+
+    def read_whole(self, number: int) -> Version | None:
+        """Return one version, or None if its commit is damaged or missing."""
+        try:
+            return self.read(number)
+        except (DamagedVersionError, UnknownVersionError):
+            return None
 
     def create(self, version: Version, data: bytes) -> bool:
         """Create a version; return False if another writer has created its number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ from model_store.ledger.drafts import version_of
 from model_store.ledger.gc_pins import FRESH_S, secure_blobs
 from model_store.ledger.gc_runs import Folders, folders_of_runs
 from model_store.ledger.history import History
-from model_store.ledger.versions import Draft, Version, version_json
+from model_store.ledger.version_json import version_json
+from model_store.ledger.versions import Draft, Version
 from model_store.names import VERSIONS
 from model_store.objects.blobs import BlobRef, put_blob
 from model_store.objects.opening import open_objects
@@ -166,24 +167,33 @@ class Ledger:
             f"collection '{collection}' in {self.uri}: other writers were faster {COMMIT_ATTEMPTS} times: run again"
         )
 
-    def rollback(self, collection: str, number: int, run_id: str = "") -> Version:
+    def rollback(
+        self, collection: str, number: int, run_id: str = "", *, reason: str = "", datasets: Collection[str] = ()
+    ) -> Version:
         """Commit the champions of an old version as a new version, and return it; the head if that is `number`.
 
-        Raises UnknownVersionError if there is no such version, or gc has removed its blobs.
+        With `datasets` only theirs. The models that it takes back are withdrawn: a run does not promote them again.
+        Raises UnknownVersionError if there is no such version, or gc has removed its blobs, and UnknownDatasetError.
         """
+        from model_store.ledger.rollback import rollback_to
+
         old = self.version(collection, number)
-
-        def propose(head: Version | None) -> Draft | None:
-            if head is not None and head.number == number:
-                return None
-            return Draft(old.table(), run_id, "rollback", f"to version {number}")
-
         try:
-            return self.transact(collection, propose) or old
+            return self.transact(collection, rollback_to(old, run_id, reason, datasets)) or self.version(collection)
         except MissingObjectError as exc:
             if number >= self._history(collection).oldest_kept():
                 raise
             raise self._collected(collection, number) from exc
+
+    def release(self, collection: str, datasets: Collection[str] = (), run_id: str = "") -> Version:
+        """Commit a version in which no model of some datasets, or of any, is withdrawn, and return it.
+
+        Raises NothingWithdrawnError.
+        """
+        from model_store.ledger.rollback import release
+
+        head = self.version(collection)
+        return self.transact(collection, release(self._history(collection).read, run_id, datasets)) or head
 
     def _prepare(self, collection: str, head: Version | None, draft: Draft) -> Version:
         now = datetime.fromtimestamp(self.objects.now(), UTC).isoformat(timespec="milliseconds")

@@ -1,23 +1,15 @@
-"""A version: one immutable commit of a collection, and its JSON.
-
-    {"format": 1, "sha256": "<of the canonical JSON of the version>", "version": {…}}
-
-Format rule: a reader accepts every format up to its own and refuses newer ones. It ignores unknown keys, so the format
-number changes only if an old reader would misread the version.
-"""
+"""A version: one immutable commit of a collection, with its champion table."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
-from model_store.errors import CorruptObjectError, NewerFormatError, UnknownDatasetError
-from model_store.ledger.champion_columns import COLUMNS, row_blobs, row_problem
+from model_store.errors import UnknownDatasetError
+from model_store.ledger.champion_columns import row_blobs
+from model_store.ledger.withdrawals import Withdrawal
 from model_store.names import numbered, version_prefix
 from model_store.objects.blobs import BlobRef, read_blob, read_blobs
 from model_store.objects.protocol import ObjectStore
@@ -25,32 +17,22 @@ from model_store.objects.protocol import ObjectStore
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
 SHARD_EXT = "parquet"
-Action = Literal["train", "rollback"]
-
-# The fields of a version that its JSON has under the same names, with their types.
-FIELDS: dict[str, type[str] | type[int]] = {
-    "collection": str,
-    "number": int,
-    "commit_id": str,
-    "parent": str,  # or null
-    "created_at": str,
-    "run_id": str,
-    "action": str,
-    "note": str,
-    "num_datasets": int,
-}
+Action = Literal["train", "rollback", "release", "repair"]
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A proposal for a commit: a champion table (see CHAMPION_SCHEMA) and its origin."""
+    """A proposal for a commit: a champion table (see CHAMPION_SCHEMA) and its origin.
+
+    `withdrawals` are those of the new version; None: those of the version before it.
+    """
 
     table: pa.Table
     run_id: str = ""
     action: Action = "train"
     note: str = ""
+    withdrawals: tuple[Withdrawal, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +48,8 @@ class Shard:
 class Version:
     """One commit. `parent` is the commit id of the version before it; `created_at` is ISO 8601 in UTC.
 
-    Its champion table is in `rows`, or in the blobs of `shards`, which the methods read from the store.
+    Its champion table is in `rows`, or in the blobs of `shards`, which the methods read from the store. `withdrawals`
+    are the models that rollbacks have withdrawn; `lost` are older versions whose commits can't be read any more.
     """
 
     collection: str
@@ -81,6 +64,8 @@ class Version:
     rows: tuple[Mapping[str, Any], ...] = field(repr=False)
     shards: tuple[Shard, ...] = field(repr=False)
     objects: ObjectStore = field(repr=False, compare=False)
+    withdrawals: tuple[Withdrawal, ...] = ()
+    lost: tuple[int, ...] = ()
     cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -116,6 +101,18 @@ class Version:
 
         return read_shard(shard.blob.key, read_blob(self.objects, shard.blob))
 
+    def rows_of(self, datasets: Sequence[str]) -> pa.Table:
+        """Return the rows of those datasets that the version has; reads only the shards that may have them."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = self.table() if not self.shards or "table" in self.cache else None
+        if table is None:
+            firsts = [shard.first for shard in self.shards]
+            wanted = {max(bisect_right(firsts, dataset) - 1, 0) for dataset in datasets} or {0}
+            table = pa.concat_tables([self._read_shard(self.shards[at]) for at in sorted(wanted)])
+        return table.filter(pc.is_in(table["dataset"], value_set=pa.array(datasets, pa.string())))
+
     def find(self, dataset: str) -> Mapping[str, Any]:
         """Return the row of one dataset; reads at most one shard. Raises UnknownDatasetError."""
         rows = self.rows
@@ -140,81 +137,3 @@ class Version:
         from model_store.ledger.champion_table import BLOB_COLUMNS, table_blobs
 
         return {shard.blob for shard in self.shards} | table_blobs(self.table(BLOB_COLUMNS))
-
-
-def version_json(version: Version) -> bytes:
-    """Return the bytes of a commit."""
-    body = {
-        **{name: getattr(version, name) for name in FIELDS},
-        "rows": [{name: value for name, value in row.items() if value is not None} for row in version.rows],
-        "parts": [
-            {
-                "first": shard.first,
-                "num_rows": shard.num_rows,
-                "sha256": shard.blob.sha256,
-                "size": shard.blob.size_bytes,
-            }
-            for shard in version.shards
-        ],
-    }
-    return json.dumps({"format": FORMAT, "sha256": _digest(body), "version": body}, ensure_ascii=False).encode()
-
-
-def parse_version(objects: ObjectStore, collection: str, number: int, data: bytes) -> Version:
-    """Return the version that `version_json` wrote for this collection and number.
-
-    Raises NewerFormatError, and CorruptObjectError with the name of the object if it is not that commit.
-    """
-    name = f"{objects.uri}/{numbered(version_prefix(collection), number)}"
-    try:
-        document = json.loads(data)
-        if document["format"] > FORMAT:
-            raise NewerFormatError(name, document["format"], FORMAT)
-        body = document["version"]
-        if _digest(body) != document["sha256"]:
-            raise CorruptObjectError(name, "its checksum does not fit its content")
-        version = _from_body(objects, body)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as exc:
-        raise CorruptObjectError(
-            name, f"it is not a commit: {type(exc).__name__} {' '.join(str(exc).split())}"
-        ) from exc
-    if (version.collection, version.number) != (collection, number):
-        raise CorruptObjectError(name, f"it holds version {version.number} of collection '{version.collection}'")
-    return version
-
-
-def _from_body(objects: ObjectStore, body: Mapping[str, Any]) -> Version:
-    for row in body["rows"]:
-        if problem := row_problem(row):
-            raise ValueError(f"in a row, {problem}")
-    rows = tuple({column.name: row.get(column.name) for column in COLUMNS} for row in body["rows"])
-    for name, kind in FIELDS.items():
-        if name != "parent" or body["parent"] is not None:
-            _require(body, name, kind)
-    if body["action"] not in get_args(Action):
-        raise ValueError(f"action {body['action']!r}")
-    shards = tuple(_shard(fields) for fields in body["parts"])
-    if (len(rows) or sum(shard.num_rows for shard in shards)) != body["num_datasets"]:
-        raise ValueError("the number of its rows is not that of its datasets")
-    names = [row["dataset"] for row in rows] or [shard.first for shard in shards]
-    if any(name >= following for name, following in pairwise(names)):
-        raise ValueError("its datasets are not sorted by name, each once")
-    return Version(**{name: body[name] for name in FIELDS}, rows=rows, shards=shards, objects=objects)
-
-
-def _shard(fields: Mapping[str, Any]) -> Shard:
-    for name, kind in (("first", str), ("num_rows", int), ("size", int)):
-        _require(fields, name, kind)
-    return Shard(fields["first"], fields["num_rows"], BlobRef(fields["sha256"], fields["size"], SHARD_EXT))
-
-
-def _require(fields: Mapping[str, Any], name: str, kind: type[str] | type[int]) -> None:
-    """Raise TypeError unless a field is a text, or a count."""
-    value = fields[name]
-    if type(value) is not kind or (isinstance(value, int) and value < 0):
-        raise TypeError(f"'{name}' is {value!r}, not a {'text' if kind is str else 'count'}")
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    canonical = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()

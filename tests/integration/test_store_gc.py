@@ -363,8 +363,8 @@ def test_damaged_part_of_a_large_table_is_named(folder: Ledger) -> None:
 def test_newer_format_is_refused_and_said(ledger: Ledger) -> None:
     commit(ledger, "plants", {"a": 2.0})
     key = ledger.version("plants").key
-    ledger.objects.put(key, ledger.objects.read(key).replace(b'{"format": 1', b'{"format": 2', 1))
-    with pytest.raises(StoreError, match="has format 2, and this gridline reads up to 1: upgrade gridline"):
+    ledger.objects.put(key, ledger.objects.read(key).replace(b'{"format": 1', b'{"format": 3', 1))
+    with pytest.raises(StoreError, match="has format 3, and this gridline reads up to 2: upgrade gridline"):
         Ledger(ledger.objects).version("plants")
 
 

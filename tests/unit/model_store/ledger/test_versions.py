@@ -11,7 +11,8 @@ import pytest
 from model_store import open_ledger
 from model_store.errors import CorruptObjectError
 from model_store.ledger.champion_table import rows_to_table
-from model_store.ledger.versions import Draft, _digest, version_json
+from model_store.ledger.version_json import _digest, version_json
+from model_store.ledger.versions import Draft
 
 ROWS = [
     {"dataset": name, "checkpoint": "0" * 64, "checkpoint_size": 1, "row": 0, "statistics": "1" * 64}
