@@ -5,7 +5,7 @@ Shapes: m datasets · t trials (of some datasets).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from jobs.champions.comparison import (
     AGAIN,
     FIRST,
     ITSELF,
+    LOST,
     NEITHER,
     OF_THE_LOSS,
     SAME,
@@ -32,13 +33,17 @@ from jobs.engines.losses import loss_text
 from jobs.recipe import Policy
 from jobs.sources.dataset import Dataset
 from jobs.sources.resolved import ResolvedSource
+from model_store.errors import CorruptObjectError, MissingObjectError, NewerFormatError
 from model_store.ledger.champion_columns import CHECKPOINT_EXT
-from model_store.ledger.champion_table import CHAMPION_SCHEMA
+from model_store.ledger.champion_table import BLOB_COLUMNS, CHAMPION_SCHEMA
 from model_store.ledger.checkpoints import read_stack, write_checkpoint, write_statistics
 from model_store.ledger.ledger import Ledger
 from model_store.objects.blobs import BlobRef, read_blob, ref_of
 
 IDENTITY = ["dataset", "checkpoint", "row", "fingerprint", "recipe", "hyperparameters", "engine", "loss", "epoch"]
+
+STORED_AGAIN = "it is the champion already; its blob was lost, and is stored again"
+GONE = "the blob of the champion is lost or damaged: there is nothing to compare with, or to serve"
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,20 @@ class Batch:
     source: ResolvedSource | None = None
     recipe: str | None = None
 
-    def decide(self, ledger: Ledger, champions: pa.Table, place_m: pa.Array) -> Comparisons:
-        """Return the comparisons with the champions at `place_m` (null: there is none)."""
+    def decide(
+        self, ledger: Ledger, champions: pa.Table, place_m: pa.Array, lost: Set[BlobRef] = frozenset()
+    ) -> Comparisons:
+        """Return the comparisons with the champions at `place_m` (null: there is none).
+
+        `lost` are blobs of champions that are not in the store. A champion is stored again if the challenger has the
+        same bytes. Else nothing can be compared with it, or served: the challenger is promoted.
+        """
         score_m = self.challengers.score_m.numpy()
         if place_m.null_count == len(place_m):
             basis_m = np.full(len(score_m), FIRST, dtype=np.int8)
             return Comparisons(self.policy, score_m, np.full(len(score_m), np.nan), basis_m)
         champions = champions.take(place_m)  # a row of nulls where there is none
+        again = self.store(ledger) & lost if lost and _names_any(champions, lost).any() else frozenset[BlobRef]()
         champion_m = champions["score"].to_numpy().astype(np.float64)
         same_metric_m = _equal(champions["metric"], self.policy.metric) & ~np.isnan(champion_m)
         if self.policy.metric in OF_THE_LOSS:
@@ -71,9 +83,12 @@ class Batch:
         itself_m = same_rows_m & self._same_models(champions, champion_m)
         champion_m[itself_m] = score_m[itself_m]
         first_m = place_m.is_null().to_numpy(zero_copy_only=False)
-        cases = [first_m, itself_m, same_rows_m & same_metric_m]
-        basis_m = np.select(cases, [FIRST, ITSELF, SAME], NEITHER).astype(np.int8)
-        why_not = self._score_again(ledger, champions, champion_m, basis_m)
+        cases = [first_m, _names_any(champions, lost - again), itself_m, same_rows_m & same_metric_m]
+        basis_m = np.select(cases, [FIRST, LOST, ITSELF, SAME], NEITHER).astype(np.int8)
+        why_not = dict.fromkeys(np.flatnonzero(itself_m & _names_any(champions, again)).tolist(), STORED_AGAIN)
+        why_not |= self._score_again(ledger, champions, champion_m, basis_m)
+        champion_m[basis_m == LOST] = np.nan
+        why_not |= dict.fromkeys(np.flatnonzero(basis_m == LOST).tolist(), GONE)
         return Comparisons(self.policy, score_m, champion_m, basis_m, why_not)
 
     def _same_models(self, champions: pa.Table, champion_m: Floats) -> NDArray[np.bool_]:
@@ -95,7 +110,13 @@ class Batch:
         for blob in sorted(champions["checkpoint"].filter(pa.array(again_m)).unique().to_pylist()):
             place_t = np.flatnonzero(again_m & _equal(champions["checkpoint"], blob))
             size = champions["checkpoint_size"][int(place_t[0])].as_py()
-            stack = read_stack(read_blob(ledger.objects, BlobRef(blob, size, CHECKPOINT_EXT)), name=blob)
+            try:
+                stack = read_stack(read_blob(ledger.objects, BlobRef(blob, size, CHECKPOINT_EXT)), name=blob)
+            except NewerFormatError:
+                raise
+            except (MissingObjectError, CorruptObjectError):
+                basis_m[place_t] = LOST
+                continue
             row_t = torch.tensor(champions["row"].take(pa.array(place_t)).to_pylist())
             try:
                 basis_m[place_t], champion_m[place_t] = AGAIN, scoring.scores(stack, row_t, torch.from_numpy(place_t))
@@ -109,15 +130,22 @@ class Batch:
         loss = self.challengers.trials["loss"][0].as_py()
         return self.challengers.texts(lambda values: loss_text(loss, values))
 
+    def store(self, ledger: Ledger) -> set[BlobRef]:
+        """Store the checkpoint and the statistics of the challengers; return their names."""
+        return {ref for ref in self._store(ledger) if ref is not None}
+
+    def _store(self, ledger: Ledger) -> tuple[BlobRef, BlobRef | None]:
+        checkpoint = ledger.put_blob(write_checkpoint(self.challengers.stack), CHECKPOINT_EXT)
+        data = write_statistics(self.challengers.stack)
+        return checkpoint, None if data is None else ledger.put_blob(data, CHECKPOINT_EXT)
+
     def rows(self, ledger: Ledger, comparisons: Comparisons, run_id: str, trained_at: str) -> pa.Table:
         """Store the checkpoint, and return the rows of the promoted for the champion table.
 
         If another commit, or gc, came in between, it is called again, and stores the blobs again.
         """
         challengers = self.challengers
-        checkpoint = ledger.put_blob(write_checkpoint(challengers.stack), CHECKPOINT_EXT)
-        data = write_statistics(challengers.stack)
-        statistics = ledger.put_blob(data, CHECKPOINT_EXT) if data is not None else None
+        checkpoint, statistics = self._store(ledger)
         values: dict[str, Any] = {
             "checkpoint": checkpoint.sha256,
             "checkpoint_size": checkpoint.size_bytes,
@@ -152,6 +180,14 @@ class Batch:
             value = values[field.name] if field.name in values else challengers.column(field.name).cast(field.type)
             columns.append(value if isinstance(value, pa.Array) else pa.repeat(pa.scalar(value, field.type), m))
         return pa.table(columns, schema=pa.schema(fields))
+
+
+def _names_any(champions: pa.Table, refs: Set[BlobRef]) -> NDArray[np.bool_]:
+    """Return which champions name one of these blobs."""
+    digests = pa.array([ref.sha256 for ref in refs], pa.string())
+    named = (pc.is_in(champions[name], value_set=digests) for name in BLOB_COLUMNS[::2])
+    found_m: NDArray[np.bool_] = np.any([np.asarray(column, dtype=np.bool_) for column in named], axis=0)
+    return found_m
 
 
 def _equal(column: pa.ChunkedArray | pa.Array, values: object) -> NDArray[np.bool_]:

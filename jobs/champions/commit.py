@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from jobs.champions.batch import Batch
 from jobs.champions.comparison import Comparisons
 from jobs.champions.withdrawn import without_withdrawn
-from model_store.ledger.champion_table import CHAMPION_SCHEMA
+from model_store.ledger.champion_table import CHAMPION_SCHEMA, table_blobs
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Draft, Version
+from model_store.objects.blobs import lost_blobs
 
 
 def commit_better(
@@ -51,11 +52,12 @@ def commit_better(
 
 
 def _decide(ledger: Ledger, batches: Sequence[Batch], champions: pa.Table) -> list[Comparisons]:
-    """Return the comparisons of each batch; the champions of all batches are found at once."""
+    """Return the comparisons of each batch; the champions of all batches, and their blobs, are found at once."""
     names = pa.chunked_array([batch.challengers.name_m for batch in batches], pa.string()).combine_chunks()
     place_t = pc.index_in(names, value_set=champions["dataset"].combine_chunks())
+    lost = lost_blobs(ledger.objects, table_blobs(champions.take(place_t.drop_null())))
     ends = np.cumsum([0, *(batch.challengers.num_datasets for batch in batches)]).tolist()
     return [
-        batch.decide(ledger, champions, place_t[start:stop])
+        batch.decide(ledger, champions, place_t[start:stop], lost)
         for batch, start, stop in zip(batches, ends[:-1], ends[1:], strict=True)
     ]

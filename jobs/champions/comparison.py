@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from jobs.recipe import Policy
 
-Basis = Literal["first", "same rows", "scored again", "another question", "not comparable", "withdrawn"]
+Basis = Literal["first", "same rows", "scored again", "another question", "not comparable", "lost", "withdrawn"]
 OF_THE_LOSS = ("train_loss", "val_loss")
 Floats = NDArray[np.float64]
-FIRST, SAME, AGAIN, OTHER, NEITHER, ITSELF = range(6)
-BASES: tuple[Basis, ...] = ("first", "same rows", "scored again", "another question", "not comparable", "same rows")
+FIRST, SAME, AGAIN, OTHER, NEITHER, LOST, ITSELF = range(7)
+BASES: tuple[Basis, ...] = (
+    *("first", "same rows", "scored again", "another question", "not comparable", "lost", "same rows"),
+)
 ENCODER = json.JSONEncoder(sort_keys=True)
 
 
@@ -63,7 +65,8 @@ class Withdrawn:
 class Comparisons:
     """The comparison of each challenger: its score, the champion's (NaN: none), and the rows of both.
 
-    `why_not` has the reason of each place at which there is a champion without a score to compare with. `withdrawn`
+    `why_not` has the reason of each place at which there is a champion without a score to compare with, or what is to
+    be said of a challenger that is the champion already. `withdrawn`
     tells which of the challengers that would be promoted a rollback has withdrawn.
     """
 
@@ -107,9 +110,10 @@ class Comparisons:
 
     def _reason(self, place: int) -> str:
         if self.withdrawn is not None and self.withdrawn_m[place]:
-            return self.withdrawn.reason(place)
+            reason = self.withdrawn.reason(place)
+            return f"{self.why_not[place]}; but {reason}" if self.basis_m[place] == LOST else reason
         if self.basis_m[place] == ITSELF:
-            return "it is the champion already"
+            return self.why_not.get(place, "it is the champion already")
         if np.isnan(self.champion_m[place]):
             return self.why_not.get(place, "there was no champion")
         if self.policy.promote == "always":

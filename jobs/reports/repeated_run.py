@@ -1,7 +1,8 @@
 """A job that repeats an earlier one: the same configuration and files, and the version that the earlier run committed.
 
 It would change nothing, so it reads nothing: the run folder stores the documents of its datasets, under a key of the
-configuration, of the size and time of each file, and of the newest commit.
+configuration, of the size and time of each file, and of the newest commit. It only looks whether the store has the
+blobs of their champions.
 
     runs/<run_id>/outcomes/<key>.json.zlib    the documents of `train --json`, as a repetition gives them
 
@@ -26,9 +27,11 @@ from jobs.reports.outcome import JobOutcome
 from jobs.sources.filesystems import S3_PREFIX
 from jobs.sources.resolved import ResolvedSource
 from jobs.trials.keys import ENGINE_VERSIONS
-from model_store.errors import CorruptObjectError
+from model_store.errors import CorruptObjectError, MissingObjectError
+from model_store.ledger.champion_table import table_blobs
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
+from model_store.objects.blobs import lost_blobs
 
 FORMAT = 1
 SETTLED_NS = 100_000_000  # a file that changed less long ago may change again without another time of change
@@ -52,10 +55,19 @@ class Repetition:
                 if data is not None:
                     document = json.loads(zlib.decompress(data))
                     earlier, reused = tuple(document["datasets"]), int(document["num_trials"])
+                    if self._lost(earlier):
+                        return None
                     return JobOutcome(run_id, collection, self.before.number, reused=reused, earlier=earlier)
-            except (CorruptObjectError, zlib.error, ValueError, KeyError, TypeError):
+            except (CorruptObjectError, MissingObjectError, zlib.error, ValueError, KeyError, TypeError):
                 continue  # then the job runs
         return None
+
+    def _lost(self, earlier: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether a blob of a champion of these datasets is lost: then the job runs, and stores it again."""
+        if self.before is None:
+            return False
+        rows = self.before.rows_of([str(document["dataset"]) for document in earlier])
+        return bool(lost_blobs(self.ledger.objects, table_blobs(rows)))
 
     def remember(self, outcome: JobOutcome, head: Version | None) -> None:
         """Store the outcome of a run, unless it changed nothing. `head` is the newest version after it."""

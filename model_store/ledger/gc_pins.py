@@ -17,15 +17,13 @@ from model_store.claims.claims import LEASE_S, holder_of
 from model_store.errors import CorruptObjectError, MissingObjectError, StoreError
 from model_store.names import BLOBS, GC_CLAIM, GC_PINS
 from model_store.objects.blobs import BlobRef
-from model_store.objects.protocol import ObjectInfo, ObjectStore, in_parallel, stat
+from model_store.objects.protocol import ObjectStore, stat_many
 
 FRESH_S = 300.0
 PIN_S = 3600.0
 LONGEST_GC_S = 900.0
 POLL_S = 0.2
 CLOCK_MARGIN_S = 5.0
-LIST_FROM = 16
-PAGE = 1000
 
 
 def secure_blobs(objects: ObjectStore, named: Set[BlobRef], written: Set[BlobRef], written_s: float) -> None:
@@ -84,11 +82,6 @@ def _wait_for_gc(objects: ObjectStore, written_s: float) -> bool:
 
 
 def _require(objects: ObjectStore, refs: Iterable[BlobRef]) -> None:
-    keys = sorted(ref.key for ref in refs)
-    everything: dict[str, ObjectInfo] = {}
-    if len(keys) >= LIST_FROM:  # a listing has a thousand keys a request: faster, unless the store has far more blobs
-        everything = {info.key: info for info in objects.list(BLOBS, limit=PAGE * len(keys) // 2)}
-    infos = in_parallel(lambda key: everything.get(key) or stat(objects, key), keys)
-    for key, info in zip(keys, infos, strict=True):
+    for key, info in stat_many(objects, BLOBS, {ref.key for ref in refs}).items():
         if info is None:
             raise MissingObjectError(objects.uri, key)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_store.errors import CorruptObjectError
 from model_store.names import BLOBS
-from model_store.objects.protocol import ObjectStore, in_parallel
+from model_store.objects.protocol import ObjectStore, in_parallel, stat_many
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 EXT = re.compile(r"[a-z0-9]{1,16}")
@@ -59,6 +59,12 @@ def read_blob(objects: ObjectStore, ref: BlobRef) -> bytes:
 def read_blobs(objects: ObjectStore, refs: Iterable[BlobRef]) -> list[bytes]:
     """Return the bytes of several blobs, in order, reading some at once."""
     return in_parallel(lambda ref: read_blob(objects, ref), refs)
+
+
+def lost_blobs(objects: ObjectStore, refs: Collection[BlobRef]) -> set[BlobRef]:
+    """Return the blobs that are missing, or do not have their size; their bytes are not read."""
+    infos = stat_many(objects, BLOBS, {ref.key for ref in refs})
+    return {ref for ref in refs if (info := infos[ref.key]) is None or info.size_bytes != ref.size_bytes}
 
 
 def blob_path(objects: ObjectStore, ref: BlobRef, cache_dir: Path) -> Path:

@@ -6,7 +6,7 @@ in `tests/integration/test_store_contract.py`; docs/extending.md shows how to ad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 PARALLEL_CALLS = 8
+LIST_FROM = 16
+PAGE = 1000
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -81,6 +83,18 @@ class ObjectStore(Protocol):
 def stat(objects: ObjectStore, key: str) -> ObjectInfo | None:
     """Return the size and the time of one object, or None if it is not there; one request."""
     return next((info for info in objects.list(key, limit=1) if info.key == key), None)
+
+
+def stat_many(objects: ObjectStore, prefix: str, keys: Collection[str]) -> dict[str, ObjectInfo | None]:
+    """Return the size and the time of each of these objects below `prefix`; None for one that is not there.
+
+    One request for a key. Many keys are listed first, a thousand a request, unless the store has far more objects.
+    """
+    listed: dict[str, ObjectInfo] = {}
+    if len(keys) >= LIST_FROM:
+        listed = {info.key: info for info in objects.list(prefix, limit=PAGE * len(keys) // 2)}
+    ordered = sorted(keys)
+    return dict(zip(ordered, in_parallel(lambda key: listed.get(key) or stat(objects, key), ordered), strict=True))
 
 
 def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
