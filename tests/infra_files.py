@@ -66,7 +66,7 @@ def manifests(below: Path = INFRA) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield every document that Kubernetes reads, patches among them, and its file."""
     for path in yaml_paths(below):
         for document in documents(path):
-            if isinstance(document, dict) and "apiVersion" in document and "kustomize" not in document["apiVersion"]:
+            if isinstance(document, dict) and "kind" in document and "kustomize" not in document["apiVersion"]:
                 yield path, document
 
 
