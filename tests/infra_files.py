@@ -151,6 +151,9 @@ def dockerfiles() -> list[Path]:
 def commands() -> list[Command]:
     """Return every command that a file of infra/ runs."""
     found = [Command(f"{named(each.path)} {each.name}", each.words) for each in containers() if each.words]
+    for path, document in manifests():
+        if entrypoint := document.get("spec", {}).get("entrypoint"):
+            found.append(Command(f"{named(path)} entrypoint", tuple(shlex.split(entrypoint))))
     for path in units():
         lines = [value.lstrip("-@:+!") for _, key, value in unit_settings(path) if key.startswith("Exec")]
         found += [Command(named(path), tuple(shlex.split(line))) for line in lines]

@@ -1,4 +1,4 @@
-"""The manifests of infra/kserve: they parse, fit each other, and name options that the command line has."""
+"""The manifests of infra/kubernetes/kserve: they parse, fit each other, and name options that the command line has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from jobs.cli import app
 
-FOLDER = Path(__file__).parents[4] / "infra" / "kserve"
+FOLDER = Path(__file__).parents[4] / "infra" / "kubernetes" / "kserve"
 
 
 def manifest(name: str) -> Any:
@@ -24,8 +24,8 @@ def container() -> Any:
 
 def arguments() -> dict[str, str]:
     """Return the options of the container, by name."""
-    verb, collection, *options = container()["args"]
-    assert (verb, collection) == ("serve", "{{.Name}}")
+    program, verb, collection, *options = container()["args"]
+    assert (program, verb, collection) == ("gridline", "serve", "{{.Name}}")
     return dict(option.split("=", 1) for option in options)
 
 
@@ -35,7 +35,7 @@ def test_kserve_arguments_are_options_of_serve() -> None:
     context = serve.make_context("serve", ["plants", *(f"{name}={value}" for name, value in arguments().items())])
     assert arguments().keys() <= known.keys()
     assert context.params["host_with"] == "uvicorn"
-    assert context.params["keys"] == Path("/keys/key_file.json")
+    assert context.params["keys"] == Path("/etc/gridline/keys/key_file.json")
 
 
 def test_kserve_ports_and_probes_are_those_of_the_arguments() -> None:
