@@ -116,7 +116,7 @@ def read_only(store: Store, tmp_path: Path) -> None:
     assert float(store.run("server", "predict", "plants", "--set", "area=3").stdout) > 1
     assert store.run("server", "models", "verify", "plants").returncode == 0
     assert [store.keys_below(prefix) for prefix in ("versions/", "blobs/", "runs/")] == before
-    for verb in (["models", "rollback", "plants"], ["gc", "plants", "--keep", "1"]):
+    for verb in (["models", "rollback", "plants", "--version", "1"], ["gc", "plants", "--keep", "1"]):
         ended = store.run("server", *verb)
         [line] = [line for line in ended.stderr.splitlines() if line.startswith("gridline: ")]
         assert (ended.returncode, "permission" in line or "denied" in line.lower()) == (4, True), ended.stderr
