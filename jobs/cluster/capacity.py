@@ -1,19 +1,42 @@
-"""Whether an idle cluster has the CPUs and GPUs for a task, or for the ranks of a rank group."""
+"""Whether an idle cluster has the CPUs and GPUs for a task, or for the ranks of a rank group, and its memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jobs.cluster.tasks import RankGroupSize, Task
+
+RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
+LITTLE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class Node:
-    """A live node with its total CPUs and GPUs."""
+    """A live node with its total CPUs and GPUs, and its memory: for tasks, and for objects."""
 
     num_cpus: float
     num_gpus: float
+    task_bytes: float = 0.0
+    object_bytes: float = 0.0
+
+
+def nodes_of(nodes: Sequence[Mapping[str, Any]]) -> list[Node]:
+    """Return the live ones of the nodes that Ray describes."""
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    return [Node(*(resources.get(name, 0.0) for name in RESOURCES)) for resources in alive]
+
+
+def largest_bytes(nodes: Sequence[Node]) -> int | None:
+    """Return all the memory of the largest node; None if it is not known."""
+    return int(max((node.task_bytes + node.object_bytes for node in nodes), default=0)) or None
+
+
+def memory_options(task: Task, nodes: Sequence[Node]) -> dict[str, float]:
+    """Return the memory that a task asks Ray for, if that is not little; at most that of a node, which can run it."""
+    asked = min(task.memory_bytes, max((node.task_bytes for node in nodes), default=0.0))
+    return {"memory": asked} if asked > LITTLE_BYTES else {}
 
 
 def shortage(task: Task, nodes: Sequence[Node]) -> str | None:

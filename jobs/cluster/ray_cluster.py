@@ -25,7 +25,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from jobs.cluster.capacity import Node, shortage
+from jobs.cluster.capacity import Node, largest_bytes, memory_options, nodes_of, shortage
 from jobs.cluster.checkpoint_stream import Saved, Saves, stream
 from jobs.cluster.deadlines import POLL_S, Deadlines
 from jobs.cluster.joining import is_client, no_cluster, own_packages, require_listener, sigterm_kept
@@ -88,10 +88,8 @@ def _enter(setting: Setting) -> None:
 
 
 def live_nodes() -> list[Node]:
-    """Return the live nodes of the cluster, with their total CPUs and GPUs."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    alive = [node["Resources"] for node in nodes if node["Alive"]]
-    return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
+    """Return the live nodes of the cluster, with their total CPUs, GPUs and memory."""
+    return nodes_of(ray.nodes())  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,11 @@ class Cluster:
         """The CPUs and GPUs of all nodes."""
         nodes = live_nodes()
         return {"CPU": sum(node.num_cpus for node in nodes), "GPU": sum(node.num_gpus for node in nodes)}
+
+    @property
+    def node_bytes(self) -> int | None:
+        """The memory of the largest node; None if it is not known."""
+        return largest_bytes(live_nodes())
 
     def put(self, value: Any) -> Any:
         """Return a reference to a value that tasks read without a copy; put a shared value only once."""
@@ -208,6 +211,7 @@ def _submit(attempt: Attempt, address: str) -> Any:
     task = attempt.task
     setting = Setting(int(task.num_cpus), Path.cwd())
     options: dict[str, Any] = {"num_cpus": task.num_cpus, "num_gpus": task.num_gpus, "name": task.key}
+    options |= memory_options(task, live_nodes()) if task.memory_bytes else {}
     if attempt.failures:
         options["scheduling_strategy"] = "SPREAD"
     if task.saves:

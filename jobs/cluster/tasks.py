@@ -12,6 +12,10 @@ from jobs.errors import ClusterError, one_line
 logger = logging.getLogger(__name__)
 
 REASON_LENGTH = 300
+OUT_OF_MEMORY = (
+    "the node had no memory left: set a lower 'training.memory_mb', or a 'min_count' for features with many levels, or "
+    "use nodes with more memory"
+)
 Placement = Literal["pack", "strict_pack", "spread"]
 
 
@@ -20,6 +24,7 @@ class Task:
     """A call of a plain function, with a key for messages; `arguments` may be references from `Cluster.put`.
 
     With `num_parts` the function returns a summary and that many parts, which stay in the cluster for other tasks.
+    A node runs no more tasks at once than it has `memory_bytes` for; one that wants more than any node has runs alone.
     With `saves` it gets one more argument, a `checkpoint_stream.Saves` with the checkpoints in `saved`, by name.
     """
 
@@ -29,6 +34,7 @@ class Task:
     num_cpus: float = 1.0
     num_gpus: float = 0.0
     num_parts: int = 0
+    memory_bytes: int = 0
     saves: bool = False
     saved: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -111,8 +117,9 @@ class Attempt:
 
     def lost(self, error: Exception, max_failures: int) -> Outcome | None:
         """Record that the worker was lost; return the outcome if that was more than `max_failures` times."""
-        text = one_line(error).removeprefix(f"{type(error).__name__}: ")
-        self.failures.append(f"{type(error).__name__}: {text}"[:REASON_LENGTH])
+        kind = type(error).__name__
+        text = OUT_OF_MEMORY if kind == "OutOfMemoryError" else one_line(error).removeprefix(f"{kind}: ")
+        self.failures.append(f"{kind}: {text}"[:REASON_LENGTH])
         number = len(self.failures)
         logger.warning("block %s was lost, failure %d: %s", self.task.key, number, self.failures[-1])
         if number <= max_failures:

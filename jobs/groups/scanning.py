@@ -15,13 +15,14 @@ from jobs.cluster.chunking import chunk_by_size
 from jobs.cluster.tasks import Outcome, RunLimits, Task
 from jobs.errors import DataError, SourceError
 from jobs.groups.scan.layout import Layout, initial_layout
+from jobs.groups.scan.room import USUAL_COPIES, require_room, sums_bytes
 from jobs.groups.scan.survey import needs_survey, survey, with_surveys
 from jobs.groups.steps import phases_of
 from jobs.progress import Progress
 from jobs.recipe import Recipe
 from jobs.sources.choosing import choose_columns
 from jobs.sources.columns import Fragment
-from jobs.sources.resolved import ResolvedSource
+from jobs.sources.resolved import ResolvedSource, dataset_in_errors
 
 if TYPE_CHECKING:  # Ray takes half a second to import, and not every verb needs it
     from jobs.cluster.ray_cluster import Cluster
@@ -64,8 +65,8 @@ class Scanner:
         rows_travel = phases_of(self.recipe, source).rows_travel
         shares = scan_shares(source.fragments, self._slots, SCAN_BYTES // (4 if rows_travel else 1))
         self.progress.say(f"{source.name}: {len(source.fragments)} fragments in {len(shares)} scans")
-        layout = self._layout(shares)
-        scans = self._scan(shares, layout, num_parts)
+        layout, most_groups = self._layout(shares)
+        scans = self._scan(shares, layout, num_parts, most_groups)
         if not any(outcome.value for outcome in scans):
             named = f"dataset {source.name!r}: {', '.join(source.locations)}"
             raise SourceFailedError(DataError(f"{named}: the table is empty: it has no rows: add rows"))
@@ -77,24 +78,39 @@ class Scanner:
     def _slots(self) -> int:
         return max(1, int(self.cluster.resources.get("CPU", 1)))
 
-    def _layout(self, shares: Sequence[tuple[Fragment, ...]]) -> Layout:
-        """Return how rows are read; a survey reads them for levels and fill values."""
+    def _layout(self, shares: Sequence[tuple[Fragment, ...]]) -> tuple[Layout, int]:
+        """Return how rows are read, and the most groups of a share; a survey reads them for levels and fill values.
+
+        Without a survey the groups are not counted: 0. Raises SourceFailedError if the sums of a share take more memory
+        than any node has.
+        """
         try:
             layout = initial_layout(choose_columns(self.source))
         except (DataError, SourceError) as exc:
             raise SourceFailedError(exc) from exc
         if not needs_survey(layout.card.features):
-            return layout
+            return layout, 0
         name, arguments = self.source.name, (layout, self.source.s3, self.recipe.memory_mb)
         tasks = [Task(f"{name} survey {at}", survey, (share, *arguments)) for at, share in enumerate(shares)]
         with self.progress.counting(f"{name}: surveys", len(tasks)) as advance:
-            return with_surveys(layout, [each.value for each in self._run(tasks, lambda each: advance(each.key))])
+            surveys = [each.value for each in self._run(tasks, lambda each: advance(each.key))]
+        layout, most_groups = with_surveys(layout, surveys), max(len(each.name_m) for each in surveys)
+        try:
+            with dataset_in_errors(name):
+                require_room(most_groups, layout, self.cluster.node_bytes, place="the largest node")
+        except DataError as exc:
+            raise SourceFailedError(exc) from exc
+        return layout, most_groups
 
-    def _scan(self, shares: Sequence[tuple[Fragment, ...]], layout: Layout, num_parts: int) -> list[Outcome]:
+    def _scan(
+        self, shares: Sequence[tuple[Fragment, ...]], layout: Layout, num_parts: int, most_groups: int
+    ) -> list[Outcome]:
         name, scan = self.source.name, phases_of(self.recipe, self.source).scan
         arguments = (self.cluster.put(layout), self.source.s3, self.recipe.memory_mb, num_parts)
+        memory = USUAL_COPIES * sums_bytes(most_groups, layout)
         tasks = [
-            Task(f"{name} scan {at}", scan, (share, *arguments), num_parts=num_parts) for at, share in enumerate(shares)
+            Task(f"{name} scan {at}", scan, (share, *arguments), num_parts=num_parts, memory_bytes=memory)
+            for at, share in enumerate(shares)
         ]
         sizes = {task.key: sum(f.size_bytes for f in share) for task, share in zip(tasks, shares, strict=True)}
         with self.progress.measuring(f"{name}: reading", sum(sizes.values())) as advance:

@@ -34,6 +34,7 @@ from jobs.sources.column_facts import WANTED
 from jobs.sources.columns import Columns, Wanted
 from jobs.sources.reading import read_columns
 from jobs.sources.resolved import ResolvedSource, dataset_in_errors
+from jobs.sources.room import require_room_for_rows
 from jobs.sources.row_keys import Keys, canonical_order, row_keys
 from jobs.sources.row_weights import RowWeights, present
 from jobs.sources.summaries import bounds_of, levels_of, with_levels
@@ -285,6 +286,7 @@ def _encode_all(
     card: ModelCard, fill_k: Floats, chunks: list[Columns], order_n: NDArray[np.intp], s3: S3Settings
 ) -> Floats:
     """Return all encoded rows in an order. It empties `chunks`, to free their memory on the way."""
+    require_room_for_rows(card, len(order_n))
     place_n = np.empty_like(order_n)
     place_n[order_n] = np.arange(len(order_n))
     x_nd = np.empty((len(order_n), len(card.columns)))

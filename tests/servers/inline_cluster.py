@@ -22,6 +22,7 @@ class InlineCluster:
     num_cpus: int = 2
     num_joined: int = 0
     num_tasks: int = 0
+    node_bytes: int | None = None
     lost: tuple[type[Exception], ...] = ()
     keys: list[str] = field(default_factory=list)
 

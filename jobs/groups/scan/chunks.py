@@ -17,6 +17,7 @@ from jobs.groups.scan.kept_rows import kept_rows
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import Codes, Floats, sum_rows
 from jobs.groups.scan.partial import Partial, extremes_of_rows
+from jobs.groups.scan.room import require_room_for_many
 from jobs.groups.scan.rows import Rows
 from jobs.sources.checks import bad_rows, error_of_row
 from jobs.sources.columns import Columns
@@ -33,11 +34,13 @@ PLACED_ERRORS = 20  # of a chunk: to find the line of a cell in a text file, the
 def chunk_partial(columns: Columns, layout: Layout, s3: S3Settings, *, keep_rows: bool) -> Partial:
     """Return the partial aggregates of the groups of a chunk, and its encoded rows if they are kept.
 
-    Bad rows are left out; `failures` has their groups.
+    Bad rows are left out; `failures` has their groups. Raises DataError if the sums of the groups take more memory than
+    there is.
     """
     card, split, kept = layout.card, layout.split, kept_rows(columns, layout)
     columns, groups = kept.columns, kept.groups
     m, code_n, failures = len(groups.name_m), groups.code_n, {}
+    require_room_for_many(m, layout)
     bad_n = bad_rows(columns, card.features, layout.target, layout.group_by, layout.weights)
     if bad_n.any():
         failures, valid = _errors(columns, layout, groups, bad_n, s3), np.flatnonzero(~bad_n)

@@ -21,7 +21,8 @@ from jobs.groups.scan.packed import Codes, Floats, combine
 from jobs.groups.scan.rows import Rows, merge_rows
 
 MERGE_AT_GROUPS = 1 << 19  # partials are merged when they have this many groups in total,
-MERGE_AT_PARTIALS = 64  # or there are this many of them
+MERGE_AT_PARTIALS = 64  # or there are this many of them,
+MERGE_AT_BYTES = 1 << 30  # or their moments take so much
 
 Counts = NDArray[np.uint64]
 
@@ -109,16 +110,19 @@ class Partial:
 class Sums:
     """Partials that are merged as they come, each part separately: a part is small enough for the cache."""
 
-    def __init__(self, num_parts: int) -> None:
+    def __init__(self, num_parts: int, merge_at_bytes: int = MERGE_AT_BYTES) -> None:
         self._pieces: list[list[Partial]] = [[] for _ in range(num_parts)]
-        self._num_waiting = self._groups_waiting = 0
+        self._merge_at_bytes = merge_at_bytes
+        self._num_waiting = self._groups_waiting = self._bytes_waiting = 0
 
     def add(self, partial: Partial) -> None:
         """Add each group of a partial to its part."""
         for pieces, piece in zip(self._pieces, partial.split(len(self._pieces)), strict=True):
             pieces.append(piece)
         self._num_waiting, self._groups_waiting = self._num_waiting + 1, self._groups_waiting + partial.num_groups
-        if self._num_waiting >= MERGE_AT_PARTIALS or self._groups_waiting >= MERGE_AT_GROUPS:
+        self._bytes_waiting += partial.moments_mhf.nbytes
+        is_many = self._num_waiting >= MERGE_AT_PARTIALS or self._groups_waiting >= MERGE_AT_GROUPS
+        if is_many or self._bytes_waiting >= self._merge_at_bytes:
             self._merge()
 
     def parts(self) -> tuple[Partial, ...]:
@@ -128,7 +132,7 @@ class Sums:
 
     def _merge(self) -> None:
         self._pieces = [[merge(pieces)] for pieces in self._pieces]
-        self._num_waiting = self._groups_waiting = 0
+        self._num_waiting = self._groups_waiting = self._bytes_waiting = 0
 
 
 def part_of(name_m: pa.Array, num_parts: int) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from jobs.groups.scan.chunks import chunk_partial
 from jobs.groups.scan.layout import Layout
 from jobs.groups.scan.packed import packed_width
-from jobs.groups.scan.partial import Partial, Sums
+from jobs.groups.scan.partial import MERGE_AT_BYTES, Partial, Sums
 from jobs.sources.columns import Fragment
 from jobs.sources.reading import prefetched, read_columns
 from jobs.sources.resolved import dataset_in_errors, require_same_files
@@ -43,7 +43,7 @@ def scan(
     Raises DataError if a file can't be read in the configured format.
     """
     rows_at_once = chunk_rows(len(layout.card.columns), memory_mb)
-    sums, num_rows = Sums(num_parts), 0
+    sums, num_rows = Sums(num_parts, max(memory_mb * 2**20, MERGE_AT_BYTES)), 0
     with dataset_in_errors(layout.dataset), np.errstate(over="ignore", invalid="ignore"):  # `untrainable` says it
         require_same_files(fragments, s3)
         for columns in prefetched(read_columns(fragments, layout.wanted, s3, batch_rows=rows_at_once)):

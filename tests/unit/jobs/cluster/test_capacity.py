@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.cluster.capacity import Node, rank_group_shortage, shortage
-from jobs.cluster.tasks import RankGroupSize, RunLimits, Task
+from jobs.cluster.capacity import Node, largest_bytes, memory_options, nodes_of, rank_group_shortage, shortage
+from jobs.cluster.tasks import Attempt, RankGroupSize, RunLimits, Task
 
 
 def task(num_cpus: float, num_gpus: float = 0.0) -> Task:
@@ -74,3 +74,25 @@ def test_gang_shortage_says_what_is_asked_and_what_there_is(size: RankGroupSize,
 def test_patience_says_what_was_done_or_can_be() -> None:
     assert "--address" in RunLimits().remedy
     assert RunLimits(wait_for_resources_s=2).remedy == "waited wait_for_resources_s = 2 s for it to grow"
+
+
+def test_memory_options_ask_for_what_a_node_has_at_most() -> None:
+    nodes = [Node(2, 0, 1e9, 4e8), Node(2, 0, 3e9, 1e9)]
+    assert memory_options(Task("x", print, (), memory_bytes=2 * 10**9), nodes) == {"memory": 2e9}
+    assert memory_options(Task("x", print, (), memory_bytes=10**12), nodes) == {"memory": 3e9}
+    assert memory_options(Task("x", print, (), memory_bytes=10**6), nodes) == {}
+    assert memory_options(Task("x", print, (), memory_bytes=10**12), [Node(2, 0)]) == {}
+    assert (largest_bytes(nodes), largest_bytes([Node(2, 0)]), largest_bytes([])) == (4 * 10**9, None, None)
+
+
+def test_nodes_of_are_the_live_ones_with_their_memory() -> None:
+    alive = {"Alive": True, "Resources": {"CPU": 2.0, "memory": 5.0, "object_store_memory": 3.0}}
+    assert nodes_of([alive, {"Alive": False, "Resources": {"CPU": 8.0}}]) == [Node(2.0, 0.0, 5.0, 3.0)]
+
+
+def test_task_that_ran_out_of_memory_says_what_to_do() -> None:
+    class OutOfMemoryError(Exception):
+        """As Ray's."""
+
+    outcome = Attempt(task(1)).lost(OutOfMemoryError("Memory on the node was 22 GB. " * 40), max_failures=0)
+    assert outcome is not None and "the node had no memory left: set a lower 'training.memory_mb'" in str(outcome.error)
