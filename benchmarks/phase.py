@@ -20,6 +20,7 @@ from jobs.recipe import policies_of, run_limits_of
 from jobs.sources.job_datasets import resolve_job
 from jobs.trials.earlier_runs import EarlierRuns
 from model_store import open_ledger
+from model_store.claims.executions import look_up
 
 
 def main(path: Path, warm_up: Path) -> None:
@@ -35,7 +36,8 @@ def train(cluster: Cluster, path: Path) -> float:
     (spec,) = config.datasets
     started = time.perf_counter()
     resolved = resolve_job(config, path.parent)
-    runs = EarlierRuns(open_ledger(str(path.parent / "store")), config.name, "run", read_only=True)
+    ledger = open_ledger(str(path.parent / "store"))
+    runs = EarlierRuns(ledger, look_up(ledger.objects, config.name, "job", "run"), read_only=True)
     parts = Parts(resolved.scanned[0], resolved.recipe, policies_of(config)[spec.name], runs)
     outcome = train_groups_of(lambda: cluster, parts, run_limits_of(config.training), Progress(quiet=True))
     if outcome.error is not None:

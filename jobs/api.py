@@ -13,6 +13,7 @@ from jobs.progress import Progress
 from jobs.reports.outcome import JobOutcome
 from jobs.run import run_job
 from model_store import open_ledger
+from model_store.claims.under_way import IfRunning
 from model_store.objects.s3_settings import S3Settings
 
 Config = JobConfig | Mapping[str, Any] | str | Path
@@ -26,6 +27,7 @@ def train(
     run_id: str | None = None,
     dry_run: bool = False,
     strict: bool = False,
+    if_running: IfRunning | None = None,
     base: str | Path | None = None,
     progress: Progress | None = None,
 ) -> JobOutcome:
@@ -36,6 +38,9 @@ def train(
     else GRIDLINE_STORE, else the folder gridline-store; with `dry_run` it is not touched. `address` is that of a Ray
     cluster, else RAY_ADDRESS; without both Ray is started on this machine. Nothing is printed without `progress`.
     A dataset that can't be used fails alone, with its reason in the outcome; with `strict`, it ends the job.
+    If a run of the collection is under way, `if_running` says what the job does: with "skip" it is skipped, and
+    `skipped` of the outcome says why; with "wait" it waits; with "fail" it raises RunClaimedError. By default it raises
+    that only if the other run has the same configuration.
     Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
     """
     job, folder = _resolved(config, base)
@@ -49,6 +54,7 @@ def train(
         run_id=run_id,
         dry_run=dry_run,
         strict=strict,
+        if_running=if_running,
         progress=progress or Progress(quiet=True),
     )
 

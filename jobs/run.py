@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from handler.errors import GridlineError
 from jobs.champions.batch import Batch
@@ -18,6 +18,7 @@ from jobs.champions.commit import commit_better
 from jobs.champions.promotion import reasons_of
 from jobs.champions.verification import verify
 from jobs.config import JobConfig
+from jobs.errors import UsageError
 from jobs.groups.name_clashes import require_distinct_groups
 from jobs.groups.outcome import GroupsOutcome, require_distinct_names
 from jobs.groups.parts import Parts
@@ -25,15 +26,18 @@ from jobs.groups.run import train_groups_of
 from jobs.progress import Progress
 from jobs.recipe import policies_of, run_limits_of
 from jobs.reports.outcome import DatasetOutcome, JobOutcome
-from jobs.reports.past_runs import keep_results
-from jobs.reports.repeated_run import repetition_of
+from jobs.reports.past_runs import keep_repetition, keep_results
+from jobs.reports.repeated_run import Repetition, repetition_of
 from jobs.sources.job_datasets import ReadDatasets, ResolvedJob, reason_of, require_none, resolve_job
 from jobs.training.datasets import TrainedDatasets
 from jobs.training.driver import Join, Trained, joining, train
 from jobs.trials.earlier_runs import EarlierRuns
 from jobs.trials.library import TrialLibrary
 from jobs.trials.table import trials_parquet
+from model_store.claims.executions import Execution
+from model_store.claims.under_way import Claimant, IfRunning, begin
 from model_store.ledger.ledger import Ledger
+from model_store.names import job_id
 
 
 def run_job(
@@ -45,37 +49,66 @@ def run_job(
     run_id: str | None = None,
     dry_run: bool = False,
     strict: bool = False,
+    if_running: IfRunning | None = None,
     progress: Progress,
 ) -> JobOutcome:
     """Train the datasets of a job, and commit the models that are better than the champions.
 
     Relative sources are looked for beside `base`. With `dry_run` the store is not touched. A dataset that can't be used
     fails alone; with `strict`, it ends the job: before anything is trained, or written if only a scan finds it.
+    With `if_running`, no other run of the collection is under way: the job is skipped, waits for its end, or fails.
     Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
     """
-    job = resolve_job(config, base)
-    run_id = run_id or default_run_id(config)
-    unlike = job.scanned or job.bad or dry_run
+    job, do = resolve_job(config, base), Options(address, dry_run, strict)
+    if if_running not in (None, *get_args(IfRunning)):
+        raise UsageError(f"if_running is {if_running!r}: say 'skip', 'wait' or 'fail', or leave it out")
+    if dry_run and if_running:
+        raise UsageError("a dry run is never in the way of another run: leave out --if-running or --dry-run")
+    with begin(ledger.objects, config.name, id_of(config), run_id, if_running, progress.say) as execution:
+        if isinstance(execution, Claimant):
+            head = ledger.head(config.name)
+            return JobOutcome("", config.name, head.number if head else None, skipped=execution)
+        return _execute(config, job, ledger, execution, do, progress)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a job is executed: see `run_job`."""
+
+    address: str | None
+    dry_run: bool
+    strict: bool
+
+
+def _execute(
+    config: JobConfig, job: ResolvedJob, ledger: Ledger, execution: Execution, do: Options, progress: Progress
+) -> JobOutcome:
+    """Run a job as the next execution, or return the outcome of the run that it would repeat."""
+    if not do.dry_run:
+        execution.require_free()
+    unlike = job.scanned or job.bad or do.dry_run
     repetition = None if unlike else repetition_of(config.resolved(), job.listed, ledger, config.name)
-    if repetition is not None and (earlier := repetition.earlier(config.name, run_id)) is not None:
-        with ledger.run(run_id).claim():
+    if repetition is not None and (earlier := repetition.earlier(execution)) is not None:
+        with execution.claimed():
             progress.say(f"{len(config.datasets)} datasets, all as version {earlier.version} has them")
+            if execution.is_new:
+                keep_repetition(ledger.run(execution.run_id), earlier)
             return earlier
     read = job.read()
-    if strict:
+    if do.strict:
         require_none(read.bad)
     require_distinct_groups([dataset.name for dataset in read.datasets], job.scanned)
     progress.say(f"{len(config.datasets)} datasets, {job.recipe.reason}")
     for name, error in read.bad.items():
         progress.say(f"{name}: failed: {reason_of(name, error)}")
-    with nullcontext() if dry_run else ledger.run(run_id).claim() as claim:
-        runs = EarlierRuns(ledger, config.name, run_id, read_only=dry_run)
-        with joining(address, progress) as join:
+    with nullcontext() if do.dry_run else execution.claimed() as claim:
+        runs = EarlierRuns(ledger, execution, read_only=do.dry_run)
+        with joining(do.address, progress) as join:
             trained, of_groups = _train(config, job, read, runs, join, progress)
-        if strict:
+        if do.strict:
             require_none(_failed_sources(of_groups))
         outcome = JobOutcome(
-            run_id,
+            execution.run_id,
             config.name,
             datasets=_outcomes(config, job, read, trained),
             computed=trained.computed + sum(groups.computed for groups in of_groups),
@@ -86,13 +119,35 @@ def run_job(
         if claim is None:  # a dry run
             return outcome
         claim.check()
-        _keep_run(ledger, run_id, config, trained.datasets)
-        outcome = _commit(ledger, outcome)
-        if outcome.computed or outcome.committed:  # else the run has the results of these trials
-            keep_results(ledger.run(run_id), outcome)
-        if repetition is not None:
-            repetition.remember(outcome, ledger.head(config.name))
+        return _finish(config, ledger, execution, runs, outcome, trained.datasets, repetition)
+
+
+def _finish(
+    config: JobConfig,
+    ledger: Ledger,
+    execution: Execution,
+    runs: EarlierRuns,
+    outcome: JobOutcome,
+    trained: Sequence[TrainedDatasets],
+    repetition: Repetition | None,
+) -> JobOutcome:
+    """Commit the models, and store what the run did; of a new run that changes nothing, which run it repeats."""
+    repeats = execution.trained if execution.is_new and not outcome.computed else None
+    if repeats is None:
+        _keep_run(runs, config, trained)
+    outcome = _commit(ledger, outcome)
+    if repeats is not None and not outcome.committed:
+        outcome = replace(outcome, repeats=repeats)
+        keep_repetition(runs.own, outcome)
         return outcome
+    if repeats is not None:
+        _keep_run(runs, config, trained)
+    execution.has_trained()
+    if outcome.computed or outcome.committed or execution.is_new:  # else the run has the results of these trials
+        keep_results(runs.own, outcome)
+    if repetition is not None:
+        repetition.remember(outcome, ledger.head(config.name))
+    return outcome
 
 
 def _train(
@@ -115,10 +170,9 @@ def _failed_sources(of_groups: Sequence[GroupsOutcome]) -> dict[str, GridlineErr
     return {groups.name: groups.error for groups in of_groups if isinstance(groups.error, GridlineError)}
 
 
-def default_run_id(config: JobConfig) -> str:
-    """Return the run id of a job that was not given one: the same job has the same, so that it continues."""
-    digest = hashlib.sha256(config.resolved().encode()).hexdigest()
-    return f"{config.name}-{digest[:12]}"
+def id_of(config: JobConfig) -> str:
+    """Return the id of a job; the ids of its runs begin with it."""
+    return job_id(config.name, hashlib.sha256(config.resolved().encode()).hexdigest())
 
 
 def _outcomes(config: JobConfig, job: ResolvedJob, read: ReadDatasets, trained: Trained) -> tuple[DatasetOutcome, ...]:
@@ -144,16 +198,15 @@ def _outcomes(config: JobConfig, job: ResolvedJob, read: ReadDatasets, trained: 
     return tuple(outcome(each.name) for each in config.datasets if each.name in datasets or each.name in failed)
 
 
-def _keep_run(ledger: Ledger, run_id: str, config: JobConfig, trained: Sequence[TrainedDatasets]) -> None:
+def _keep_run(runs: EarlierRuns, config: JobConfig, trained: Sequence[TrainedDatasets]) -> None:
     """Write the resolved configuration, the certificates and the trials under the run, by their content."""
-    folder = ledger.run(run_id)
-    folder.create("configuration.json", config.resolved().encode())
+    runs.create("configuration.json", config.resolved().encode())
     if not trained:
         return  # the trials of groups are in their parts
     certificates = json.dumps([t.certificate.to_json() for t in trained if t.certificate], sort_keys=True).encode()
-    folder.create(f"certificates/{hashlib.sha256(certificates).hexdigest()}.json", certificates)
+    runs.create(f"certificates/{hashlib.sha256(certificates).hexdigest()}.json", certificates)
     trials = trials_parquet([t.trials() for t in trained])
-    folder.create(f"trials/{hashlib.sha256(trials).hexdigest()}.parquet", trials)
+    runs.create(f"trials/{hashlib.sha256(trials).hexdigest()}.parquet", trials)
 
 
 def _commit(ledger: Ledger, outcome: JobOutcome) -> JobOutcome:

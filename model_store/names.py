@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from model_store.errors import InvalidNameError
 
@@ -12,9 +13,14 @@ OBJECT_NAME = re.compile(r"[A-Za-z0-9_=+@,-][A-Za-z0-9._=+@,-]{0,199}(/[A-Za-z0-
 
 VERSIONS = "versions/"
 BLOBS = "blobs/"
+STARTED_RUN = re.compile(r"(.+-[0-9a-f]{12})-(\d{8}T\d{6}Z)")
+START = "%Y%m%dT%H%M%SZ"
+JOB_NAME_LENGTH = 98  # of the 128 characters of a run id
+
 RUNS = "runs/"
 PROBES = "probes/"
 RUN_CLAIMS = "claims/"
+OF_COLLECTION = "collection="  # claims/collection=<name>/ is not of a run: no run id has this sign
 RUN_MARKS = "from/"  # runs/<run_id>/from/<other run>: trials of that run were used
 RUN_CHECKPOINTS = "checkpoints/"  # runs/<run_id>/checkpoints/<name>/<number>: the highest number counts
 ARCHIVES_RUN = "archives"  # not a run: the records of archives
@@ -30,6 +36,27 @@ def check_name(kind: str, name: str) -> str:
             f"{kind} {name!r} is not a name: use at most 128 letters, digits, '.', '_' and '-', no sign first"
         )
     return name
+
+
+def job_id(collection: str, digest: str) -> str:
+    """Return the id of a job: the name of its collection, and 12 digits of the sha256 of its configuration."""
+    return f"{collection[:JOB_NAME_LENGTH]}-{digest[:12]}"
+
+
+def started_run_id(job: str, started_at: float, last: str = "") -> str:
+    """Return the id of a run of a job that starts now, in seconds since the epoch: later than its `last` run."""
+    start = datetime.fromtimestamp(int(started_at), UTC).strftime(START)
+    match = STARTED_RUN.fullmatch(last)
+    if match and start <= match[2]:
+        after = datetime.strptime(match[2], START).replace(tzinfo=UTC).timestamp() + 1
+        start = datetime.fromtimestamp(after, UTC).strftime(START)
+    return f"{job}-{start}"
+
+
+def claim_of(run_id: str) -> str:
+    """Return the name of the claim that a run needs: that of its job, if its id has a job and a start, else its own."""
+    match = STARTED_RUN.fullmatch(run_id)
+    return match[1] if match else run_id
 
 
 def check_object_name(name: str) -> str:

@@ -66,6 +66,8 @@ def _print(document: dict[str, Any]) -> None:
     schema, terminal = json_schema(), console()
     said = _said(document["configuration"], schema, schema["$defs"])
     terminal.print(f"run {document['run_id']} of {document['collection']}, {document['written_at']}", markup=False)
+    if document["repeats"]:
+        terminal.print(f"nothing had changed since run {document['repeats']}, which did this:", markup=False)
     terminal.print(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), markup=False)
     print_datasets(terminal, document["datasets"])
     for groups in document["groups"]:

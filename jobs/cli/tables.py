@@ -37,13 +37,17 @@ FORMS = {"r2": ".6f", "epochs_to_converge": ""}
 
 def print_outcome(console: Console, outcome: JobOutcome) -> None:
     """Print the grid of each dataset with its champion, then the committed version."""
+    if outcome.skipped is not None:
+        console.print(f"skipped: {outcome.skipped}", markup=False)
+        return
     _print_datasets(console, outcome)
     for groups in outcome.fleets:
         _print_groups(console, groups)
     if outcome.committed:
         console.print(f"committed {outcome.collection} version {outcome.version} (run {outcome.run_id})")
     else:
-        console.print(f"nothing to commit (run {outcome.run_id})")
+        repeats = f", as in run {outcome.repeats}" if outcome.repeats else ""
+        console.print(f"nothing to commit (run {outcome.run_id}{repeats})")
 
 
 def _print_groups(console: Console, groups: GroupsOutcome) -> None:

@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,6 +34,14 @@ def train(
     address: AddressOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train, and write nothing to the store.")] = False,
     strict: StrictOption = False,
+    if_running: Annotated[
+        Literal["skip", "wait", "fail"] | None,
+        typer.Option(
+            "--if-running",
+            help="If a run of the collection is under way: exit with 0, wait for its end, or exit with 4. "
+            "Default: exit with 4 if it has the same configuration, else train beside it.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Train every dataset at every grid point, and commit the models that are better than the champions."""
@@ -53,6 +61,7 @@ def train(
             run_id=run_id,
             dry_run=dry_run,
             strict=strict,
+            if_running=if_running,
             base=config.parent,
             progress=Progress(),
         )

@@ -15,7 +15,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from jobs.groups.merging import Piece, is_usable, merge_pieces
 from jobs.groups.stored import FORMAT, part_bytes, part_of_bytes
@@ -70,9 +70,12 @@ class Parts:
     def find(self) -> list[Part]:
         """Return every part of the source, with its stored results; none if nothing is stored."""
         num_parts, places = self._places()
-        used: set[str] = set()
+        used: list[Place] = []
         parts = [self._part(number, places.get(number, []), used) for number in range(num_parts)]
-        self.runs.mark_used(used)
+        too_many = self.runs.use(dict.fromkeys(folder.run_id for folder, _ in used))
+        for folder, name in used:
+            if folder.run_id in too_many:
+                self.runs.copy(name, partial(_read_object, folder, name))
         return parts
 
     def missing_keys(self, part: Part) -> tuple[bytes, ...]:
@@ -81,13 +84,10 @@ class Parts:
 
     def keep(self, part: Part, num_parts: int, result: PartResult) -> None:
         """Store the result of the missing grid points of a part."""
-        if self.runs.read_only:
-            return
         keys = self.missing_keys(part)
         name = f"{self._prefix}{part.number:05d}-of-{num_parts:05d}/{block_name(set(keys))}"
         line = json.dumps([key.hex() for key in keys]).encode() + b"\n"
-        if not self.runs.own.create(name, line + part_bytes(result)):
-            logger.warning("run '%s' has %s with other content, which stays", self.runs.own.run_id, name)
+        self.runs.create(name, line + part_bytes(result))
 
     def merge(self, part: Part, trained: PartResult | None) -> PartResult:
         """Return a part at every grid point, from its stored results and the one that was trained now, if any."""
@@ -115,7 +115,7 @@ class Parts:
                     return num_parts, at_once
         return max(divisions.items(), key=lambda division: len(division[1]) / division[0], default=(0, {}))
 
-    def _part(self, number: int, places: Sequence[Place], used: set[str]) -> Part:
+    def _part(self, number: int, places: Sequence[Place], used: list[Place]) -> Part:
         wanted, covered = set(self.keys), set[bytes]()
         stored = []
         for folder, name in places:
@@ -123,13 +123,17 @@ class Parts:
             if piece is not None and is_usable(piece, wanted) and not covered.issuperset(wanted & set(piece.keys)):
                 stored.append(piece)
                 covered |= wanted & set(piece.keys)
-                used.add(folder.run_id)
+                used.append((folder, name))
         return Part(number, tuple(stored), missing_of(self.recipe, self.keys, covered))
 
     def _read(self, folder: RunFolder, name: str) -> Piece | None:
         try:
-            line, _, data = (folder.read(name) or b"").partition(b"\n")
+            line, _, data = _read_object(folder, name).partition(b"\n")
             return Piece(tuple(map(bytes.fromhex, json.loads(line))), part_of_bytes(data, name))
         except (CorruptObjectError, ValueError) as exc:
             logger.warning("run '%s': %s; it is trained again", folder.run_id, " ".join(str(exc).split()))
             return None
+
+
+def _read_object(folder: RunFolder, name: str) -> bytes:
+    return folder.read(name) or b""

@@ -15,6 +15,7 @@ from jobs.errors import DONE, NO_CONVERGENCE, PARTIAL_FAILURE
 from jobs.groups.outcome import GroupsOutcome
 from jobs.training.datasets import TrainedDatasets
 from jobs.trials.documents import trial_documents
+from model_store.claims.under_way import Claimant
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ class JobOutcome:
     """The outcome of a job. `version` is the newest of the collection after it; None if it has none.
 
     `computed` and `reused` are the numbers of trials that were trained now, and that were stored. `earlier` are the
-    documents of a run that this one repeats: then it has no datasets of its own.
+    documents of the run that this one `repeats`: then it has no datasets of its own. A job that was skipped has none
+    either, and an empty run id.
     """
 
     run_id: str
@@ -96,6 +98,8 @@ class JobOutcome:
     reused: int = 0
     fleets: tuple[GroupsOutcome, ...] = ()
     earlier: tuple[Mapping[str, Any], ...] = ()
+    repeats: str | None = None
+    skipped: Claimant | None = None
 
     @property
     def exit_code(self) -> int:
@@ -113,8 +117,16 @@ class JobOutcome:
     def summary(self) -> dict[str, Any]:
         """Return the document without its datasets."""
         names = ("run_id", "collection", "version", "committed", "computed", "reused")
-        unused = {fleet.name: dict(fleet.unused) for fleet in self.fleets if fleet.unused}
-        return {name: getattr(self, name) for name in names} | ({"columns_left_out": unused} if unused else {})
+        more: dict[str, Any] = {
+            "columns_left_out": {fleet.name: dict(fleet.unused) for fleet in self.fleets if fleet.unused},
+            "repeats": self.repeats,
+            "skipped": asdict(self.skipped) if self.skipped else None,
+        }
+        return (
+            {name: getattr(self, name) for name in names}
+            | {"run_id": self.run_id or None}
+            | {key: value for key, value in more.items() if value}
+        )
 
     def listed_documents(self) -> Iterator[Mapping[str, Any]]:
         """Yield the document of each listed dataset."""

@@ -1,6 +1,7 @@
 """What a run did, kept in its folder, so that it can be told later.
 
 runs/<run_id>/results/<sha256>.json.zlib    the documents of `train --json` of listed datasets, a summary of groups
+runs/<run_id>/repetition.json               instead of all else: which run it repeats, because nothing had changed
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from jobs.trials.documents import trial_documents
 from model_store.claims.runs import RunFolder
 from model_store.errors import CorruptObjectError, UnknownRunError
 from model_store.ledger.ledger import Ledger
-from model_store.objects.protocol import ObjectInfo
+from model_store.objects.protocol import ObjectInfo, in_parallel
 
-CONFIGURATION, RESULTS, TRIALS = "configuration.json", "results/", "trials/"
+CONFIGURATION, REPETITION, RESULTS, TRIALS = "configuration.json", "repetition.json", "results/", "trials/"
 
 
 def keep_results(folder: RunFolder, outcome: JobOutcome) -> None:
@@ -42,45 +43,67 @@ def keep_results(folder: RunFolder, outcome: JobOutcome) -> None:
     folder.create(f"{RESULTS}{hashlib.sha256(data).hexdigest()}.json.zlib", data)
 
 
+def keep_repetition(folder: RunFolder, outcome: JobOutcome) -> None:
+    """Store that a run has changed nothing, and which run it repeats."""
+    num_datasets = len(outcome.datasets) + len(outcome.earlier) + sum(map(_num_datasets, outcome.fleets))
+    document = {
+        "collection": outcome.collection,
+        "version": outcome.version,
+        "num_datasets": num_datasets,
+        "repeats": outcome.repeats,
+    }
+    folder.create(REPETITION, json.dumps(document).encode())
+
+
 def run_documents(ledger: Ledger) -> list[dict[str, Any]]:
     """Return a document for each run of the store, the newest first: its collection, when it ended, and its version."""
     runs = sorted(ledger.run_folders().items(), key=lambda run: _written_at(run[1]), reverse=True)
-    return [_document(ledger, run_id, infos) for run_id, infos in runs]
+    return in_parallel(lambda run: _document(ledger, *run), runs)
 
 
 def run_document(ledger: Ledger, run_id: str) -> dict[str, Any]:
-    """Return what a run was told, and what it did. Raises UnknownRunError."""
-    folder = ledger.run(run_id)
-    infos = ledger.run_folders().get(run_id)
-    if infos is None:
+    """Return what a run was told, and what it did; of a repetition, what the run did that it repeats.
+
+    Raises UnknownRunError.
+    """
+    folders = ledger.run_folders()
+    if run_id not in folders:
         raise UnknownRunError(f"the store has no run {run_id!r}: 'gridline runs list' lists its runs")
-    document = _document(ledger, run_id, infos)
-    results = _results(folder, infos)
-    return document | {"configuration": _configuration(folder), **results}
+    document = _document(ledger, run_id, folders[run_id])
+    told = document["repeats"] or run_id
+    configuration, results = _configuration(ledger.run(told)), _results(ledger.run(told), folders.get(told, []))
+    kept = {key: document[key] for key in ("version", "committed")}
+    return document | {"configuration": configuration, **results, **kept}
 
 
 def _document(ledger: Ledger, run_id: str, infos: Iterable[ObjectInfo]) -> dict[str, Any]:
-    folder = ledger.run(run_id)
-    configuration, results = _configuration(folder), _results(folder, infos)
-    return {
-        "run_id": run_id,
-        "collection": configuration.get("name"),
-        "written_at": datetime.fromtimestamp(_written_at(infos), UTC).isoformat(timespec="seconds"),
+    folder, written_at = ledger.run(run_id), datetime.fromtimestamp(_written_at(infos), UTC)
+    document: dict[str, Any] = {"run_id": run_id, "written_at": written_at.isoformat(timespec="seconds")}
+    if any(info.key.endswith(f"/{run_id}/{REPETITION}") for info in infos):
+        return document | {"committed": False} | dict(json.loads(folder.read(REPETITION) or b"{}"))
+    results = _results(folder, infos)
+    return document | {
+        "collection": _configuration(folder).get("name"),
         "version": results["version"],
         "committed": results["committed"],
         "num_datasets": len(results["datasets"]) + sum(groups["num_datasets"] for groups in results["groups"]),
+        "repeats": None,
     }
 
 
 def _summary(groups: GroupsOutcome) -> dict[str, Any]:
     return {
         "name": groups.name,
-        "num_datasets": groups.num_trained + len(groups.unconverged) + len(groups.failures),
+        "num_datasets": _num_datasets(groups),
         "num_promoted": groups.num_promoted,
         "num_failed": len(groups.failures),
         "num_not_promotable": len(groups.unconverged),
         "remedies": remedies([*groups.unconverged.values(), *groups.warnings()]),
     }
+
+
+def _num_datasets(groups: GroupsOutcome) -> int:
+    return groups.num_trained + len(groups.unconverged) + len(groups.failures)
 
 
 def _written_at(infos: Iterable[ObjectInfo]) -> float:

@@ -27,6 +27,7 @@ from jobs.reports.outcome import JobOutcome
 from jobs.sources.filesystems import S3_PREFIX
 from jobs.sources.resolved import ResolvedSource
 from jobs.trials.keys import ENGINE_VERSIONS
+from model_store.claims.executions import Execution
 from model_store.errors import CorruptObjectError, MissingObjectError
 from model_store.ledger.champion_table import table_blobs
 from model_store.ledger.ledger import Ledger
@@ -45,22 +46,28 @@ class Repetition:
     job: str
     before: Version | None
 
-    def earlier(self, collection: str, run_id: str) -> JobOutcome | None:
-        """Return the outcome that the run, or the one of the newest version, stored for the same job, or None."""
+    def earlier(self, execution: Execution) -> JobOutcome | None:
+        """Return the outcome that an earlier run has stored for the same job, or None.
+
+        It is the run that is continued, the one that trained last, or that of the newest version.
+        """
         if self.before is None:
             return None
-        for candidate in dict.fromkeys([run_id, self.before.run_id or run_id]):
+        own = None if execution.is_new else execution.run_id
+        for candidate in filter(None, dict.fromkeys([own, execution.trained, self.before.run_id])):
             try:
                 data = self.ledger.run(candidate).read(self._name(self.before))
                 if data is not None:
-                    document = json.loads(zlib.decompress(data))
-                    earlier, reused = tuple(document["datasets"]), int(document["num_trials"])
-                    if self._lost(earlier):
-                        return None
-                    return JobOutcome(run_id, collection, self.before.number, reused=reused, earlier=earlier)
+                    outcome = self._outcome(execution, candidate, json.loads(zlib.decompress(data)))
+                    return None if self._lost(outcome.earlier) else outcome
             except (CorruptObjectError, MissingObjectError, zlib.error, ValueError, KeyError, TypeError):
                 continue  # then the job runs
         return None
+
+    def _outcome(self, execution: Execution, repeats: str, document: Mapping[str, Any]) -> JobOutcome:
+        version, reused = self.before.number if self.before else None, int(document["num_trials"])
+        said: dict[str, Any] = {"earlier": tuple(document["datasets"]), "repeats": repeats}
+        return JobOutcome(execution.run_id, execution.note.collection, version, reused=reused, **said)
 
     def _lost(self, earlier: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether a blob of a champion of these datasets is lost: then the job runs, and stores it again."""

@@ -5,7 +5,7 @@ Shapes: m datasets (one) · g grid points.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +15,7 @@ from jobs.sources.dataset import Dataset
 from jobs.training.datasets import TrainedDatasets, scored_rows_fingerprint, trained_dataset
 from jobs.trials.columns import KeyedTrials, join, keys_tensor
 from jobs.trials.keys import dataset_key, trial_keys
-from jobs.trials.library import Place, TrialLibrary
+from jobs.trials.library import Place, TrialLibrary, pieces_of
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def remaining(datasets: Sequence[Dataset], recipe: Recipe, library: TrialLibrary
     wanted = [trial_keys(key, recipe) for key in keys]
     library.look_for(key for of_dataset in wanted for key in of_dataset)
     work = []
-    used: set[str] = set()
+    used: list[Place] = []
     for dataset, key, of_dataset in zip(datasets, keys, wanted, strict=True):
         missing = missing_of(recipe, of_dataset, {k for k in of_dataset if library.place(k) is not None})
         trained = set(trial_keys(key, missing)) if missing else set()
         places = [place for k in of_dataset if k not in trained and (place := library.place(k)) is not None]
-        used |= {place.run_id for place in places}
-        work.append(Work(dataset, recipe, key, of_dataset, _pieces(places), missing))
-    library.runs.mark_used(used)
+        used += places
+        work.append(Work(dataset, recipe, key, of_dataset, pieces_of(places), missing))
+    library.use(used)
     return work
 
 
@@ -85,14 +85,3 @@ def missing_of(recipe: Recipe, keys: Sequence[bytes], stored: Set[bytes]) -> Rec
     if not absent:
         return None
     return replace(recipe, hyperparameters=recipe.hyperparameters.take(torch.tensor(absent)))
-
-
-def _pieces(places: Iterable[Place]) -> tuple[KeyedTrials, ...]:
-    """Return the trials of one dataset at these places, those of one group together."""
-    found: dict[tuple[int, int], list[Place]] = {}
-    for place in places:
-        found.setdefault((id(place.trials), place.row), []).append(place)
-    return tuple(
-        same[0].trials.take("m", torch.tensor([same[0].row])).take("g", torch.tensor([place.point for place in same]))
-        for same in found.values()
-    )

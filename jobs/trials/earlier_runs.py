@@ -2,54 +2,94 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import tee
 
+from model_store.claims.executions import Execution, newest_trained
 from model_store.claims.runs import RunFolder
 from model_store.ledger.ledger import Ledger
-from model_store.names import RUN_MARKS
+from model_store.names import RUN_MARKS, claim_of
+
+logger = logging.getLogger(__name__)
 
 MAX_RUNS = 16  # that are read: the head of a collection may name a run for every day
+MAX_USED = 8  # that the next run must read, because this one has not copied their trials
 
 
 class EarlierRuns:
-    """The folder of a run, then those of the runs that it used and those that the collection's head names, each once.
+    """The folder of a run, that of the run of the same job that trained last, then those of the runs that these used,
+    and those that the collection's head names with the newest ones of their jobs, each once.
 
     With `read_only` nothing is written to them.
     """
 
-    def __init__(self, ledger: Ledger, collection: str, run_id: str, *, read_only: bool = False) -> None:
-        self.own = ledger.run(run_id)
+    def __init__(self, ledger: Ledger, execution: Execution, *, read_only: bool = False) -> None:
+        self.own = ledger.run(execution.run_id)
         self.read_only = read_only
         self._ledger = ledger
-        self._folders = self._search(collection)
+        self._used: list[str] = []
+        self._num_marked = 0
+        self._copies: list[tuple[str, Callable[[], bytes]]] = []
+        before = [execution.trained] if execution.trained else []
+        self.of_job = [ledger.run(run_id) for run_id in dict.fromkeys([execution.run_id, *before])]
+        self._first = before if execution.is_new else [folder.run_id for folder in self.of_job]  # a new one is empty
+        self._folders = self._search(execution.note.collection)
 
     def __iter__(self) -> Iterator[RunFolder]:
         """Return an iterator over the folders; a run is looked up when the first iterator reaches it, and once."""
         self._folders, folders = tee(self._folders)
         return folders
 
-    def mark_used(self, run_ids: Iterable[str]) -> None:
-        """Record whose trials were used: the next run finds them through this run."""
-        for run_id in sorted(set(run_ids) - {self.own.run_id}):
-            if not self.read_only:
-                self.own.create(f"{RUN_MARKS}{run_id}", b"")
+    def use(self, run_ids: Iterable[str]) -> set[str]:
+        """Remember whose trials are used: the next run finds them through this run, if it stores something.
+
+        Return the runs that are too many: their trials are to be copied. The first ones stay.
+        """
+        others = [run_id for run_id in run_ids if run_id != self.own.run_id and run_id not in self._used]
+        self._used += others[: max(0, MAX_USED - len(self._used))]
+        return set(others) - set(self._used)
+
+    def copy(self, name: str, data: Callable[[], bytes]) -> None:
+        """Store an object from earlier runs, if this run stores something."""
+        self._copies.append((name, data))
+
+    def create(self, name: str, data: bytes) -> None:
+        """Store an object of the run, unless that is read-only, after what it takes from other runs."""
+        if self.read_only:
+            return
+        self._store_used()
+        if not self.own.create(name, data):
+            logger.warning("run '%s' has %s with other content, which stays", self.own.run_id, name)
+
+    def _store_used(self) -> None:
+        """Store the marks of the runs that were used, which gc and the next run read, and the copies."""
+        for run_id in self._used[self._num_marked :]:
+            self.own.create(f"{RUN_MARKS}{run_id}", b"")
+        self._num_marked = len(self._used)
+        while self._copies:
+            name, data = self._copies.pop()
+            self.own.create(name, data())
 
     def _search(self, collection: str) -> Iterator[RunFolder]:
         seen: set[str] = set()
-        for at_head in (False, True):
-            waiting = deque(self._head_runs(collection) if at_head else [self.own.run_id])
-            while waiting and len(seen) < MAX_RUNS:
-                if (run_id := waiting.popleft()) not in seen:
+        for first in (iter(self._first), self._head_runs(collection)):
+            marks = deque[str]()
+            while len(seen) < MAX_RUNS and (run_id := next(first, None) or (marks and marks.popleft())):
+                if run_id not in seen:
                     seen.add(run_id)
                     folder = self._ledger.run(run_id)
                     yield folder
-                    waiting += (name.removeprefix(RUN_MARKS) for name in folder.names(RUN_MARKS))
+                    marks += (name.removeprefix(RUN_MARKS) for name in folder.names(RUN_MARKS))
 
-    def _head_runs(self, collection: str) -> list[str]:
+    def _head_runs(self, collection: str) -> Iterator[str]:
+        """Yield the runs that the head names; before the first of each job, the one of the job that trained last."""
         head = self._ledger.head(collection)
-        if head is None:
-            return []
-        trained_by = head.table(["run_id"])["run_id"].unique().to_pylist()
-        return [run_id for run_id in dict.fromkeys([head.run_id, *trained_by]) if run_id]
+        trained_by = [] if head is None else [head.run_id, *head.table(["run_id"])["run_id"].unique().to_pylist()]
+        jobs: set[str] = set()
+        for run_id in filter(None, dict.fromkeys(trained_by)):
+            if (job := claim_of(run_id)) not in jobs:
+                jobs.add(job)
+                yield from filter(None, [newest_trained(self._ledger.objects, run_id)])
+            yield run_id

@@ -1,4 +1,4 @@
-"""The stored trials of a job: of its own run, then of the runs that the collection's head names.
+"""The stored trials of a job: of its own run, then of earlier runs (see earlier_runs.py).
 
     runs/<run_id>/blocks/<sha256 of the trials' keys>.safetensors    the trials of a block, when it ended
     runs/<run_id>/from/<other run>                                   an empty mark: trials of that run were used
@@ -13,9 +13,11 @@ trials are trained again.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+
+import torch
 
 from jobs.cluster.checkpoint_stream import Saved
 from jobs.trials.columns import KeyedTrials
@@ -48,6 +50,7 @@ class TrialLibrary:
         self.runs = runs
         self._rest = iter(runs)
         self._places: dict[bytes, Place] = {}
+        self._numbers: dict[str, dict[str, int]] = {}
 
     def look_for(self, keys: Iterable[bytes]) -> None:
         """Read run after run until all of these trials are found, or no run is left."""
@@ -63,29 +66,38 @@ class TrialLibrary:
 
     def keep(self, trials: Sequence[KeyedTrials]) -> None:
         """Store the trials of a block as one object."""
-        if self.runs.read_only or not trials:
-            return
-        keys = {key for each in trials for row in each.keys for key in row}
-        name = f"{BLOCKS}{block_name(keys)}.safetensors"
-        if not self.runs.own.create(name, write_trials(trials)):
-            logger.warning("run '%s' has %s with other content, which stays", self.runs.own.run_id, name)
+        if trials:
+            self.runs.create(_name(trials), write_trials(trials))
+
+    def use(self, places: Sequence[Place]) -> None:
+        """Remember that these trials are used; those of the runs with the fewest are copied, if the runs are many."""
+        too_many = self.runs.use(run_id for run_id, _ in Counter(place.run_id for place in places).most_common())
+        if copied := pieces_of(place for place in places if place.run_id in too_many):
+            self.runs.copy(_name(copied), lambda: write_trials(copied))
 
     def checkpoint(self, name: str) -> bytes | None:
-        """Return the newest training checkpoint with this name of the run, or None."""
-        number = self._newest.get(name)
-        return _read_object(self.runs.own, f"{RUN_CHECKPOINTS}{name}/{number:08d}") if number else None
+        """Return the newest training checkpoint with this name, of the run or of the one of its job that trained last.
+
+        None if there is none.
+        """
+        for folder in self.runs.of_job:
+            if (number := self._newest(folder).get(name)) is not None:
+                return _read_object(folder, f"{RUN_CHECKPOINTS}{name}/{number:08d}")
+        return None
 
     def save_checkpoint(self, saved: Saved) -> None:
         """Store a training checkpoint as the newest with its name."""
         if not self.runs.read_only:
-            number = self._newest[saved.name] = self._newest.get(saved.name, 0) + 1
-            self.runs.own.create(f"{RUN_CHECKPOINTS}{saved.name}/{number:08d}", saved.data)
+            newest = self._newest(self.runs.own)
+            number = newest[saved.name] = newest.get(saved.name, 0) + 1
+            self.runs.create(f"{RUN_CHECKPOINTS}{saved.name}/{number:08d}", saved.data)
 
-    @cached_property
-    def _newest(self) -> dict[str, int]:
-        """The number of the newest training checkpoint of each name."""
-        paths = (path.removeprefix(RUN_CHECKPOINTS).partition("/") for path in self.runs.own.names(RUN_CHECKPOINTS))
-        return {name: int(number) for name, _, number in paths}
+    def _newest(self, folder: RunFolder) -> dict[str, int]:
+        """Return the number of the newest training checkpoint of each name in a run."""
+        if folder.run_id not in self._numbers:
+            paths = (path.removeprefix(RUN_CHECKPOINTS).partition("/") for path in folder.names(RUN_CHECKPOINTS))
+            self._numbers[folder.run_id] = {name: int(number) for name, _, number in paths}
+        return self._numbers[folder.run_id]
 
     def _add(self, data: bytes, run_id: str) -> None:
         try:
@@ -97,6 +109,22 @@ class TrialLibrary:
             for row, keys in enumerate(trials.keys):
                 for point, key in enumerate(keys):
                     self._places.setdefault(key, Place(trials, row, point, run_id))
+
+
+def pieces_of(places: Iterable[Place]) -> tuple[KeyedTrials, ...]:
+    """Return the trials at these places, those of one row together."""
+    found: dict[tuple[int, int], list[Place]] = {}
+    for place in places:
+        found.setdefault((id(place.trials), place.row), []).append(place)
+    return tuple(
+        same[0].trials.take("m", torch.tensor([same[0].row])).take("g", torch.tensor([place.point for place in same]))
+        for same in found.values()
+    )
+
+
+def _name(trials: Sequence[KeyedTrials]) -> str:
+    keys = {key for each in trials for row in each.keys for key in row}
+    return f"{BLOCKS}{block_name(keys)}.safetensors"
 
 
 def _read_blocks(folder: RunFolder) -> Iterator[bytes]:

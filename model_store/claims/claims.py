@@ -5,7 +5,8 @@
 
 The newest number is valid. The holder writes the next number every third of its lease; if another process has written
 it, the holder has lost the claim. Another process may write the next number if the newest one says `released`, is older
-than the lease by the store's clock, or names a dead process of the same machine.
+than the lease by the store's clock, or names a dead process of the same machine. Each number also has a note, which
+says what the holder works on (see executions.py); the next holder reads it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import logging
 import threading
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from model_store.claims.process_identity import ProcessIdentity, is_dead, this_process
 from model_store.errors import CorruptObjectError, MissingObjectError, RunClaimedError, StoreError
@@ -28,10 +31,13 @@ CLOCK_MARGIN_S = 2.0  # times of S3 may be whole seconds: another process waits 
 
 log = logging.getLogger(__name__)
 
+Note = Mapping[str, Any]
+UNKNOWN: Note = {"run_id": ""}  # of a claim that can't be read
+
 
 @dataclass(frozen=True)
 class Holder:
-    """The content of the newest number of a claim."""
+    """The content of the newest number of a claim. `older` are the other numbers that are still stored."""
 
     number: int
     process: ProcessIdentity
@@ -39,6 +45,9 @@ class Holder:
     lease_s: float
     started_at: float
     age_s: float
+    token: str
+    note: Note
+    older: tuple[int, ...] = ()
 
     @property
     def is_live(self) -> bool:
@@ -51,17 +60,19 @@ def holder_of(objects: ObjectStore, prefix: str, after: str = "") -> Holder | No
 
     Two requests.
     """
-    infos = [info for info in objects.list(prefix, after) if number_of(info.key) is not None]
+    infos = {number: info for info in objects.list(prefix, after) if (number := number_of(info.key)) is not None}
     if not infos:
         return None
-    info = infos[-1]
-    number = number_of(info.key) or 0
+    *older, number = infos
+    info = infos[number]
     age_s = objects.now() - info.modified_at
     try:
         fields = json.loads(objects.read(info.key))
         process = ProcessIdentity(**fields["process"])
         released, lease_s = bool(fields["released"]), float(fields["lease_s"])
-        return Holder(number, process, released, lease_s, float(fields["started_at"]), age_s)
+        token, note = str(fields["token"]), dict(fields.get("note", {}))  # an earlier gridline writes none
+        started_at = float(fields["started_at"])
+        return Holder(number, process, released, lease_s, started_at, age_s, token, note, tuple(older))
     except MissingObjectError:  # after the listing, the holder has written newer numbers and removed this one
         newer = holder_of(objects, prefix, info.key)
         if newer is None:
@@ -71,38 +82,57 @@ def holder_of(objects: ObjectStore, prefix: str, after: str = "") -> Holder | No
     except (ValueError, KeyError, TypeError):
         log.warning("%s/%s is not a claim; it counts as held until it is %g s old", objects.uri, info.key, LEASE_S)
         process = ProcessIdentity(host="an unreadable claim")
-        return Holder(number, process, False, LEASE_S, info.modified_at, age_s)
+        return Holder(number, process, False, LEASE_S, info.modified_at, age_s, "", UNKNOWN, tuple(older))
 
 
 def take_claim(objects: ObjectStore, prefix: str, what: str, lease_s: float = LEASE_S) -> Claim:
-    """Take the claim below `prefix`, start its heartbeat, and return it.
+    """Take the claim below `prefix`, start its heartbeat, and return it; its note is that of the last holder.
 
     Errors name it `what`, such as `run 'nightly'`. `lease_s` is at most LONGEST_LEASE_S. Raises RunClaimedError if a
     live process holds it.
     """
-    lease_s = min(lease_s, LONGEST_LEASE_S)
     holder = holder_of(objects, prefix)
+    require_free(holder, what)
+    return Claim(objects, prefix, what, lease_s, holder, {} if holder is None else holder.note)
+
+
+def require_free(holder: Holder | None, what: str) -> None:
+    """Raise RunClaimedError if the holder of the claim lives."""
     if holder is not None and holder.is_live:
         raise RunClaimedError(
             f"{what} is claimed by a live process: {holder.process}, last seen {max(holder.age_s, 0):.0f} s ago; wait "
             f"for it to end, or {holder.lease_s:.0f} s after it has died"
         )
-    return Claim(objects, prefix, what, lease_s, 0 if holder is None else holder.number)
+
+
+def write_note(objects: ObjectStore, prefix: str, holder: Holder, note: Note) -> bool:
+    """Give a claim that nobody holds another note; return False if another process has written a number meanwhile."""
+    released = replace(holder, released=True, note=note)
+    return objects.create(numbered(prefix, holder.number + 1), _number_json(released))
+
+
+def _number_json(holder: Holder) -> bytes:
+    names = ("token", "released", "lease_s", "started_at")
+    fields = {name: getattr(holder, name) for name in names}
+    return json.dumps(fields | {"process": asdict(holder.process), "note": dict(holder.note)}).encode()
 
 
 class Claim:
     """A claim that is taken at once and kept by a heartbeat until `release`, or the end of a `with` block.
 
-    Raises RunClaimedError if another process was faster.
+    `last` is its last holder, as it was seen. Raises RunClaimedError if another process was faster.
     """
 
-    def __init__(self, objects: ObjectStore, prefix: str, what: str, lease_s: float, number: int) -> None:
+    def __init__(
+        self, objects: ObjectStore, prefix: str, what: str, lease_s: float, last: Holder | None, note: Note
+    ) -> None:
+        self.note = note
         self._objects = objects
         self._prefix = prefix
         self._what = what
-        self._lease_s = lease_s
-        self._number = number
-        self._mine: list[int] = []
+        self._lease_s = min(lease_s, LONGEST_LEASE_S)
+        self._number = 0 if last is None else last.number
+        self._numbers = [] if last is None else [*last.older, last.number]
         self._token = uuid.uuid4().hex
         self._stopped = threading.Event()
         self._lost = False
@@ -116,17 +146,11 @@ class Claim:
     def _write(self, released: bool) -> bool:
         """Write the next number; return False if another process has written it, or a later one."""
         number = self._number + 1
-        fields = {
-            "token": self._token,
-            "process": asdict(this_process()),
-            "released": released,
-            "lease_s": self._lease_s,
-            "started_at": self._started_at,
-        }
-        if not self._objects.create(numbered(self._prefix, number), json.dumps(fields).encode()):
+        holder = Holder(number, this_process(), released, self._lease_s, self._started_at, 0.0, self._token, self.note)
+        if not self._objects.create(numbered(self._prefix, number), _number_json(holder)):
             return False
         self._number = number
-        self._mine.append(number)
+        self._numbers.append(number)
         return True
 
     def check(self) -> None:
@@ -160,9 +184,9 @@ class Claim:
         return not any(self._objects.list(self._prefix, after=numbered(self._prefix, self._number), limit=1))
 
     def _forget_all_but(self, num_kept: int) -> None:
-        """Remove old heartbeats of this process; the newest number stays, so that numbers only grow."""
-        while len(self._mine) > num_kept:
-            self._objects.delete(numbered(self._prefix, self._mine.pop(0)))
+        """Remove old heartbeats, of earlier holders too; the newest number stays, so that numbers only grow."""
+        while len(self._numbers) > num_kept:
+            self._objects.delete(numbered(self._prefix, self._numbers.pop(0)))
 
     def __enter__(self) -> Claim:
         return self

@@ -34,6 +34,11 @@ def is_dead(process: ProcessIdentity) -> bool:
     return start_of(process.pid) != process.started
 
 
+def is_alive(process: ProcessIdentity) -> bool:
+    """Return whether the process is known to work now; False if this machine can't tell."""
+    return bool(process.machine) and process.machine == _machine() and start_of(process.pid) == process.started
+
+
 @cache
 def _machine() -> str:
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from model_store.claims.claims import LEASE_S, Claim, take_claim
 from model_store.errors import CorruptObjectError, MissingObjectError
-from model_store.names import RUN_CLAIMS, RUNS, check_name, check_object_name
+from model_store.names import RUN_CLAIMS, RUNS, check_name, check_object_name, claim_of
 from model_store.objects.probe import require_promises
 from model_store.objects.protocol import ObjectStore, in_parallel
 
@@ -55,7 +55,8 @@ class RunFolder:
     def claim(self, lease_s: float = LEASE_S) -> Claim:
         """Claim the run for this process, as a context manager. Raises RunClaimedError if a live process has it.
 
-        The claim of a dead process is taken over at once on the same machine, and after `lease_s` on another.
+        The claim of a dead process is taken over at once on the same machine, and after `lease_s` on another. The runs
+        of a job have one claim.
         """
         require_promises(self._objects)
-        return take_claim(self._objects, f"{RUN_CLAIMS}{self.run_id}/", f"run '{self.run_id}'", lease_s)
+        return take_claim(self._objects, f"{RUN_CLAIMS}{claim_of(self.run_id)}/", f"run '{self.run_id}'", lease_s)

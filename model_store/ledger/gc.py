@@ -11,13 +11,22 @@ import re
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
-from model_store.claims.claims import LONGEST_LEASE_S, Claim, Holder, holder_of, take_claim
+from model_store.claims.claims import LONGEST_LEASE_S, Claim, Holder, take_claim
+from model_store.claims.executions import notes_of_runs
 from model_store.errors import InvalidNameError, MissingObjectError
 from model_store.ledger.gc_pins import FRESH_S, forget_old_pins, pinned_keys
-from model_store.ledger.gc_runs import RUN_GRACE_S, folders_of_runs, remove_run, replaced_checkpoints, runs_of, unneeded
+from model_store.ledger.gc_runs import (
+    RUN_GRACE_S,
+    folders_of_runs,
+    remove_run,
+    replaced_checkpoints,
+    runs_of,
+    runs_of_jobs,
+    unneeded,
+)
 from model_store.ledger.history import History
 from model_store.ledger.versions import Version
-from model_store.names import BLOBS, GC_CLAIM, RUN_CLAIMS, RUNS, VERSIONS
+from model_store.names import BLOBS, GC_CLAIM, RUNS, VERSIONS
 from model_store.objects.blobs import BlobRef
 from model_store.objects.protocol import ObjectInfo, ObjectStore, in_parallel
 
@@ -104,7 +113,7 @@ def _sweep_runs(
     folders = folders_of_runs(objects)
     old = unneeded(folders, live, before)
     if old:  # only then are the versions read for the runs that they name
-        old = unneeded(folders, live | runs_of(versions), before)
+        old = unneeded(folders, live | runs_of(versions) | runs_of_jobs(objects, before), before)
     replaced = list(replaced_checkpoints({run: folders[run] for run in folders.keys() - set(old)}, live))
     if claim is None:
         return tuple(old), len(replaced)
@@ -176,12 +185,9 @@ def _blobs_left(version: Version) -> set[BlobRef]:
 
 
 def _live_runs(objects: ObjectStore) -> Iterator[tuple[str, Holder]]:
-    newest = {info.key.split("/")[1]: info for info in objects.list(RUN_CLAIMS)}
-    now = objects.now()
-    for run_id in (run_id for run_id, info in newest.items() if now - info.modified_at <= 2 * LONGEST_LEASE_S):
-        holder = holder_of(objects, f"{RUN_CLAIMS}{run_id}/")
-        if holder is not None and holder.is_live:
-            yield run_id, holder
+    for note, holder in notes_of_runs(objects, objects.now() - 2 * LONGEST_LEASE_S):
+        if holder.is_live:
+            yield note.run_id, holder
 
 
 def _mentioned(objects: ObjectStore, run_id: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ README = ROOT / "README.md"
 VOLATILE = (
     (r"\b\d{4}-\d\d-\d\d[T ][\d:.,]+(?:\+00:00)?", "<time>"),
     (r"\b[0-9a-f]{12,}\b", "<hex>"),
+    (r"(?<=<hex>)-\d{8}T\d{6}Z\b", ""),  # the start of a run
     (r"raysubmit_\w+", "<job>"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
     (r"\btook \d+ s", "took <seconds> s"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -203,7 +204,36 @@ def test_cli_train_again_changes_nothing(trained: Shell) -> None:
     document = trained.train("--json").document
     assert (document["version"], document["committed"]) == (1, False)
     assert document["datasets"][0]["status"] == "kept"
-    assert trained.contents() == before
+    note = trained.store / "runs" / document["run_id"] / "repetition.json"  # of a run that changed nothing
+    assert {path: data for path, data in trained.contents().items() if path != str(note)} == before
+    assert document["repeats"] in note.read_text()
+
+
+def test_cli_train_skips_and_says_what_is_under_way(trained: Shell) -> None:
+    (run_id,) = (path.name for path in (trained.store / "runs").iterdir())
+    with open_ledger(str(trained.store)).run(run_id).claim():
+        answer, document = (
+            trained.train("--if-running", "skip"),
+            trained.train("--if-running", "skip", "--json").document,
+        )
+        refused_run, beside = trained.train("--if-running", "fail"), trained.train()
+    assert answer.code == 0
+    assert re.fullmatch(rf"skipped: run '{run_id}' is under way \(process \d+ on \S+, since \S+\+00:00\)\n", answer.out)
+    assert (document["run_id"], document["version"], document["committed"], document["datasets"]) == (
+        None,
+        1,
+        False,
+        [],
+    )
+    assert document["skipped"].keys() == {"run_id", "process", "since"}
+    assert refused_run.code == beside.code == 4
+    assert refused_run.line.endswith("wait for it to end, or say --if-running wait or skip")
+
+
+@pytest.mark.parametrize("options", [["--if-running", "queue"], ["--if-running", "wait", "--dry-run"]])
+def test_cli_train_refuses_what_has_no_meaning(shell: Shell, options: list[str]) -> None:
+    assert "running" in refused(shell, "train", str(shell.folder / "job.yaml"), *options)
+    assert shell.contents() == {}
 
 
 def test_cli_dry_run_trains_and_leaves_the_store_as_it_is(shell: Shell, inline_cluster: InlineCluster) -> None:

@@ -50,14 +50,16 @@ def test_repetition_reads_nothing_and_says_the_same(jobs: Jobs, num_readings: li
     assert [d["best"] for d in again.documents()] == [d["best"] for d in read.documents()]
 
 
-def test_second_run_writes_nothing(tmp_path: Path, inline_cluster: InlineCluster) -> None:
+def test_run_that_changes_nothing_writes_one_small_object(tmp_path: Path, inline_cluster: InlineCluster) -> None:
     jobs = Jobs(tmp_path, 3)
-    jobs.run(jobs.config())  # maybe before the files have settled: then it is not remembered
-    stored = sorted(path for path in (tmp_path / "store" / "runs").rglob("*") if path.is_file())
+    first = jobs.run(jobs.config()).run_id  # maybe before the files have settled: then it is not remembered
+    stored = {path for path in (tmp_path / "store" / "runs").rglob("*") if path.is_file()}
     wait_until_settled(jobs)
-    for _ in range(2):
-        assert not jobs.run(jobs.config()).computed
-    assert sorted(path for path in (tmp_path / "store" / "runs").rglob("*") if path.is_file()) == stored
+    again = [jobs.run(jobs.config()) for _ in range(2)]
+    assert not any(each.computed for each in again)
+    new = sorted({path for path in (tmp_path / "store" / "runs").rglob("*") if path.is_file()} - stored)
+    assert [(path.parent.name, path.name) for path in new] == [(each.run_id, "repetition.json") for each in again]
+    assert all(f'"repeats": "{first}"' in path.read_text() and path.stat().st_size < 300 for path in new)
 
 
 def test_repetition_reads_again_what_was_written_anew(jobs: Jobs, num_readings: list[int]) -> None:
@@ -86,6 +88,6 @@ def test_repetition_over_an_object_that_is_corrupt_reads_again(jobs: Jobs, num_r
 
 
 def test_repetition_of_a_run_that_another_process_works_on_is_refused(jobs: Jobs) -> None:
-    run_id = job_run.default_run_id(jobs.config())
+    run_id = job_run.id_of(jobs.config())
     with jobs.ledger.run(run_id).claim(), pytest.raises(RunClaimedError):
         jobs.run(jobs.config())

@@ -20,6 +20,7 @@ from jobs.run import run_job
 from jobs.sources.job_datasets import resolve_source
 from jobs.trials.earlier_runs import EarlierRuns
 from model_store import open_ledger
+from model_store.claims.executions import look_up
 from model_store.objects.s3_settings import S3Settings
 from tests.integration.test_resume_checkpoints import KINDS, SPLITS, DiedError, die_in_epoch
 from tests.servers.inline_cluster import InlineCluster
@@ -54,7 +55,8 @@ class Stream:
     def train(self, config: JobConfig, cluster: InlineCluster, store: str) -> None:
         """Train the dataset as one that is streamed, however small it is."""
         (spec,) = config.datasets
-        runs = EarlierRuns(open_ledger(str(self.folder / store)), config.name, "run")
+        ledger = open_ledger(str(self.folder / store))
+        runs = EarlierRuns(ledger, look_up(ledger.objects, config.name, "job", "run"))
         source = resolve_source(spec, self.folder, S3Settings())
         parts = Parts(source, make_recipe(config), policies_of(config)[spec.name], runs)
         limits = RunLimits(checkpoint_every_s=config.training.checkpoint_every_s)

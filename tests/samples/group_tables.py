@@ -26,6 +26,7 @@ from jobs.training.datasets import TrainedDatasets, train_dataset
 from jobs.trials.documents import trial_documents
 from jobs.trials.earlier_runs import EarlierRuns
 from model_store import open_ledger
+from model_store.claims.executions import look_up
 from model_store.objects.s3_settings import S3Settings
 from tests.servers.inline_cluster import InlineCluster
 
@@ -96,7 +97,8 @@ def train_groups(config: JobConfig, folder: Path, num_cpus: int = 2) -> GroupsOu
     """Return what a cluster of `num_cpus` makes of the job's fleet; its tasks run here, one after the other."""
     (spec,) = config.datasets
     source = resolve_source(spec, folder, S3Settings())
-    runs = EarlierRuns(open_ledger(str(folder / "store")), config.name, "run", read_only=True)
+    ledger = open_ledger(str(folder / "store"))
+    runs = EarlierRuns(ledger, look_up(ledger.objects, config.name, "job", "run"), read_only=True)
     parts = Parts(source, make_recipe(config), policies_of(config)[spec.name], runs)
     cluster: Any = InlineCluster(num_cpus=num_cpus)
     outcome = train_groups_of(lambda: cluster, parts, RunLimits(), Progress(quiet=True))
