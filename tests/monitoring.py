@@ -33,7 +33,7 @@ def queries() -> list[Query]:
     ]
     groups = yaml.safe_load(ALERTS.read_text())["groups"]
     rules = [Query(f"alert {rule['alert']}", rule["expr"]) for group in groups for rule in group["rules"]]
-    return [Query(one.where, _filled(one.text)) for one in shown + rules]
+    return [Query(one.where, filled(one.text)) for one in shown + rules]
 
 
 def names_of(expression: str) -> set[str]:
@@ -46,7 +46,8 @@ def metrics_of(expression: str) -> set[str]:
     return set(NAME.findall(re.sub(r'"[^"]*"', '""', expression)))
 
 
-def _filled(expression: str) -> str:
+def filled(expression: str) -> str:
+    """Return an expression of a panel with the dashboard's variables at their defaults."""
     for name, value in VARIABLES.items():
         expression = expression.replace(name, value)
     return expression

@@ -35,7 +35,7 @@ def add_control(sums: Sums, folder: Path) -> None:
         _add_rollout(sums, control, collection)
     with suppress(OSError):  # before the folder is made
         disk = shutil.disk_usage(folder)
-        sums.gauges["gridline_disk_size_bytes", ()] = disk.total
+        sums.gauges["gridline_disk_size_bytes", ()] = disk.used + disk.free  # without root's share, as df has it
         sums.gauges["gridline_disk_free_bytes", ()] = disk.free
 
 

@@ -6,12 +6,13 @@ import re
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.infra_files import INFRA, ROOT, gridline_words, parsed
+from tests.infra_files import INFRA, ROOT, gridline_words, parsed, yaml_paths
 
 MONITORING = INFRA / "monitoring"
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text()
@@ -68,6 +69,39 @@ def promtool(*arguments: str) -> str:
 @needs_promtool
 def test_promtool_accepts_configuration_and_rules() -> None:
     assert f"{len(rules())} rules found" in promtool("check", "config", "--lint=all", "prometheus.yml")
+
+
+@needs_promtool
+def test_promtool_accepts_the_configuration_for_kubernetes(tmp_path: Path) -> None:
+    document = yaml.safe_load((MONITORING / "prometheus_kubernetes.yml").read_text())
+    for one in document["scrape_configs"]:
+        if one.pop("kubernetes_sd_configs", None):  # Debian's build of Prometheus is without it
+            one["file_sd_configs"] = [{"files": ["pods.json"]}]
+    document["rule_files"] = []
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(document))
+    promtool("check", "config", "--syntax-only", str(tmp_path / "prometheus.yml"))
+
+
+def test_both_configurations_name_the_jobs_that_the_alerts_name() -> None:
+    named = set(re.findall(r'job="(\w+)"', (MONITORING / "alerts.yml").read_text()))
+    for path in (MONITORING / "prometheus.yml", MONITORING / "prometheus_kubernetes.yml"):
+        configured = {one["job_name"]: one for one in yaml.safe_load(path.read_text())["scrape_configs"]}
+        assert set(configured) == named
+        assert configured["pushgateway"]["honor_labels"]
+
+
+def test_prometheus_finds_the_pods_that_say_so() -> None:
+    annotated = set()
+    for text in [path.read_text() for path in yaml_paths(INFRA / "kubernetes") + yaml_paths(INFRA / "schedules")]:
+        found = re.findall(
+            r"labels: \{app.kubernetes.io/name: ([a-z-]+).*\n.*prometheus.io/scrape: .*port: \"(\d+)\"", text
+        )
+        annotated |= set(found)
+        assert len(found) == text.count("prometheus.io/scrape")
+    assert annotated == {("gridline-serve", "8083"), ("gridline-ray", "8090")}
+    jobs = yaml.safe_load((MONITORING / "prometheus_kubernetes.yml").read_text())["scrape_configs"]
+    kept = [one["relabel_configs"][0]["regex"] for one in jobs if "relabel_configs" in one]
+    assert kept == [name for name, _ in sorted(annotated, key=lambda pod: pod[1])]
 
 
 @needs_promtool
