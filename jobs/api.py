@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.config import JobConfig, load_config, make_config
+from jobs.monitoring.cost import Prices
 from jobs.plan import Plan, make_plan
 from jobs.progress import Progress
+from jobs.reports.exporting import Exports, measured
 from jobs.reports.outcome import JobOutcome
 from jobs.run import run_job
 from model_store import open_ledger
@@ -30,6 +32,8 @@ def train(
     if_running: IfRunning | None = None,
     base: str | Path | None = None,
     progress: Progress | None = None,
+    metrics_file: str | Path | None = None,
+    push_gateway: str | None = None,
 ) -> JobOutcome:
     """Train the datasets of a job, commit the models that are better than the champions, and return the outcome.
 
@@ -37,6 +41,8 @@ def train(
     beside `base`: the folder of that file, else the current one. The store is `store`, else that of the configuration,
     else GRIDLINE_STORE, else the folder gridline-store; with `dry_run` it is not touched. `address` is that of a Ray
     cluster, else RAY_ADDRESS; without both Ray is started on this machine. Nothing is printed without `progress`.
+    The metrics of the job are in the outcome; however it ends, they are written to `metrics_file` and pushed to
+    `push_gateway`: docs/monitoring.md.
     A dataset that can't be used fails alone, with its reason in the outcome; with `strict`, it ends the job.
     If a run of the collection is under way, `if_running` says what the job does: with "skip" it is skipped, and
     `skipped` of the outcome says why; with "wait" it waits; with "fail" it raises RunClaimedError. By default it raises
@@ -44,19 +50,26 @@ def train(
     Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
     """
     job, folder = _resolved(config, base)
-    return run_job(
-        job,
-        folder,
-        open_ledger(
-            store or (job.store.uri if job.store else None), S3Settings.from_environment(os.environ, job.retry_s)
-        ),
-        address=address,
-        run_id=run_id,
-        dry_run=dry_run,
-        strict=strict,
-        if_running=if_running,
-        progress=progress or Progress(quiet=True),
-    )
+    progress = progress or Progress(quiet=True)
+    settings = S3Settings.from_environment(os.environ, job.retry_s)
+
+    def run() -> JobOutcome:
+        return run_job(
+            job,
+            folder,
+            open_ledger(store or (job.store.uri if job.store else None), settings),
+            address=address,
+            run_id=run_id,
+            dry_run=dry_run,
+            strict=strict,
+            if_running=if_running,
+            progress=progress,
+        )
+
+    file = None if metrics_file is None else Path(metrics_file)
+    exports = Exports() if dry_run else Exports(file, push_gateway)
+    prices = Prices(**job.prices.model_dump()) if job.prices else None
+    return measured(run, job.name, progress.watch, prices, exports)
 
 
 def plan(config: Config, base: str | Path | None = None, *, strict: bool = False) -> Plan:

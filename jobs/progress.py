@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from jobs.monitoring.watch import Watch
+
 Advance = Callable[[str], None]
 Measure = Callable[[int, int], None]
 Show = Callable[[int, str], None]
@@ -17,10 +19,11 @@ LINE_EVERY_S = 5.0
 
 @dataclass
 class Progress:
-    """Print the progress of a job; with `quiet`, print nothing."""
+    """Print the progress of a job; with `quiet`, print nothing. `watch` has it in numbers."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     quiet: bool = False
+    watch: Watch = field(default_factory=Watch)
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -51,6 +54,8 @@ class Progress:
 
             def measure(size_bytes: int, num_rows: int) -> None:
                 nonlocal done_bytes, done_rows
+                self.watch.count("bytes", size_bytes)
+                self.watch.count("rows", num_rows)
                 done_bytes, done_rows = done_bytes + size_bytes, done_rows + num_rows
                 elapsed_s = max(time.monotonic() - started, 1e-9)
                 left_s = elapsed_s / max(done_bytes, 1) * (total_bytes - done_bytes)

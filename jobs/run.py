@@ -59,7 +59,8 @@ def run_job(
     With `if_running`, no other run of the collection is under way: the job is skipped, waits for its end, or fails.
     Raises ConfigError and DataError before anything is trained or written, ClusterError and StoreError later.
     """
-    job, do = resolve_job(config, base), Options(address, dry_run, strict)
+    with progress.watch.phase("read"):
+        job, do = resolve_job(config, base), Options(address, dry_run, strict)
     if if_running not in (None, *get_args(IfRunning)):
         raise UsageError(f"if_running is {if_running!r}: say 'skip', 'wait' or 'fail', or leave it out")
     if dry_run and if_running:
@@ -94,7 +95,10 @@ def _execute(
             if execution.is_new:
                 keep_repetition(ledger.run(execution.run_id), earlier)
             return earlier
-    read = job.read()
+    with progress.watch.phase("read"):
+        read = job.read()
+    progress.watch.count("rows", sum(dataset.num_rows for dataset in read.datasets))
+    progress.watch.count("bytes", sum(source.size_bytes for source in job.listed if source.name not in read.bad))
     if do.strict:
         require_none(read.bad)
     require_distinct_groups([dataset.name for dataset in read.datasets], job.scanned)
@@ -103,14 +107,16 @@ def _execute(
         progress.say(f"{name}: failed: {reason_of(name, error)}")
     with nullcontext() if do.dry_run else execution.claimed() as claim:
         runs = EarlierRuns(ledger, execution, read_only=do.dry_run)
-        with joining(do.address, progress) as join:
+        with joining(do.address, progress) as join, progress.watch.phase("train"):
             trained, of_groups = _train(config, job, read, runs, join, progress)
         if do.strict:
             require_none(_failed_sources(of_groups))
+        with progress.watch.phase("compare"):
+            datasets = _outcomes(config, job, read, trained)
         outcome = JobOutcome(
             execution.run_id,
             config.name,
-            datasets=_outcomes(config, job, read, trained),
+            datasets=datasets,
             computed=trained.computed + sum(groups.computed for groups in of_groups),
             reused=trained.reused + sum(groups.num_trials - groups.computed for groups in of_groups),
             fleets=of_groups,
@@ -119,7 +125,8 @@ def _execute(
         if claim is None:  # a dry run
             return outcome
         claim.check()
-        return _finish(config, ledger, execution, runs, outcome, trained.datasets, repetition)
+        with progress.watch.phase("commit"):
+            return _finish(config, ledger, execution, runs, outcome, trained.datasets, repetition, progress)
 
 
 def _finish(
@@ -130,12 +137,13 @@ def _finish(
     outcome: JobOutcome,
     trained: Sequence[TrainedDatasets],
     repetition: Repetition | None,
+    progress: Progress,
 ) -> JobOutcome:
     """Commit the models, and store what the run did; of a new run that changes nothing, which run it repeats."""
     repeats = execution.trained if execution.is_new and not outcome.computed else None
     if repeats is None:
         _keep_run(runs, config, trained)
-    outcome = _commit(ledger, outcome)
+    outcome = _commit(ledger, outcome, progress)
     if repeats is not None and not outcome.committed:
         outcome = replace(outcome, repeats=repeats)
         keep_repetition(runs.own, outcome)
@@ -209,12 +217,13 @@ def _keep_run(runs: EarlierRuns, config: JobConfig, trained: Sequence[TrainedDat
     runs.create(f"trials/{hashlib.sha256(trials).hexdigest()}.parquet", trials)
 
 
-def _commit(ledger: Ledger, outcome: JobOutcome) -> JobOutcome:
+def _commit(ledger: Ledger, outcome: JobOutcome, progress: Progress) -> JobOutcome:
     """Offer every model to the ledger in one commit; return the outcome with the comparisons of all."""
     trained_at = datetime.now(UTC).isoformat(timespec="seconds")
     listed = [each.batch for each in outcome.datasets if each.batch is not None]
     offered = [*listed, *(batch for groups in outcome.fleets for batch in groups.batches)]
-    version, compared = commit_better(ledger, outcome.collection, offered, outcome.run_id, trained_at)
+    phase = progress.watch.phase
+    version, compared = commit_better(ledger, outcome.collection, offered, outcome.run_id, trained_at, phase)
     head, comparisons = version or ledger.head(outcome.collection), iter(compared)
     datasets = tuple(each.against(comparisons) for each in outcome.datasets)
     return replace(

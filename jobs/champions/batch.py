@@ -24,6 +24,7 @@ from jobs.champions.comparison import (
     NEITHER,
     OF_THE_LOSS,
     SAME,
+    Before,
     Comparisons,
     Floats,
     recorded_loss,
@@ -78,6 +79,7 @@ class Batch:
         if self.policy.metric in OF_THE_LOSS:
             recorded = [recorded_loss(champion) for champion in champions.select(["loss", "engine"]).to_pylist()]
             same_metric_m &= _equal(pa.array(recorded, pa.string()), self._losses())
+        recorded_m = np.where(same_metric_m, champion_m, np.nan)
         same_rows_m = _equal(champions["fingerprint"], self.challengers.column("fingerprint"))
         champion_m[~(same_metric_m & same_rows_m)] = np.nan
         itself_m = same_rows_m & self._same_models(champions, champion_m)
@@ -89,7 +91,8 @@ class Batch:
         why_not |= self._score_again(ledger, champions, champion_m, basis_m)
         champion_m[basis_m == LOST] = np.nan
         why_not |= dict.fromkeys(np.flatnonzero(basis_m == LOST).tolist(), GONE)
-        return Comparisons(self.policy, score_m, champion_m, basis_m, why_not)
+        before = Before(recorded_m, _equal(champions["status"], "converged"))
+        return Comparisons(self.policy, score_m, champion_m, basis_m, why_not, before=before)
 
     def _same_models(self, champions: pa.Table, champion_m: Floats) -> NDArray[np.bool_]:
         """Return which champions are the challengers' models: by the bytes of a listed one, by how groups were made."""

@@ -5,7 +5,8 @@ Shapes: t trials (the challengers of all batches).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import pyarrow as pa
@@ -21,20 +22,26 @@ from model_store.objects.blobs import lost_blobs
 
 
 def commit_better(
-    ledger: Ledger, collection: str, batches: Sequence[Batch], run_id: str, trained_at: str
+    ledger: Ledger,
+    collection: str,
+    batches: Sequence[Batch],
+    run_id: str,
+    trained_at: str,
+    phase: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
 ) -> tuple[Version | None, tuple[Comparisons, ...]]:
     """Commit the challengers that are promoted, beside the champions that stay.
 
     Returns the new version, or None if nothing was promoted, and the comparisons of each batch, made against the
-    version that the new one follows.
+    version that the new one follows. The comparisons are a `phase` of the job, "compare".
     """
     decided: list[Comparisons] = []
 
     def propose(head: Version | None) -> Draft | None:
-        champions = head.table() if head else CHAMPION_SCHEMA.empty_table()
-        decided[:] = _decide(ledger, batches, champions)
-        if head is not None and head.withdrawals:
-            decided[:] = without_withdrawn(ledger, head, batches, decided)
+        with phase("compare"):
+            champions = head.table() if head else CHAMPION_SCHEMA.empty_table()
+            decided[:] = _decide(ledger, batches, champions)
+            if head is not None and head.withdrawals:
+                decided[:] = without_withdrawn(ledger, head, batches, decided)
         num_promoted = sum(int(comparisons.promoted_m.sum()) for comparisons in decided)
         if num_promoted == 0:
             return None

@@ -62,12 +62,20 @@ class Withdrawn:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What the champions' rows record: the score when it was committed (NaN: none by this metric), and convergence."""
+
+    score_m: Floats
+    converged_m: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Comparisons:
     """The comparison of each challenger: its score, the champion's (NaN: none), and the rows of both.
 
     `why_not` has the reason of each place at which there is a champion without a score to compare with, or what is to
-    be said of a challenger that is the champion already. `withdrawn`
-    tells which of the challengers that would be promoted a rollback has withdrawn.
+    be said of a challenger that is the champion already. `withdrawn` tells which of the challengers that would be
+    promoted a rollback has withdrawn. `before` has what the champions' rows record; it is None if no dataset has one.
     """
 
     policy: Policy
@@ -76,6 +84,7 @@ class Comparisons:
     basis_m: NDArray[np.int8]
     why_not: Mapping[int, str] = field(default_factory=dict)
     withdrawn: Withdrawn | None = None
+    before: Before | None = None
 
     def __len__(self) -> int:
         return len(self.challenger_m)

@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -42,6 +43,13 @@ def train(
             "Default: exit with 4 if it has the same configuration, else train beside it.",
         ),
     ] = None,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option("--metrics-file", metavar="PATH", help="Write metrics for node exporter's textfile collector."),
+    ] = None,
+    push_gateway: Annotated[
+        str | None, typer.Option("--push-gateway", metavar="URL", help="Push metrics to a Prometheus Pushgateway.")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Train every dataset at every grid point, and commit the models that are better than the champions."""
@@ -49,6 +57,7 @@ def train(
     from jobs.config import load_config
     from jobs.progress import Progress
 
+    progress = Progress()
     with _uncollected():
         from jobs.api import train as train_job
 
@@ -63,7 +72,9 @@ def train(
             strict=strict,
             if_running=if_running,
             base=config.parent,
-            progress=Progress(),
+            progress=progress,
+            metrics_file=metrics_file,
+            push_gateway=push_gateway,
         )
     if json:
         emit_json_stream(outcome.summary(), "datasets", outcome.documents())

@@ -38,7 +38,9 @@ class RankGroupRunner:
         waiting = deque(Attempt(task, saved=dict(task.saved)) for task in tasks)
         run = _Run(deadlines, self.size, on_saved or (lambda _: None), waiting)
         deadlines.require_room(run.shortage)
-        yield from run.outcomes()
+        for outcome in run.outcomes():
+            self.cluster.on_ended(outcome)
+            yield outcome
 
 
 @dataclass

@@ -31,6 +31,7 @@ from jobs.cluster.deadlines import POLL_S, Deadlines
 from jobs.cluster.joining import is_client, no_cluster, own_packages, require_listener, sigterm_kept
 from jobs.cluster.memory import give_back_memory
 from jobs.cluster.tasks import Attempt, Outcome, RunLimits, Task
+from jobs.cluster.usage import measured
 from jobs.errors import ClusterError, one_line
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ PART_RETRIES = 3
 IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: no slot is idle, and memory is bounded
 
 OnSaved = Callable[[Saved], None]
+OnEnded = Callable[[Outcome], None]
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,10 @@ class Setting:
 
 
 @ray.remote(max_retries=0)
-def _call(function: Callable[..., Any], setting: Setting, *arguments: Any) -> Any:
+def _call(function: Callable[..., Any], setting: Setting, has_parts: bool, *arguments: Any) -> Any:
     _enter(setting)
     try:
-        return function(*arguments)
+        return measured(function, arguments, has_parts=has_parts)
     finally:
         give_back_memory()
 
@@ -64,7 +66,7 @@ def _call(function: Callable[..., Any], setting: Setting, *arguments: Any) -> An
 def _stream(function: Callable[..., Any], setting: Setting, saved: dict[str, bytes], *arguments: Any) -> Iterator[Any]:
     def work(*all_arguments: Any) -> Any:
         _enter(setting)  # in the working thread: each thread has its own number of threads
-        return function(*all_arguments)
+        return measured(function, all_arguments)
 
     yield from stream(work, arguments, saved)
 
@@ -72,7 +74,7 @@ def _stream(function: Callable[..., Any], setting: Setting, saved: dict[str, byt
 @ray.remote(max_retries=0)
 def _call_saving(function: Callable[..., Any], setting: Setting, saved: dict[str, bytes], *arguments: Any) -> Any:
     _enter(setting)
-    return function(*arguments, Saves(saved, lambda _: None))
+    return measured(function, (*arguments, Saves(saved, lambda _: None)))
 
 
 def _enter(setting: Setting) -> None:
@@ -94,9 +96,10 @@ def live_nodes() -> list[Node]:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Ray cluster that this process is connected to."""
+    """A Ray cluster that this process is connected to; `on_ended` gets the outcome of each task."""
 
     address: str
+    on_ended: OnEnded = lambda _: None
 
     @property
     def resources(self) -> dict[str, float]:
@@ -126,7 +129,9 @@ class Cluster:
         run = _Run(Deadlines(self.address, limits or RunLimits()), on_saved or (lambda _: None), waiting)
         run.deadlines.require_room(run.shortage)
         try:
-            yield from run.outcomes()
+            for outcome in run.outcomes():
+                self.on_ended(outcome)
+                yield outcome
         except RayError as exc:
             raise ClusterError(
                 f"the cluster at '{self.address}' failed: {one_line(exc)}; run again to continue"
@@ -220,7 +225,7 @@ def _submit(attempt: Attempt, address: str) -> Any:
     if task.num_parts:
         # Ray itself computes a lost part again: only Ray notices when another task needs the part.
         options |= {"num_returns": 1 + task.num_parts, "max_retries": PART_RETRIES}
-    references = _call.options(**options).remote(task.function, setting, *task.arguments)
+    references = _call.options(**options).remote(task.function, setting, bool(task.num_parts), *task.arguments)
     if not task.num_parts:
         return references
     attempt.parts = tuple(references[1:])
@@ -228,10 +233,11 @@ def _submit(attempt: Attempt, address: str) -> Any:
 
 
 @contextmanager
-def connect(address: str | None = None) -> Iterator[Cluster]:
+def connect(address: str | None = None, on_ended: OnEnded = lambda _: None) -> Iterator[Cluster]:
     """Join the cluster at `address`, at RAY_ADDRESS, or of the Ray job this runs in; else start one on this machine.
 
-    `local` always starts one. At the end, a joined cluster is left, and a started one is stopped.
+    `local` always starts one. `on_ended` gets the outcome of each task. At the end, a joined cluster is left, and a
+    started one is stopped.
     Raises ClusterError if it can't be reached.
     """
     os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"  # else Ray prints the traceback of an error that is an outcome
@@ -249,6 +255,6 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
         except (ConnectionError, ValueError, RuntimeError, RayError) as exc:
             raise no_cluster(target, exc) from exc
     try:
-        yield Cluster(target)
+        yield Cluster(target, on_ended)
     finally:
         ray.shutdown()

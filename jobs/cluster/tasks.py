@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from jobs.cluster.usage import Usage, Used
 from jobs.errors import ClusterError, one_line
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ class Task:
 class Outcome:
     """The outcome of a task: its value or its error; `failures` are the errors of lost attempts.
 
-    If the task has parts, `value` is the summary, and `parts` are references to the parts.
+    If the task has parts, `value` is the summary, and `parts` are references to the parts. `usage` is that of the last
+    attempt, if it returned.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Outcome:
     parts: tuple[Any, ...] = ()
     error: Exception | None = None
     failures: tuple[str, ...] = ()
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,10 @@ class Attempt:
     parts: tuple[Any, ...] = ()
 
     def ended(self, value: Any) -> Outcome:
-        """Return the outcome of a task that returned."""
-        return Outcome(self.task.key, value, self.parts, failures=tuple(self.failures))
+        """Return the outcome of a task that returned a value, alone or with its usage."""
+        usage = value.usage if isinstance(value, Used) else None
+        value = value.value if isinstance(value, Used) else value
+        return Outcome(self.task.key, value, self.parts, failures=tuple(self.failures), usage=usage)
 
     def failed(self, error: Exception) -> Outcome:
         """Return the outcome of a task that ended by an error."""

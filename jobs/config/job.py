@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from jobs.config.datasets import DatasetConfig
 from jobs.config.grid import GridConfig, grid_points
+from jobs.config.prices import PricesConfig
 from jobs.config.training import TrainingConfig
 from jobs.config.values import TEXT, Location, NotNegative, Section, refused
 from jobs.engines.hyperparameters import HYPERPARAMETERS
@@ -66,6 +67,8 @@ class JobConfig(Section):
     """Which trial is kept."""
     store: StoreConfig | None = None
     """Where; left out, GRIDLINE_STORE or the folder gridline-store."""
+    prices: PricesConfig | None = None
+    """What the cost of a run is counted with; left out, no cost is counted."""
 
     @property
     def retry_s(self) -> float | None:
@@ -94,8 +97,13 @@ class JobConfig(Section):
         return "max" if self.select.metric == "r2" else "min"
 
     def resolved(self) -> str:
-        """Return the configuration with its defaults filled in, as canonical JSON: equal ones give equal text."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        """Return the configuration with its defaults filled in, as canonical JSON: equal ones give equal text.
+
+        Prices are left out: they change nothing that a job does.
+        """
+        return json.dumps(
+            self.model_dump(mode="json", exclude={"prices"}), sort_keys=True, ensure_ascii=False, separators=(",", ":")
+        )
 
     @model_validator(mode="after")
     def _agreed(self) -> Self:

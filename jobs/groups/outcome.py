@@ -6,6 +6,7 @@ Shapes: m groups · g grid points.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import merge
@@ -53,6 +54,7 @@ class GroupsOutcome:
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     unused: Mapping[str, str] = field(default_factory=dict)
+    trial_statuses: Mapping[str, int] = field(default_factory=dict)
 
     def against(self, comparisons: Iterator[Comparisons]) -> GroupsOutcome:
         """Return the outcome after the commit; the next `comparisons` are those of its batches."""
@@ -65,6 +67,10 @@ class GroupsOutcome:
     @property
     def num_trained(self) -> int:
         return sum(batch.challengers.num_datasets for batch in self.batches)
+
+    @property
+    def num_datasets(self) -> int:
+        return self.num_trained + len(self.unconverged) + len(self.failures)
 
     @property
     def num_promoted(self) -> int:
@@ -80,6 +86,13 @@ class GroupsOutcome:
         for batch, comparisons in zip(self.batches, self.comparisons or (), strict=True):
             for place in comparisons.withdrawn_m.nonzero()[0].tolist():
                 yield batch.challengers.name_m[place].as_py(), comparisons[place].reason
+
+    def statuses(self) -> dict[DatasetStatus, int]:
+        """Return the number of datasets with each status."""
+        trained: dict[DatasetStatus, int] = {"not committed": self.num_trained}
+        if self.comparisons is not None:
+            trained = {"promoted": self.num_promoted, "kept": self.num_trained - self.num_promoted}
+        return trained | {"no convergence": len(self.unconverged), "failed": len(self.failures)}
 
     def warnings(self) -> Iterator[str]:
         """Yield the warnings of models that have not converged."""
@@ -115,6 +128,7 @@ class Collected:
         self._failures: dict[str, str] = {}
         self._num_datasets = self._computed = 0
         self._error: Exception | None = None
+        self._trial_statuses: Counter[str] = Counter()
         self.unused: Mapping[str, str] = {}
 
     def add(self, number: int, result: PartResult, *, computed_points: int = 0) -> None:
@@ -123,6 +137,7 @@ class Collected:
         self._failures |= result.failures
         self._computed += computed_points * result.num_datasets
         self._num_datasets += result.num_datasets
+        self._trial_statuses += _trial_statuses(result.trials)
         if self._num_datasets > DOCUMENTED_DATASETS:
             self._trials = None
         elif self._trials is not None and result.trials is not None:
@@ -150,7 +165,16 @@ class Collected:
             notes={group: said for result in results for group, said in result.notes.items()},
             left_out={group: counts for result in results for group, counts in result.left_out.items()},
             unused=self.unused,
+            trial_statuses=self._trial_statuses,
         )
+
+
+def _trial_statuses(trials: bytes | None) -> Counter[str]:
+    """Return the number of trials with each status: one column of them is read."""
+    if trials is None:
+        return Counter()
+    statuses = pq.read_table(pa.BufferReader(trials), columns=["status"])["status"]
+    return Counter({each["values"]: each["counts"] for each in pc.value_counts(statuses).to_pylist()})
 
 
 def _with_left_out(document: dict[str, Any], left_out: Mapping[str, int] | None) -> dict[str, Any]:

@@ -65,8 +65,9 @@ class Scanner:
         rows_travel = phases_of(self.recipe, source).rows_travel
         shares = scan_shares(source.fragments, self._slots, SCAN_BYTES // (4 if rows_travel else 1))
         self.progress.say(f"{source.name}: {len(source.fragments)} fragments in {len(shares)} scans")
-        layout, most_groups = self._layout(shares)
-        scans = self._scan(shares, layout, num_parts, most_groups)
+        with self.progress.watch.phase("scan"):
+            layout, most_groups = self._layout(shares)
+            scans = self._scan(shares, layout, num_parts, most_groups)
         if not any(outcome.value for outcome in scans):
             named = f"dataset {source.name!r}: {', '.join(source.locations)}"
             raise SourceFailedError(DataError(f"{named}: the table is empty: it has no rows: add rows"))

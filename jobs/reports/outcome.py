@@ -32,6 +32,7 @@ class DatasetOutcome:
     trained: TrainedDatasets | None = None
     batch: Batch | None = None
     comparison: Comparison | None = None
+    comparisons: Comparisons | None = None
     reason: str | None = None
     verification: Mapping[str, float] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -56,9 +57,10 @@ class DatasetOutcome:
         """Return the outcome after the commit; the next of `comparisons` is that of its batch, if it has one."""
         if self.batch is None:
             return self
-        comparison = next(comparisons)[0]
+        compared = next(comparisons)
+        comparison = compared[0]
         logger.info("comparison %s", json.dumps({"dataset": self.name, **asdict(comparison)}))
-        return replace(self, status=status_of(comparison), comparison=comparison)
+        return replace(self, status=status_of(comparison), comparison=comparison, comparisons=compared)
 
     def document(self) -> dict[str, Any]:
         """Return what `train --json` says of the dataset."""
@@ -86,7 +88,7 @@ class JobOutcome:
 
     `computed` and `reused` are the numbers of trials that were trained now, and that were stored. `earlier` are the
     documents of the run that this one `repeats`: then it has no datasets of its own. A job that was skipped has none
-    either, and an empty run id.
+    either, and an empty run id. `measured` are its metrics and cost.
     """
 
     run_id: str
@@ -100,6 +102,7 @@ class JobOutcome:
     earlier: tuple[Mapping[str, Any], ...] = ()
     repeats: str | None = None
     skipped: Claimant | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -126,6 +129,7 @@ class JobOutcome:
             {name: getattr(self, name) for name in names}
             | {"run_id": self.run_id or None}
             | {key: value for key, value in more.items() if value}
+            | dict(self.measured)
         )
 
     def listed_documents(self) -> Iterator[Mapping[str, Any]]:

@@ -63,7 +63,8 @@ def joining(address: str | None, progress: Progress) -> Iterator[Join]:
             from jobs.cluster.ray_cluster import connect  # Ray takes half a second to import
 
             progress.say("joining the cluster")
-            return stack.enter_context(connect(address))
+            with progress.watch.phase("join"):
+                return stack.enter_context(connect(address, progress.watch.ended))
 
         yield join
 

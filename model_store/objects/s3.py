@@ -34,6 +34,7 @@ from model_store.objects.retry import Retry, TransientError, with_retries, withi
 from model_store.objects.s3_refusals import CAUSES, CONDITION_FAILED, MISSING_KEY, cause_of, is_transient, unknown_host
 from model_store.objects.s3_settings import S3Settings
 from model_store.objects.server_clock import ServerClock
+from model_store.objects.traffic import TRAFFIC, count_requests
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -169,8 +170,12 @@ class S3Objects:
 
     def _call(self, key: str, attempt: Callable[[], Answer]) -> Answer:
         def translated() -> Answer:
-            with self._translated(key):
-                return attempt()
+            try:
+                with self._translated(key):
+                    return attempt()
+            except TransientError:
+                TRAFFIC.failed()
+                raise
 
         retry = Retry(f"bucket '{self._bucket}' at {self._endpoint}", self._settings.retry)
         try:
@@ -240,7 +245,7 @@ def _new_client(settings: S3Settings) -> S3Client:
     )
     try:
         with _session_lock:  # making a client is not safe between threads, and much of its cost is the session's
-            return _session().client(
+            client = _session().client(
                 "s3",
                 endpoint_url=settings.endpoint_url,
                 region_name=settings.client_region(),
@@ -249,6 +254,8 @@ def _new_client(settings: S3Settings) -> S3Client:
                 aws_session_token=settings.session_token,
                 config=config,
             )
+        count_requests(client.meta.events)
+        return client
     except (BotoCoreError, ValueError) as exc:  # a profile that is not there, a configuration file that is damaged
         reason = settings.redact(" ".join(str(exc).split()))
         raise S3SettingsError(f"S3 can't be used: {reason}: check the AWS variables and ~/.aws/config") from exc

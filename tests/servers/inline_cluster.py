@@ -25,10 +25,14 @@ class InlineCluster:
     node_bytes: int | None = None
     lost: tuple[type[Exception], ...] = ()
     keys: list[str] = field(default_factory=list)
+    on_ended: Callable[[Outcome], None] = lambda outcome: None
 
     @contextmanager
-    def connect(self, address: str | None = None) -> Iterator[InlineCluster]:
+    def connect(
+        self, address: str | None = None, on_ended: Callable[[Outcome], None] = lambda outcome: None
+    ) -> Iterator[InlineCluster]:
         """Stand in for `jobs.cluster.ray_cluster.connect`."""
+        self.on_ended = on_ended
         self.num_joined += 1
         yield self
 
@@ -46,7 +50,9 @@ class InlineCluster:
         on_saved: Callable[[Saved], None] = lambda saved: None,
     ) -> Iterator[Outcome]:
         for task in tasks:
-            yield self._tried(Attempt(task, saved=dict(task.saved)), limits or RunLimits(), on_saved)
+            outcome = self._tried(Attempt(task, saved=dict(task.saved)), limits or RunLimits(), on_saved)
+            self.on_ended(outcome)
+            yield outcome
 
     def _tried(self, attempt: Attempt, limits: RunLimits, on_saved: Callable[[Saved], None]) -> Outcome:
         while True:
