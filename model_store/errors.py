@@ -108,6 +108,10 @@ class NothingWithdrawnError(NotFoundError):
     """No rollback has withdrawn models of the collection or of these datasets, so there is nothing to release."""
 
 
+class EmptyVersionError(NotFoundError):
+    """The version has no models: a repair found none that was whole."""
+
+
 class UnknownRunError(NotFoundError):
     """The store has no such run."""
 

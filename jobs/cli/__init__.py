@@ -16,7 +16,7 @@ from typing import NoReturn
 import typer
 
 from handler.errors import GridlineError
-from jobs.cli import deployment, keys, models, prediction, runs, serving, training
+from jobs.cli import deployment, keys, models, prediction, runs, serving, training, upkeep
 from jobs.cli.output import report_error, report_errors
 from jobs.errors import INTERRUPTED, DatasetsError
 from model_store.objects.retry import stop_retrying
@@ -31,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    *(training.plan, training.train, training.schema, models.gc),
+    *(training.plan, training.train, training.schema, upkeep.gc),
     *(serving.package, serving.serve, prediction.predict, deployment.deploy, deployment.undeploy),
 ):
     app.command()(verb)

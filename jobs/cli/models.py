@@ -1,8 +1,7 @@
-"""The verbs for models in the store: models list, show, history, rollback, export, verify; gc."""
+"""The verbs for models in the store: models list, show, history, rollback, release, export."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -140,42 +139,6 @@ def export(
         "files": sorted(file.name for file in files),
     }
     emit(document, f"exported to {out}", as_json=json)
-
-
-@models.command("verify")
-def verify(collection: CollectionArgument, store: StoreOption = None, json: JsonOption = False) -> int:
-    """Read every object of a collection, and print the broken ones; exit code 4 if any is broken."""
-    from model_store import open_ledger
-
-    problems = open_ledger(store).verify(collection)
-    lines = [f"{problem.key}: {problem.reason} (version {problem.version})" for problem in problems]
-    document = {"collection": collection, "problems": [asdict(problem) for problem in problems]}
-    emit(document, "\n".join(lines) or f"{collection} is whole", as_json=json)
-    return 4 if problems else 0
-
-
-def gc(
-    collection: CollectionArgument,
-    store: StoreOption = None,
-    keep: Annotated[int, typer.Option("--keep", min=1, help="Number of newest versions that stay whole.")] = 10,
-    grace_s: Annotated[
-        float | None,
-        typer.Option("--grace", min=0, help="Least age of removed objects, seconds; default: minutes to a week."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the objects to remove; remove nothing.")] = False,
-    json: JsonOption = False,
-) -> None:
-    """Remove blobs and run folders that neither a kept version nor a running run needs."""
-    from model_store import open_ledger
-
-    report = open_ledger(store).gc(collection, keep, dry_run, grace_s)
-    did = "would remove" if dry_run else "removed"
-    text = (
-        f"{collection}: {did} {len(report.removed)} objects ({report.removed_bytes / 2**20:.1f} MiB); "
-        f"{report.num_young} are too young, {len(report.live_runs)} runs go on; {did} the folders of "
-        f"{len(report.removed_runs)} runs and {report.num_checkpoints} old checkpoints"
-    )
-    emit(asdict(report), text, as_json=json)
 
 
 def _emit_restored(head: Version, how: str, *, as_json: bool) -> None:

@@ -36,6 +36,7 @@ def fleet_of_version(version: Version, datasets: Sequence[str] | None = None) ->
 
     Raises UnknownDatasetError, MissingObjectError, and CorruptObjectError for a blob that does not match the version.
     """
+    version.require_models()
     table = _rows(version, datasets)
     blob_n, refs = _blobs(table)
     checkpoints = _read(version, refs)

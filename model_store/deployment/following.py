@@ -71,6 +71,7 @@ def prepared(ledger: Ledger, version: Version, parent: Path | None = None) -> It
 
     Raises DeploymentError on a full disk. By default the folder is where Python has temporary files.
     """
+    version.require_models()
     first = version.table(["dataset"])["dataset"][0].as_py()
     expected = example(fleet_of_version(version, [first]))
     with tempfile.TemporaryDirectory(prefix=prefix_of(version.collection), dir=parent) as folder:

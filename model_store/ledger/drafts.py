@@ -27,15 +27,17 @@ def version_of(
 ) -> Version:
     """Return the version after `parent`; the shards of a large table are stored with `put`.
 
-    A shard of the parent is not written again. Raises StoreError if the table is not a champion table.
+    A shard of the parent is not written again. The number is above those of lost versions too. Raises StoreError if the
+    table is not a champion table.
     """
     from model_store.ledger.champion_table import INLINE_ROWS, conform
 
     table = conform(draft.table)
     is_inline = len(table) <= INLINE_ROWS
+    lost = tuple(sorted({*(parent.lost if parent else ()), *draft.lost}))
     return Version(
         collection=collection,
-        number=parent.number + 1 if parent else 1,
+        number=max(parent.number if parent else 0, *lost, 0) + 1,
         commit_id=uuid.uuid4().hex,
         parent=parent.commit_id if parent else None,
         created_at=created_at,
@@ -47,7 +49,7 @@ def version_of(
         shards=() if is_inline else _put_shards(put, table, parent),
         objects=objects,
         withdrawals=(parent.withdrawals if parent else ()) if draft.withdrawals is None else draft.withdrawals,
-        lost=parent.lost if parent else (),
+        lost=lost,
         cache={} if is_inline else {"table": table},
     )
 

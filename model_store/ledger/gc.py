@@ -150,7 +150,9 @@ def _spared(
         withdrawn |= {(version.collection, number) for each in version.withdrawals for number in each.all_versions}
     keys |= _withdrawn_shards(objects, withdrawn)
     history = History(objects, collection)
-    dropped_keys = {ref.key for number in dropped for ref in _blobs_left(history.read(number))}
+    lost = set(history.read().lost)
+    of_dropped = (history.read(number) for number in dropped if number not in lost)
+    dropped_keys = {ref.key for version in of_dropped for ref in _blobs_left(version)}
     return _Spared(
         keys=frozenset(keys),
         digests=frozenset(digest for run_id in live for digest in _mentioned(objects, run_id)),

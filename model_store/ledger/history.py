@@ -74,6 +74,10 @@ class History:
         except (DamagedVersionError, UnknownVersionError):
             return None
 
+    def newest_whole(self) -> Version | None:
+        """Return the newest version whose commit can be read, or None."""
+        return next(filter(None, map(self.read_whole, range(self.head_number(), 0, -1))), None)
+
     def create(self, version: Version, data: bytes) -> bool:
         """Create a version; return False if another writer has created its number."""
         created = self._objects.create(version.key, data)
@@ -87,9 +91,11 @@ class History:
         return self.head() or self.read(number)
 
     def newest_first(self, first: int = 1) -> list[Version]:
-        """Return the versions from the newest to `first`, reading several at once."""
+        """Return the versions from the newest to `first`, without lost ones, reading several at once."""
         head = self.head()
-        return in_parallel(self.read, range(head.number if head else 0, first - 1, -1))
+        if head is None:
+            return []
+        return in_parallel(self.read, [n for n in range(head.number, first - 1, -1) if n not in head.lost])
 
     def _remember(self, version: Version) -> None:
         if self._newest is None or version.number > self._newest.number:

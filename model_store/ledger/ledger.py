@@ -6,7 +6,9 @@ import os
 import random
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from model_store.claims.runs import RunFolder
@@ -33,6 +35,7 @@ from model_store.objects.s3_settings import S3Settings
 if TYPE_CHECKING:
     from model_store.ledger.champion import ChampionModel
     from model_store.ledger.gc import GcReport
+    from model_store.ledger.repair import Repair
     from model_store.ledger.verify import Problem
 
 STORE_VARIABLE = "GRIDLINE_STORE"
@@ -137,6 +140,13 @@ class Ledger:
         self._require_store()
         return verify(self.objects, collection)
 
+    def repair(self, collection: str, *, dry_run: bool = False) -> Repair:
+        """Mend what can be mended of a collection by a new version; see `model_store.ledger.repair`."""
+        from model_store.ledger.repair import repair
+
+        self._require_store()
+        return repair(self.objects, collection, partial(self._commit_after, collection), dry_run=dry_run)
+
     def transact(self, collection: str, propose: Propose) -> Version | None:
         """Commit the draft that `propose` makes from the newest version, and return the new version.
 
@@ -195,15 +205,28 @@ class Ledger:
         head = self.version(collection)
         return self.transact(collection, release(self._history(collection).read, run_id, datasets)) or head
 
-    def _prepare(self, collection: str, head: Version | None, draft: Draft) -> Version:
+    def _drafted(self, collection: str, parent: Version | None, draft: Draft) -> Version:
         now = datetime.fromtimestamp(self.objects.now(), UTC).isoformat(timespec="milliseconds")
-        version = version_of(self.objects, self.put_blob, collection, head, draft, now)
+        return version_of(self.objects, self.put_blob, collection, parent, draft, now)
+
+    def _prepare(self, collection: str, head: Version | None, draft: Draft) -> Version:
+        version = self._drafted(collection, head, draft)
         named = version.blobs() - (head.blobs() if head else set())
         since = time.monotonic() - FRESH_S
         fresh = {ref: at for ref, at in self._written.items() if at > since and ref in named}
         secure_blobs(
             self.objects, named, fresh.keys(), time.monotonic() - min(fresh.values(), default=time.monotonic())
         )
+        return version
+
+    def _commit_after(self, collection: str, base: Version | None, draft: Draft, broken: frozenset[str]) -> Version:
+        """Commit a repair; all shards are written again. Raises ContendedError if another process was faster."""
+        require_promises(self.objects)
+        parent = None if base is None else replace(base, shards=(), cache={})
+        version = self._drafted(collection, parent, draft)
+        secure_blobs(self.objects, {ref for ref in version.blobs() if ref.key not in broken}, frozenset(), 0.0)
+        if not self._create(self._history(collection), version):
+            raise ContendedError(f"another process has committed version {version.number}: repair again")
         return version
 
     def _create(self, history: History, version: Version) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from model_store.errors import UnknownDatasetError
+from model_store.errors import EmptyVersionError, UnknownDatasetError
 from model_store.ledger.champion_columns import row_blobs
 from model_store.ledger.withdrawals import Withdrawal
 from model_store.names import numbered, version_prefix
@@ -25,7 +25,8 @@ Action = Literal["train", "rollback", "release", "repair"]
 class Draft:
     """A proposal for a commit: a champion table (see CHAMPION_SCHEMA) and its origin.
 
-    `withdrawals` are those of the new version; None: those of the version before it.
+    `withdrawals` are those of the new version; None: those of the version before it. `lost` are versions that can't be
+    read, in addition to those that are known; the number of the new version is higher than theirs.
     """
 
     table: pa.Table
@@ -33,6 +34,7 @@ class Draft:
     action: Action = "train"
     note: str = ""
     withdrawals: tuple[Withdrawal, ...] | None = None
+    lost: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,14 @@ class Version:
         """The key of the commit in the store."""
         return numbered(version_prefix(self.collection), self.number)
 
+    def require_models(self) -> None:
+        """Raise EmptyVersionError if it has no models."""
+        if not self.num_datasets:
+            raise EmptyVersionError(
+                f"version {self.number} of collection '{self.collection}' has no models, because a repair found none "
+                "that was whole: run the job again"
+            )
+
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """Return the champion table, sorted by dataset: all columns, or the named ones."""
         import pyarrow as pa
@@ -94,9 +104,10 @@ class Version:
         if not self.shards or "table" in self.cache:
             yield self.table()
             return
-        yield from map(self._read_shard, self.shards)
+        yield from map(self.read_shard, self.shards)
 
-    def _read_shard(self, shard: Shard) -> pa.Table:
+    def read_shard(self, shard: Shard) -> pa.Table:
+        """Return the rows of one of its shards."""
         from model_store.ledger.champion_table import read_shard
 
         return read_shard(shard.blob.key, read_blob(self.objects, shard.blob))
@@ -110,7 +121,7 @@ class Version:
         if table is None:
             firsts = [shard.first for shard in self.shards]
             wanted = {max(bisect_right(firsts, dataset) - 1, 0) for dataset in datasets} or {0}
-            table = pa.concat_tables([self._read_shard(self.shards[at]) for at in sorted(wanted)])
+            table = pa.concat_tables([self.read_shard(self.shards[at]) for at in sorted(wanted)])
         return table.filter(pc.is_in(table["dataset"], value_set=pa.array(datasets, pa.string())))
 
     def find(self, dataset: str) -> Mapping[str, Any]:
@@ -120,7 +131,7 @@ class Version:
             import pyarrow.compute as pc
 
             at = bisect_right(self.shards, dataset, key=lambda shard: shard.first) - 1
-            table = self._read_shard(self.shards[max(at, 0)])
+            table = self.read_shard(self.shards[max(at, 0)])
             rows = tuple(table.filter(pc.equal(table["dataset"], dataset)).to_pylist())
         at = bisect_left(rows, dataset, key=lambda row: str(row["dataset"]))
         if at == len(rows) or rows[at]["dataset"] != dataset:
