@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.infra_files import INFRA
-from tests.monitoring import DASHBOARD, queries
+from jobs.monitoring.metrics import HELP as OF_JOBS
+from jobs.monitoring.metrics import PREFIX
+from model_store.status.exposition import HELP as OF_SERVERS
+from tests.infra_files import INFRA, compose_services
+from tests.monitoring import DASHBOARD, names_of, queries
 
 PROVISIONING = INFRA / "monitoring" / "grafana" / "provisioning"
 BOARD: dict[str, Any] = json.loads(DASHBOARD.read_text())
@@ -66,6 +69,36 @@ def test_queries_use_the_variables_of_the_dashboard_and_the_provisioned_source()
     for panel in PANELS:
         for target in panel["targets"]:
             assert target["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+
+
+def test_compose_gives_grafana_and_prometheus_these_files() -> None:
+    services = {one.name: one for one in compose_services()}
+    mounts = {name: one.mounts for name, one in services.items()}
+    assert mounts["grafana"]["/etc/grafana/provisioning"] == "../monitoring/grafana/provisioning"
+    [provider] = yaml.safe_load((PROVISIONING / "dashboards" / "gridline.yaml").read_text())["providers"]
+    folder = (INFRA / "compose" / mounts["grafana"][provider["options"]["path"]]).resolve()
+    assert DASHBOARD in folder.iterdir()
+    for name in ("prometheus.yml", "alerts.yml"):
+        assert mounts["prometheus"][f"/etc/prometheus/{name}"] == f"../monitoring/{name}"
+    [source] = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    jobs = yaml.safe_load((INFRA / "monitoring" / "prometheus.yml").read_text())["scrape_configs"]
+    targets = [target for job in jobs for group in job["static_configs"] for target in group["targets"]]
+    hosts = {target.partition(":")[0] for target in targets}
+    assert hosts == {"serve", "ray-head", "ray-worker", "pushgateway"}
+    assert hosts - set(services) == set()
+
+
+def test_each_metric_of_gridline_is_on_the_dashboard_or_in_an_alert() -> None:
+    """A metric that nobody looks at is either shown or listed here, with the reason."""
+    used = {name for query in queries() for name in names_of(query.text)}
+    there = {PREFIX + name for name in OF_JOBS} | set(OF_SERVERS)
+    not_shown = {
+        "gridline_datasets",  # the champions of the job say the same
+        "gridline_served_version_commit_timestamp_seconds",  # its age is shown
+        "gridline_start_timestamp_seconds",  # restarts are shown
+    }
+    assert {name for name in used if name.startswith("gridline_")} == there - not_shown
 
 
 def _numbers(expression: str) -> set[float]:
