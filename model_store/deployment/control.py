@@ -37,10 +37,13 @@ class Control:
 
     @classmethod
     def beside(cls, model_store: Path) -> Control:
-        """Return the folder beside the model store of a server; or in it, hidden, where it can't be made there."""
+        """Return the folder beside the model store of a server; or in it, hidden, where it can't be made there.
+
+        A follower may start before its server, which then takes the folder that is there.
+        """
         folder = model_store.resolve().parent / CONTROL
         try:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError:
             folder = model_store.resolve() / f".{CONTROL}"
         return cls(folder)

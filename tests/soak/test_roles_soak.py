@@ -124,10 +124,10 @@ def read_only(store: Store, tmp_path: Path) -> None:
 
 def collected(store: Store) -> None:
     """The role of gc removes what a dropped version had, and can't write a version."""
+    assert store.run("trainer", "gc", "plants", "--keep", "1", "--grace", "0").returncode == 4
     ended = store.run("gc", "gc", "plants", "--keep", "1", "--grace", "0", "--json")
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["removed"], "the blobs of version 1"
     assert store.run("gc", "models", "verify", "plants").returncode == 0
     assert refused(store.client("gc").put_object, Bucket=store.bucket, Key="gridline/versions/plants/x", Body=b"")
     assert refused(store.client("gc").delete_object, Bucket=store.bucket, Key=store.keys_below("versions/")[0])
-    assert store.run("trainer", "gc", "plants", "--keep", "1", "--grace", "0").returncode == 4

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.infra_files import INFRA, containers_of, gridline_words, parsed, pods
+from tests.infra_files import INFRA, containers_of, documents, parsed, pods
 from tests.kustomize import OVERLAYS, build, built, one, overlay, programs
 
 Manifests = list[dict[str, Any]]
@@ -126,6 +132,20 @@ def test_probes_ask_the_status_port_for_what_they_mean(manifests: Manifests) -> 
     assert all(serve[name]["timeoutSeconds"] >= 3 for name in asked)  # docs/monitoring.md
 
 
+def test_follower_is_live_while_it_looks_at_the_store(manifests: Manifests, tmp_path: Path) -> None:
+    [serve, follower] = containers_of(INFRA, one(manifests, "Deployment", "gridline-serve"))
+    [_, *words] = follower.raw["livenessProbe"]["exec"]["command"]
+    options = parsed(serve.words[1:])
+    place = f"{options['folder']}/control/followers/{options['collection']}.json"
+    assert place in words[-1]
+    codes = []
+    for last_check in (time.time() - 60, time.time() - 3600):
+        (tmp_path / "seen.json").write_text(json.dumps({"last_check": last_check}))
+        command = [sys.executable, *words[:-1], words[-1].replace(place, str(tmp_path / "seen.json"))]
+        codes.append(subprocess.run(command, timeout=60, check=False).returncode)
+    assert codes == [0, 1]
+
+
 def test_several_servers_take_the_same_keys(manifests: Manifests) -> None:
     [serve, _] = containers_of(INFRA, one(manifests, "Deployment", "gridline-serve"))
     options = parsed(serve.words[1:])
@@ -144,6 +164,26 @@ def test_services_reach_ports_of_pods_that_are_there(manifests: Manifests) -> No
         ]
         names = {port["name"] for each in chosen for one in each["spec"]["containers"] for port in one.get("ports", [])}
         assert service["spec"]["ports"] and all(port["targetPort"] in names for port in service["spec"]["ports"])
+
+
+def test_prometheus_finds_the_ports_of_pods_under_the_names_of_the_alerts(manifests: Manifests) -> None:
+    [own] = documents(INFRA / "kubernetes" / "prometheus.yml")
+    [general] = documents(INFRA / "monitoring" / "prometheus.yml")
+    assert [each["job_name"] for each in own["scrape_configs"]] == [
+        each["job_name"] for each in general["scrape_configs"]
+    ]
+    for job in own["scrape_configs"][:2]:
+        name, port = (rule["regex"] for rule in job["relabel_configs"][:2])
+        chosen = [each for each in templates(manifests) if each["metadata"]["labels"]["app.kubernetes.io/name"] == name]
+        assert chosen
+        assert all(any(p["name"] == port for p in each["spec"]["containers"][0]["ports"]) for each in chosen)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool not installed: apt-get install prometheus")
+def test_promtool_reads_the_scrapes() -> None:
+    command = ["promtool", "check", "config", str(INFRA / "kubernetes" / "prometheus.yml")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_network_policies_deny_and_open_only_what_is_meant(manifests: Manifests) -> None:
@@ -183,57 +223,3 @@ def test_autoscaler_and_budget_are_of_the_deployment(production: Manifests) -> N
     [metric] = scaler["metrics"]
     names = {each["name"] for each in deployment["spec"]["template"]["spec"]["containers"]}
     assert metric["containerResource"]["container"] in names
-
-
-def test_rayjob_makes_the_cluster_that_stands() -> None:
-    manifests = built(INFRA / "kubernetes" / "base")
-    cluster = one(manifests, "RayCluster", "gridline-ray")["spec"]
-    made = one(manifests, "RayJob", "gridline-train")["spec"]["rayClusterSpec"]
-    job = {"name": "job", "configMap": {"name": "gridline-job"}}
-    head = made["headGroupSpec"]["template"]["spec"]
-    head["volumes"].remove(job)
-    head["containers"][0]["volumeMounts"].remove({"name": "job", "mountPath": "/etc/gridline", "readOnly": True})
-    assert made == {key: value for key, value in cluster.items() if key != "upgradeStrategy"}
-
-
-def test_schedules_never_overlap_end_and_tell_exit_codes_apart(manifests: Manifests) -> None:
-    for schedule in [each["spec"] for each in manifests if each["kind"] == "CronJob"]:
-        assert (schedule["concurrencyPolicy"], schedule["timeZone"]) == ("Forbid", "Etc/UTC")
-        assert schedule["startingDeadlineSeconds"] and schedule["failedJobsHistoryLimit"]
-        job = schedule["jobTemplate"]["spec"]
-        assert job["backoffLimit"] and job["activeDeadlineSeconds"]
-        [codes] = [rule["onExitCodes"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
-        assert codes["containerName"] in {each["name"] for each in job["template"]["spec"]["containers"]}
-        assert 4 not in codes["values"], "a store or a cluster that is away is tried again"
-        assert job["template"]["spec"]["restartPolicy"] == "Never", "a podFailurePolicy needs it"
-
-
-def test_both_ways_to_train_run_the_same_command(manifests: Manifests) -> None:
-    [submit] = containers_of(INFRA, one(manifests, "CronJob", "gridline-train"))
-    [words] = gridline_words(submit.words)
-    entrypoint = one(manifests, "RayJob", "gridline-train")["spec"]["entrypoint"].split()
-    assert entrypoint == ["gridline", *(word.replace("job.yaml", "/etc/gridline/job.yaml") for word in words)]
-
-
-def test_schedule_of_rayjobs_may_create_them_and_nothing_else(manifests: Manifests) -> None:
-    [rule] = one(manifests, "Role", "gridline-schedule")["rules"]
-    assert rule == {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["get", "list", "create"]}
-    [subject] = one(manifests, "RoleBinding", "gridline-schedule")["subjects"]
-    assert subject == {"kind": "ServiceAccount", "name": "gridline-schedule", "namespace": "gridline"}
-
-
-def test_ray_on_demand_has_one_schedule_and_no_standing_cluster(tmp_path: Any) -> None:
-    folder = INFRA / "kubernetes" / "overlays" / "ray-on-demand-of-a-test"
-    text = "kind: Kustomization\nresources: [../production]\ncomponents: [../../components/ray-on-demand]\n"
-    folder.mkdir()
-    try:
-        (folder / "kustomization.yaml").write_text(text)
-        manifests = built(folder)
-    finally:
-        (folder / "kustomization.yaml").unlink()
-        folder.rmdir()
-    running = {
-        each["metadata"]["name"]: each["spec"].get("suspend", False) for each in manifests if each["kind"] == "CronJob"
-    }
-    assert running == {"gridline-gc": False, "gridline-train-rayjob": False}
-    assert "RayCluster" not in {each["kind"] for each in manifests}
