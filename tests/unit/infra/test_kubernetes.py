@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra_files import INFRA, containers_of, documents, parsed, pods
+from tests.infra_files import INFRA, containers_of, parsed, pods
 from tests.kustomize import OVERLAYS, build, built, one, overlay, programs
 
 Manifests = list[dict[str, Any]]
@@ -164,26 +163,6 @@ def test_services_reach_ports_of_pods_that_are_there(manifests: Manifests) -> No
         ]
         names = {port["name"] for each in chosen for one in each["spec"]["containers"] for port in one.get("ports", [])}
         assert service["spec"]["ports"] and all(port["targetPort"] in names for port in service["spec"]["ports"])
-
-
-def test_prometheus_finds_the_ports_of_pods_under_the_names_of_the_alerts(manifests: Manifests) -> None:
-    [own] = documents(INFRA / "kubernetes" / "prometheus.yml")
-    [general] = documents(INFRA / "monitoring" / "prometheus.yml")
-    assert [each["job_name"] for each in own["scrape_configs"]] == [
-        each["job_name"] for each in general["scrape_configs"]
-    ]
-    for job in own["scrape_configs"][:2]:
-        name, port = (rule["regex"] for rule in job["relabel_configs"][:2])
-        chosen = [each for each in templates(manifests) if each["metadata"]["labels"]["app.kubernetes.io/name"] == name]
-        assert chosen
-        assert all(any(p["name"] == port for p in each["spec"]["containers"][0]["ports"]) for each in chosen)
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool not installed: apt-get install prometheus")
-def test_promtool_reads_the_scrapes() -> None:
-    command = ["promtool", "check", "config", str(INFRA / "kubernetes" / "prometheus.yml")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_network_policies_deny_and_open_only_what_is_meant(manifests: Manifests) -> None:

@@ -34,9 +34,12 @@ def test_schedules_never_overlap_end_and_tell_exit_codes_apart(manifests: Manife
         assert schedule["startingDeadlineSeconds"] and schedule["failedJobsHistoryLimit"]
         job = schedule["jobTemplate"]["spec"]
         assert job["backoffLimit"] and job["activeDeadlineSeconds"]
-        [codes] = [rule["onExitCodes"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+        moved, codes = (rule.get("onExitCodes") for rule in job["podFailurePolicy"]["rules"])
+        assert moved is None, (
+            "a pod that Kubernetes ends counts as no failure, whatever its code: the first rule that fits"
+        )
         assert codes["containerName"] in {each["name"] for each in job["template"]["spec"]["containers"]}
-        assert 4 not in codes["values"], "a store or a cluster that is away is tried again"
+        assert set(codes["values"]) in ({2}, {2, 3}), "docs/schedules.md: all else is tried again"
         assert job["template"]["spec"]["restartPolicy"] == "Never", "a podFailurePolicy needs it"
 
 
