@@ -8,7 +8,10 @@ INSTALLED := $(VENV)/.installed
 # Clients of others that tests run: their pins conflict with ours, so they have an environment of their own.
 CLIENTS := $(VENV)/clients
 
-.PHONY: install clients demo test real soak check bench serve lock clean
+# The tools of a release, likewise.
+TOOLS := $(VENV)/release
+
+.PHONY: install clients demo test real soak check bench serve lock dist sbom audit clean
 
 install: $(INSTALLED)
 
@@ -56,6 +59,25 @@ serve: install
 # the same file gives the CPU build where that is what the index offers, and the CUDA build on a GPU machine.
 lock: install
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | grep -vE '^(nvidia-|cuda-|triton)' | sed 's/+cpu$$//; s/+cu[0-9]*$$//' > requirements.lock
+
+$(TOOLS)/.installed: .ci/release-tools.txt | $(INSTALLED)
+	@$(BIN)/python -m venv --clear $(TOOLS)
+	@echo "installing the tools of a release into $(TOOLS): half a minute"
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+# The wheel and the sdist of this commit, in dist/.
+dist: $(TOOLS)/.installed
+	@rm -rf dist build
+	@$(TOOLS)/bin/python -m build --no-isolation --outdir dist
+
+# What is installed, with licences and who needs what, in the format of CycloneDX.
+sbom: $(TOOLS)/.installed
+	@mkdir -p dist
+	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --of JSON -o dist/gridline.cdx.json $(BIN)/python
+
+audit: $(TOOLS)/.installed
+	@$(BIN)/python .ci/audit.py $(TOOLS)/bin
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info gridline-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
