@@ -64,7 +64,7 @@ def test_compose_has_the_services_that_are_named_elsewhere() -> None:
 
 
 def test_images_are_built_here_or_pinned() -> None:
-    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    version = re.search(r'^fallback_version = "(.*?)"', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
     assert version
     for name, service in SERVICES.items():
         if name in OURS:
