@@ -92,7 +92,7 @@ def _execute(
     if repetition is not None and (earlier := repetition.earlier(execution)) is not None:
         with execution.claimed():
             progress.say(f"{len(config.datasets)} datasets, all as version {earlier.version} has them")
-            if execution.is_new:
+            if earlier.repeats != execution.run_id:
                 keep_repetition(ledger.run(execution.run_id), earlier)
             return earlier
     with progress.watch.phase("read"):

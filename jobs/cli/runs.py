@@ -10,34 +10,45 @@ import typer
 from jobs.cli.options import JsonOption, StoreOption
 from jobs.cli.output import console, emit_json, number
 
+LIMIT = 100
+
 runs = typer.Typer(help="List the runs of a store, and show what one did.", no_args_is_help=True)
 
 
 @runs.command("list")
-def list_runs(store: StoreOption = None, json: JsonOption = False) -> None:
-    """List the runs whose folders are in the store, the newest first."""
+def list_runs(
+    store: StoreOption = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many runs, at most.")] = LIMIT,
+    json: JsonOption = False,
+) -> None:
+    """List the newest runs whose folders are in the store, the newest first."""
     from jobs.reports.past_runs import run_documents
     from model_store import open_ledger
 
-    documents = run_documents(open_ledger(store))
+    num_runs, documents = run_documents(open_ledger(store), limit)
     if json:
-        emit_json({"runs": documents})
+        emit_json({"runs": documents, "num_runs": num_runs})
         return
-    from jobs.cli.table_layout import table_of
+    from jobs.cli.table_layout import NARROW, table_of
 
+    terminal = console()
+    headings = ["run", "collection", "written at", "datasets", "version"]
     rows = [
-        (
-            run["run_id"],
-            run["collection"] or "",
-            run["written_at"],
-            str(run["num_datasets"]),
-            number(run["version"], "") + ("" if run["committed"] else " (unchanged)" if run["version"] else ""),
-        )
+        [run["run_id"], run["collection"] or "", _time(run["written_at"]), str(run["num_datasets"]), _version(run)]
         for run in documents
     ]
-    terminal = console()
-    headings = ("run", "collection", "written at", "datasets", "version")
-    terminal.print(table_of(f"{len(rows)} runs", headings, rows, width=terminal.width))
+    if terminal.width < NARROW and all(row[0].startswith(row[1]) for row in rows):  # then the id tells the collection
+        headings, rows = headings[:1] + headings[2:], [row[:1] + row[2:] for row in rows]
+    left = f", the newest {len(rows)} of them (--limit)" if len(rows) < num_runs else ""
+    terminal.print(table_of(f"{num_runs} runs{left}", headings, rows, width=terminal.width))
+
+
+def _time(written_at: str) -> str:
+    return written_at.removesuffix("+00:00").replace("T", " ")
+
+
+def _version(run: Mapping[str, Any]) -> str:
+    return number(run["version"], "") + (" unchanged" if run["version"] and not run["committed"] else "")
 
 
 @runs.command("show")

@@ -55,10 +55,13 @@ def keep_repetition(folder: RunFolder, outcome: JobOutcome) -> None:
     folder.create(REPETITION, json.dumps(document).encode())
 
 
-def run_documents(ledger: Ledger) -> list[dict[str, Any]]:
-    """Return a document for each run of the store, the newest first: its collection, when it ended, and its version."""
-    runs = sorted(ledger.run_folders().items(), key=lambda run: _written_at(run[1]), reverse=True)
-    return in_parallel(lambda run: _document(ledger, *run), runs)
+def run_documents(ledger: Ledger, limit: int | None = None) -> tuple[int, list[dict[str, Any]]]:
+    """Return the number of runs in the store, and a document for each of the newest, the newest first.
+
+    A document has the collection of a run, when it wrote last, and its version.
+    """
+    runs = sorted(ledger.run_folders().items(), key=lambda run: (_written_at(run[1]), run[0]), reverse=True)
+    return len(runs), in_parallel(lambda run: _document(ledger, *run), runs[:limit])
 
 
 def run_document(ledger: Ledger, run_id: str) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def run_document(ledger: Ledger, run_id: str) -> dict[str, Any]:
 def _document(ledger: Ledger, run_id: str, infos: Iterable[ObjectInfo]) -> dict[str, Any]:
     folder, written_at = ledger.run(run_id), datetime.fromtimestamp(_written_at(infos), UTC)
     document: dict[str, Any] = {"run_id": run_id, "written_at": written_at.isoformat(timespec="seconds")}
-    if any(info.key.endswith(f"/{run_id}/{REPETITION}") for info in infos):
+    if _newest(run_id, infos, REPETITION) is not None and _newest(run_id, infos, RESULTS) is None:
         return document | {"committed": False} | dict(json.loads(folder.read(REPETITION) or b"{}"))
     results = _results(folder, infos)
     return document | {

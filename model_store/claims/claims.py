@@ -135,6 +135,7 @@ class Claim:
         self._numbers = [] if last is None else [*last.older, last.number]
         self._token = uuid.uuid4().hex
         self._stopped = threading.Event()
+        self._beating = threading.Lock()
         self._lost = False
         self._started_at = objects.now()
         self._beaten_at = time.monotonic()
@@ -154,8 +155,13 @@ class Claim:
         return True
 
     def check(self) -> None:
-        """Raise RunClaimedError if this process has lost the claim, or its last heartbeat is older than the lease."""
-        if self._lost or time.monotonic() - self._beaten_at > self._lease_s:
+        """Raise RunClaimedError if this process has lost the claim.
+
+        If its last heartbeat is older than the lease, because the store did not answer, it tries to write the next one.
+        """
+        if not self._lost and time.monotonic() - self._beaten_at > self._lease_s:
+            self._beat()
+        if self._lost:
             raise RunClaimedError(
                 f"{self._what} was taken over by another process, while this one did not answer: stop it"
             )
@@ -168,16 +174,21 @@ class Claim:
             self._forget_all_but(1)
 
     def _keep(self) -> None:
-        while not self._stopped.wait(self._lease_s / 3):
+        while not self._lost and not self._stopped.wait(self._lease_s / 3):
             try:
-                began_at = time.monotonic()
-                if not self._write(released=False) or not self._is_newest():
-                    self._lost = True
-                    return
-                self._beaten_at = began_at
-                self._forget_all_but(2)
+                self._beat()
             except StoreError as exc:
                 log.warning("the heartbeat of %s failed, and will be tried again: %s", self._what, exc)
+
+    def _beat(self) -> None:
+        """Write the next number, or note that the claim is lost."""
+        with self._beating:
+            began_at = time.monotonic()
+            if self._lost or not self._write(released=False) or not self._is_newest():
+                self._lost = True
+                return
+            self._beaten_at = began_at
+            self._forget_all_but(2)
 
     def _is_newest(self) -> bool:
         """Return whether no higher number exists: another process may have taken the claim and removed our number."""

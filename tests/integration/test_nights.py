@@ -81,7 +81,7 @@ def test_every_night_is_a_run_of_its_own(jobs: Jobs) -> None:
     assert ids == sorted(set(ids))
     assert [bool(re.fullmatch(rf"{id_of(jobs.config())}-\d{{8}}T\d{{6}}Z", each)) for each in ids] == [True] * 3
     assert jobs.ledger.version("fruit", 1).run_id == ids[0]
-    assert {document["run_id"] for document in run_documents(jobs.ledger)} == set(ids)
+    assert {document["run_id"] for document in run_documents(jobs.ledger)[1]} == set(ids)
 
 
 def test_killed_run_is_continued_under_its_id_and_then_followed_by_another(
@@ -109,7 +109,7 @@ def test_run_that_was_killed_after_its_commit_is_finished(jobs: Jobs, monkeypatc
         jobs.run(jobs.config())
     again = jobs.run(jobs.config())
     assert (again.run_id, again.committed, again.computed) == (jobs.ledger.version("fruit").run_id, False, 0)
-    (document,) = run_documents(jobs.ledger)
+    [document] = run_documents(jobs.ledger)[1]
     assert (document["run_id"], document["num_datasets"], document["repeats"]) == (again.run_id, 3, None)
 
 
@@ -142,7 +142,7 @@ def test_trials_that_no_version_names_are_found_through_the_job_that_stored_them
 
 def test_night_that_changes_nothing_is_listed_and_shown(jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = jobs.run(jobs.config()), jobs.run(jobs.config())
-    documents = {document["run_id"]: document for document in run_documents(jobs.ledger)}
+    documents = {document["run_id"]: document for document in run_documents(jobs.ledger)[1]}
     assert documents.keys() == {first.run_id, second.run_id}
     repetition = documents[second.run_id]
     assert (repetition["collection"], repetition["version"], repetition["committed"]) == ("fruit", 1, False)

@@ -72,7 +72,7 @@ def test_run_that_kept_no_results_is_told_by_its_trials(ledger: Ledger) -> None:
 def test_runs_are_listed_with_their_collection_and_version(ledger: Ledger) -> None:
     run(ledger)
     run(ledger, "second")
-    listed = {each["run_id"]: each for each in run_documents(ledger)}
+    listed = {each["run_id"]: each for each in run_documents(ledger)[1]}
     assert listed.keys() == {"first", "second"}
     assert {(each["collection"], each["version"], each["num_datasets"]) for each in listed.values()} == {
         ("plants", 3, 1)
@@ -104,3 +104,14 @@ def test_runs_list_prints_a_row_for_each(ledger: Ledger, capsys: pytest.CaptureF
     assert "first" in text and "plants" in text
     listed: dict[str, Any] = json.loads(printed(capsys, "runs", "list", "--store", ledger.uri, "--json"))
     assert [each["run_id"] for each in listed["runs"]] == ["first"]
+
+
+def test_runs_list_is_of_the_newest_and_says_how_many_there_are(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        run(ledger, f"run-{number}")
+    listed = json.loads(printed(capsys, "runs", "list", "--store", ledger.uri, "--limit", "2", "--json"))
+    assert ([each["run_id"] for each in listed["runs"]], listed["num_runs"]) == (["run-2", "run-1"], 3)
+    text = printed(capsys, "runs", "list", "--store", ledger.uri, "--limit", "2")
+    assert "3 runs, the newest 2 of them (--limit)" in text
