@@ -17,6 +17,7 @@ from jobs.errors import DataError
 from jobs.progress import Progress
 from jobs.reports.outcome import JobOutcome
 from jobs.run import run_job
+from jobs.trials import earlier_runs
 from model_store import open_ledger
 from tests.integration.farms import document, groups, statuses
 from tests.servers.inline_cluster import InlineCluster
@@ -327,3 +328,26 @@ def assert_same(outcome: JobOutcome, expected: JobOutcome) -> None:
                 assert trial[key] == (
                     pytest.approx(other[key], rel=1e-9) if isinstance(other[key], float) else other[key]
                 )
+
+
+def test_parts_are_copied_from_runs_that_are_too_many(
+    farm: Farm, cluster: InlineCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three sources one changes each night: so the parts are in more runs than the next run reads."""
+    monkeypatch.setattr(earlier_runs, "MAX_RUNS", 2)
+    monkeypatch.setattr(earlier_runs, "MAX_USED", 1)
+    names = ["one", "two", "three"]
+    datasets = [document(f"{name}.parquet", name=name)["datasets"][0] for name in names]
+    config = farm.config(job={"datasets": datasets})
+
+    def write(name: str, noise: float) -> None:
+        keys = [f"{name} {number}" for number in range(4)]
+        pq.write_table(groups(keys, noise=noise), farm.folder / f"{name}.parquet", row_group_size=16)
+
+    for name in names:
+        write(name, noise=0.5)
+    assert farm.run(config).computed == 3 * 8
+    for night, name in enumerate([*names, *names], start=1):
+        write(name, noise=0.01 * night)
+        outcome = farm.run(config)
+        assert (outcome.computed, outcome.reused) == (8, 16), (night, name)
