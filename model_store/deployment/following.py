@@ -188,6 +188,7 @@ class Follower:
         assert self._ledger is not None and self._newest is not None  # noqa: S101 - the store was seen
         newest = self._newest.number == number
         version = self._newest if newest else self._ledger.version(self._collection, number)
+        self._write("")  # for those who watch: a canary may take hours
         done = self._step(self._ledger, version, self._target)
         instead = "" if done.previous is None else f" instead of version {done.previous}"
         self._log.info("version %d serves%s", done.version, instead)

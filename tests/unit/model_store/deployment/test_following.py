@@ -18,10 +18,11 @@ from model_store.deployment.curing import Health
 from model_store.deployment.errors import BusyError, DeploymentError, ServerError
 from model_store.deployment.following import Follower, alone, deploy_alone, deploy_wanted, follow
 from model_store.deployment.holds import held, hold, release
-from model_store.deployment.rollout import Deployment
+from model_store.deployment.rollout import Deployment, Target
 from model_store.deployment.status import status
 from model_store.errors import StoreUnreachableError
 from model_store.ledger.ledger import Ledger
+from model_store.ledger.versions import Version
 from tests.samples.fleets import commit_models, sample_stores
 from tests.servers.rollouts import MODEL, Bench
 from tests.servers.torchserve import until
@@ -81,6 +82,17 @@ def test_follow_writes_when_it_saw_the_store_and_what(bench: Bench) -> None:
     seen = state(bench)
     assert before <= seen["last_success"] <= seen["last_check"] <= time.time()  # type: ignore[operator]
     assert (seen["newest_version"], seen["problem"]) == (5, None)
+
+
+def test_follow_writes_what_it_saw_before_it_deploys(bench: Bench) -> None:
+    seen = []
+
+    def step(ledger: Ledger, version: Version, target: Target) -> Deployment:
+        seen.append(state(bench)["newest_version"])
+        return deploy_alone(ledger, version, target)
+
+    assert Follower(lambda: bench.ledger, MODEL, bench.target(), lambda done: None, step).look()
+    assert seen == [5]
 
 
 def test_follow_goes_on_while_the_store_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
