@@ -15,6 +15,7 @@ from tests.infra_files import (
     INFRA,
     ROOT,
     Container,
+    compose_services,
     containers,
     containers_of,
     dockerfile_steps,
@@ -24,6 +25,8 @@ from tests.infra_files import (
     manifests,
     named,
     parsed,
+    unit_settings,
+    units,
 )
 
 PORTS = {
@@ -161,6 +164,16 @@ def test_collection_of_servers_is_that_of_the_job() -> None:
     assert service["metadata"]["name"] == name
 
 
+def test_compose_and_kubernetes_run_the_same_servers() -> None:
+    def servers(found: list[Container]) -> dict[str, list[dict[str, Any]]]:
+        return {each.name: [parsed(words) for words in gridline_words(each.words)] for each in found}
+
+    path = BASE / "serve.yaml"
+    own = [each for document in documents(path) for each in containers_of(path, document)]
+    assert [each.name for each in own] == ["serve", "follower"]
+    assert servers(own) == servers([each for each in compose_services() if each.name in {"serve", "follower"}])
+
+
 def test_data_of_the_example_are_those_of_examples() -> None:
     copied = BASE / "job" / "plant_richness.tsv"
     assert copied.read_bytes() == (ROOT / "examples" / "data" / copied.name).read_bytes()
@@ -169,6 +182,9 @@ def test_data_of_the_example_are_those_of_examples() -> None:
 def test_users_are_the_same_in_images_and_manifests() -> None:
     for path in dockerfiles():
         assert {text for _, instruction, text in dockerfile_steps(path) if instruction == "USER"} == {f"{USER}:{USER}"}
+    for path in units():
+        users = {value for _, key, value in unit_settings(path) if key in {"User", "Group"}}
+        assert path.suffix == ".timer" or users == {"gridline"}, named(path)
 
 
 def test_prometheus_scrapes_ports_that_something_opens() -> None:
