@@ -102,8 +102,9 @@ def test_tags_of_images_are_the_version_of_gridline() -> None:
     }
     assert set(tags) == {"gridline-job", "gridline-serve"}
     own = {each.image.partition(":")[2] for each in OF_GRIDLINE} - {""}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert {*tags.values(), *own} == {project.get("version", tags["gridline-job"])}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    version = settings["project"].get("version") or settings["tool"]["setuptools_scm"]["fallback_version"]
+    assert {*tags.values(), *own} == {version}
 
 
 def test_every_port_of_a_container_is_the_one_of_its_name() -> None:

@@ -39,7 +39,7 @@ def test_schedules_never_overlap_end_and_tell_exit_codes_apart(manifests: Manife
             "a pod that Kubernetes ends counts as no failure, whatever its code: the first rule that fits"
         )
         assert codes["containerName"] in {each["name"] for each in job["template"]["spec"]["containers"]}
-        assert set(codes["values"]) in ({2}, {2, 3}), "docs/schedules.md: all else is tried again"
+        assert set(codes["values"]) in ({2}, {2, 3, 5}), "docs/schedules.md: all else is tried again"
         assert job["template"]["spec"]["restartPolicy"] == "Never", "a podFailurePolicy needs it"
 
 
