@@ -95,16 +95,7 @@ def _execute(
             if earlier.repeats != execution.run_id:
                 keep_repetition(ledger.run(execution.run_id), earlier)
             return earlier
-    with progress.watch.phase("read"):
-        read = job.read()
-    progress.watch.count("rows", sum(dataset.num_rows for dataset in read.datasets))
-    progress.watch.count("bytes", sum(source.size_bytes for source in job.listed if source.name not in read.bad))
-    if do.strict:
-        require_none(read.bad)
-    require_distinct_groups([dataset.name for dataset in read.datasets], job.scanned)
-    progress.say(f"{len(config.datasets)} datasets, {job.recipe.reason}")
-    for name, error in read.bad.items():
-        progress.say(f"{name}: failed: {reason_of(name, error)}")
+    read = _read(config, job, do, progress)
     with nullcontext() if do.dry_run else execution.claimed() as claim:
         runs = EarlierRuns(ledger, execution, read_only=do.dry_run)
         with joining(do.address, progress) as join, progress.watch.phase("train"):
@@ -127,6 +118,21 @@ def _execute(
         claim.check()
         with progress.watch.phase("commit"):
             return _finish(config, ledger, execution, runs, outcome, trained.datasets, repetition, progress)
+
+
+def _read(config: JobConfig, job: ResolvedJob, do: Options, progress: Progress) -> ReadDatasets:
+    """Return the listed datasets in memory; say how they are trained, and which can't be used."""
+    with progress.watch.phase("read"):
+        read = job.read()
+    progress.watch.count("rows", sum(dataset.num_rows for dataset in read.datasets))
+    progress.watch.count("bytes", sum(source.size_bytes for source in job.listed if source.name not in read.bad))
+    if do.strict:
+        require_none(read.bad)
+    require_distinct_groups([dataset.name for dataset in read.datasets], job.scanned)
+    progress.say(f"{len(config.datasets)} datasets, {job.recipe.reason}")
+    for name, error in read.bad.items():
+        progress.say(f"{name}: failed: {reason_of(name, error)}")
+    return read
 
 
 def _finish(

@@ -77,8 +77,9 @@ def begin(
             execution = look_up(objects, collection, job, run_id)
             with ExitStack() as held:
                 try:
+                    only.check()
                     held.enter_context(execution.claimed())
-                except RunClaimedError:  # by an execution that looks for nobody
+                except RunClaimedError:  # by an execution that looks for nobody, or while this process did not answer
                     continue
                 only.note = execution.note.to_json()
                 yield execution

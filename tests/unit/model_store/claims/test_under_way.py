@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,6 +121,49 @@ def test_waiting_execution_runs_when_the_other_ends(objects: MemoryObjects) -> N
     [line] = said
     assert line.startswith(f"run '{other.run_id}' is under way (process ")
     assert line.endswith("): waiting for its end")
+
+
+def test_waiting_execution_says_so_again_and_again(objects: MemoryObjects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_way, "SAY_EVERY_S", 0.0)
+    said: list[str] = []
+    holding = look_up(objects, "plants", OTHER_JOB).claimed()
+    holding.__enter__()
+
+    def say(line: str) -> None:
+        said.append(line)
+        if len(said) == 3:
+            holding.__exit__(None, None, None)
+
+    with begin(objects, "plants", JOB, None, "wait", say):
+        assert len(said) == 3
+
+
+def test_execution_that_lost_the_claim_of_its_collection_waits_again(
+    objects: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was suspended between its two claims, for longer than its lease."""
+    others: list[Claim] = []
+    look = under_way.look_up
+
+    def suspended(*arguments: Any) -> Execution:
+        if not others:
+            holder = holder_of(objects, claim_prefix("collection=plants"))
+            others.append(Claim(objects, claim_prefix("collection=plants"), "another", 60.0, holder, {"run_id": "x"}))
+            monkeypatch.setattr(Claim, "check", lambda claim: claim._beat() or lost(claim))
+        return look(*arguments)
+
+    def lost(claim: Claim) -> None:
+        if claim._lost:
+            raise RunClaimedError("lost")
+
+    def say(line: str) -> None:
+        assert line.startswith("run 'x' is under way")
+        others[0].release()
+
+    monkeypatch.setattr(under_way, "look_up", suspended)
+    with begin(objects, "plants", JOB, None, "wait", say) as execution:
+        assert isinstance(execution, Execution)
+        assert others[0]._stopped.is_set()
 
 
 def test_executions_that_wait_run_one_after_the_other(objects: MemoryObjects) -> None:
