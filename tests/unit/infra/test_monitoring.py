@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.infra_files import INFRA, ROOT, gridline_words, parsed, yaml_paths
+from tests.infra_files import INFRA, ROOT, compose_services, gridline_words, manifests, parsed, units, yaml_paths
 
 MONITORING = INFRA / "monitoring"
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text()
@@ -163,6 +163,20 @@ def test_commands_of_runbooks_name_addresses_that_answer() -> None:
         "http://127.0.0.1:9091/metrics",
         "http://127.0.0.1:9091/-/ready",
     }
+
+
+def test_commands_of_runbooks_name_services_deployments_and_units_that_are_there() -> None:
+    composed = {words[-1] for words in commands("docker") if words[1] == "compose" and words[-1] != "ps"}
+    assert composed == {"serve", "follower", "pushgateway"}
+    assert composed - {one.name for one in compose_services()} == set()
+    objects = [document for _, document in manifests(INFRA / "kubernetes" / "base")]
+    deployments = {one["metadata"]["name"]: one for one in objects if one["kind"] == "Deployment"}
+    asked = [words for words in commands("kubectl") if any(word.startswith("deployment/") for word in words)]
+    assert {word.partition("/")[2] for words in asked for word in words if "/" in word} == {"gridline-serve"}
+    containers = {one["name"] for one in deployments["gridline-serve"]["spec"]["template"]["spec"]["containers"]}
+    assert {words[words.index("-c") + 1] for words in asked if "-c" in words} == containers == {"serve", "follower"}
+    named = {word for word in RUNBOOKS.split() if word.startswith("gridline-train.") or word == "gridline-train"}
+    assert named - {unit.name for unit in units()} - {"gridline-train"} == set()
 
 
 def test_other_programs_of_runbooks_are_known() -> None:
