@@ -84,6 +84,13 @@ def test_the_base_is_pinned_by_tag_and_digest_for_every_stage() -> None:
     assert bases <= stages | {"${BASE_IMAGE}"}
 
 
+def test_the_wheel_has_what_builds_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    installed = [text for stage, kind, text in STEPS if (stage, kind) == ("builder", "RUN") and "install -c" in text]
+    builds = {name_of(one) for one in project["build-system"]["requires"]}
+    assert builds <= set(installed[0].split())
+
+
 def test_what_is_copied_exists_and_nothing_else_reaches_the_builder() -> None:
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     copied = [
