@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from jobs.config.reading import load_config
+from model_store.asgi.keys import read_keys
 from tests.infra_files import (
     INFRA,
     ROOT,
@@ -153,6 +157,15 @@ def test_documentation_makes_every_secret_with_every_key() -> None:
     for name, keys in SECRETS.items():
         [made] = re.findall(rf"create secret generic {name} ((?:.*\\\n)*.*)\n", page)
         assert all(f"={key}" in made or f"{key}=" in made for key in keys), f"{name}: {made}"
+
+
+def test_documentation_makes_keys_that_uvicorn_takes(tmp_path: Path) -> None:
+    [command] = re.findall(
+        r"^python3 (-c .*) > key_file.json$", (ROOT / "docs" / "kubernetes.md").read_text(), re.MULTILINE
+    )
+    made = subprocess.run([sys.executable, *shlex.split(command)], capture_output=True, text=True, check=True)
+    (tmp_path / "key_file.json").write_text(made.stdout)
+    assert len(read_keys(tmp_path / "key_file.json").inference) >= 32
 
 
 def test_collection_of_servers_is_that_of_the_job() -> None:

@@ -21,10 +21,6 @@ def test_rayjob_makes_the_cluster_that_stands() -> None:
     manifests = built(INFRA / "kubernetes" / "base")
     cluster = one(manifests, "RayCluster", "gridline-ray")["spec"]
     made = one(manifests, "RayJob", "gridline-train")["spec"]["rayClusterSpec"]
-    job = {"name": "job", "configMap": {"name": "gridline-job"}}
-    head = made["headGroupSpec"]["template"]["spec"]
-    head["volumes"].remove(job)
-    head["containers"][0]["volumeMounts"].remove({"name": "job", "mountPath": "/etc/gridline", "readOnly": True})
     assert made == {key: value for key, value in cluster.items() if key != "upgradeStrategy"}
 
 
@@ -47,7 +43,12 @@ def test_both_ways_to_train_run_the_same_command(manifests: Manifests) -> None:
     [submit] = containers_of(INFRA, one(manifests, "CronJob", "gridline-train"))
     [words] = gridline_words(submit.words)
     entrypoint = one(manifests, "RayJob", "gridline-train")["spec"]["entrypoint"].split()
-    assert entrypoint == ["gridline", *(word.replace("job.yaml", "/etc/gridline/job.yaml") for word in words)]
+    assert entrypoint == ["gridline", *words]
+    assert " --working-dir /etc/gridline -- " in submit.words[-1]
+    job = one(manifests, "RayJob", "gridline-train")["spec"]
+    [submitter] = containers_of(INFRA, {"template": job["submitterPodTemplate"]})
+    assert job["runtimeEnvYAML"] == "working_dir: /etc/gridline"
+    assert submitter.mounts["/etc/gridline"] == submit.mounts["/etc/gridline"] == "job"
 
 
 def test_schedule_of_rayjobs_may_create_them_and_nothing_else(manifests: Manifests) -> None:
