@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from jobs.training.datasets import TrainedDatasets
 from jobs.training.driver import Join, Trained, joining, train
 from jobs.trials.earlier_runs import EarlierRuns
 from jobs.trials.library import TrialLibrary
+from jobs.trials.spool import Spool
 from jobs.trials.table import trials_parquet
 from model_store.claims.executions import Execution
 from model_store.claims.under_way import Claimant, IfRunning, begin
@@ -96,8 +98,11 @@ def _execute(
                 keep_repetition(ledger.run(execution.run_id), earlier)
             return earlier
     read = _read(config, job, do, progress)
-    with nullcontext() if do.dry_run else execution.claimed() as claim:
-        runs = EarlierRuns(ledger, execution, read_only=do.dry_run)
+    spool = None if do.dry_run else Spool.of(ledger, os.environ)
+    with spool.explaining() if spool else nullcontext(), nullcontext() if do.dry_run else execution.claimed() as claim:
+        runs = EarlierRuns(ledger, execution, spool, read_only=do.dry_run)
+        if runs.spooled:
+            progress.say(f"stored what was kept of {', '.join(runs.spooled)} while the store was away")
         with joining(do.address, progress) as join, progress.watch.phase("train"):
             trained, of_groups = _train(config, job, read, runs, join, progress)
         if do.strict:
@@ -115,8 +120,9 @@ def _execute(
         require_distinct_names([dataset.name for dataset in outcome.datasets], of_groups)
         if claim is None:  # a dry run
             return outcome
-        claim.check()
         with progress.watch.phase("commit"):
+            runs.settle()
+            claim.renew()
             return _finish(config, ledger, execution, runs, outcome, trained.datasets, repetition, progress)
 
 
@@ -149,6 +155,7 @@ def _finish(
     repeats = execution.trained if execution.is_new and not outcome.computed else None
     if repeats is None:
         _keep_run(runs, config, trained)
+        runs.settle()
     outcome = _commit(ledger, outcome, progress)
     if repeats is not None and not outcome.committed:
         outcome = replace(outcome, repeats=repeats)

@@ -27,6 +27,12 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def spool_of_tests(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a job can't store below the folder of the tests, and not in the home of who runs them."""
+    monkeypatch.setenv("GRIDLINE_SPOOL", str(tmp_path_factory.getbasetemp() / "spool"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring tests that share a server together, and begin with what takes longest."""
     items.sort(key=lambda item: parallel.place_of(item.nodeid))

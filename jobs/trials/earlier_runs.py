@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import tee
 
+from jobs.trials.spool import TAKES_NOTHING, Spool
 from model_store.claims.executions import Execution, newest_trained
 from model_store.claims.runs import RunFolder
+from model_store.errors import StoreError
 from model_store.ledger.ledger import Ledger
 from model_store.names import RUN_MARKS, claim_of
+from model_store.objects.retry import within
 
 logger = logging.getLogger(__name__)
 
 MAX_RUNS = 16  # that are read: the head of a collection may name a run for every day
+TRY_AGAIN_S = 30.0  # a store that takes nothing is tried again so often,
+SHORT_S = 1.0  # each call for so long: the cluster waits meanwhile
 MAX_USED = 8  # that the next run must read, because this one has not copied their trials
 
 
@@ -22,10 +29,13 @@ class EarlierRuns:
     """The folder of a run, that of the run of the same job that trained last, then those of the runs that these used,
     and those that the collection's head names with the newest ones of their jobs, each once.
 
-    With `read_only` nothing is written to them.
+    With `read_only` nothing is written to them. With a spool, what the store does not take is kept there, and `settle`
+    stores it; what an earlier run kept is stored now, and found.
     """
 
-    def __init__(self, ledger: Ledger, execution: Execution, *, read_only: bool = False) -> None:
+    def __init__(
+        self, ledger: Ledger, execution: Execution, spool: Spool | None = None, *, read_only: bool = False
+    ) -> None:
         self.own = ledger.run(execution.run_id)
         self.read_only = read_only
         self._ledger = ledger
@@ -35,6 +45,10 @@ class EarlierRuns:
         before = [execution.trained] if execution.trained else []
         self.of_job = [ledger.run(run_id) for run_id in dict.fromkeys([execution.run_id, *before])]
         self._first = before if execution.is_new else [folder.run_id for folder in self.of_job]  # a new one is empty
+        self._spool, self._tried_at = spool, 0.0
+        self._refusal: StoreError | None = None  # the store takes nothing
+        self.spooled = [] if spool is None else spool.store()
+        self._first = [*self._first, *self.spooled]
         self._folders = self._search(execution.note.collection)
 
     def __iter__(self) -> Iterator[RunFolder]:
@@ -59,18 +73,47 @@ class EarlierRuns:
         """Store an object of the run, unless that is read-only, after what it takes from other runs."""
         if self.read_only:
             return
+        if self._refusal is None or time.monotonic() - self._tried_at >= TRY_AGAIN_S:
+            try:
+                with within(math.inf if self._refusal is None else SHORT_S):
+                    self.settle()
+                    self._store(name, data)
+                return
+            except TAKES_NOTHING as exc:
+                self._take_to_spool(exc)
+        assert self._spool is not None and self._refusal is not None  # noqa: S101 - else the error was raised
+        self._spool.keep(self.own.run_id, name, data, self._refusal)
+
+    def settle(self) -> None:
+        """Store what is kept in the spool. Raises StoreError if the store still takes nothing."""
+        if self._refusal is not None and self._spool is not None:
+            self._store_used()
+            self._spool.store()
+            logger.warning("%s takes objects again", self._ledger.uri)
+            self._refusal = None
+
+    def _store(self, name: str, data: bytes) -> None:
         self._store_used()
         if not self.own.create(name, data):
             logger.warning("run '%s' has %s with other content, which stays", self.own.run_id, name)
+
+    def _take_to_spool(self, error: StoreError) -> None:
+        """From now on keep objects in the spool, with a look at the store now and then. Raises `error` without one."""
+        if self._spool is None:
+            raise error
+        if self._refusal is None:
+            logger.warning("%s; what is trained meanwhile is kept in %s", error, self._spool.folder)
+        self._refusal, self._tried_at = error, time.monotonic()
 
     def _store_used(self) -> None:
         """Store the marks of the runs that were used, which gc and the next run read, and the copies."""
         for run_id in self._used[self._num_marked :]:
             self.own.create(f"{RUN_MARKS}{run_id}", b"")
-        self._num_marked = len(self._used)
+            self._num_marked += 1
         while self._copies:
-            name, data = self._copies.pop()
+            name, data = self._copies[-1]
             self.own.create(name, data())
+            self._copies.pop()
 
     def _search(self, collection: str) -> Iterator[RunFolder]:
         seen: set[str] = set()

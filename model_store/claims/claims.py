@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 import uuid
@@ -24,10 +25,13 @@ from model_store.claims.process_identity import ProcessIdentity, is_dead, this_p
 from model_store.errors import CorruptObjectError, MissingObjectError, RunClaimedError, StoreError
 from model_store.names import number_of, numbered
 from model_store.objects.protocol import ObjectStore
+from model_store.objects.retry import within
 
 LEASE_S = 60.0
 LONGEST_LEASE_S = 600.0
 CLOCK_MARGIN_S = 2.0  # times of S3 may be whole seconds: another process waits this much longer than the lease
+
+RELEASE_S = 5.0  # for how long a job that fails tries to release its claim
 
 log = logging.getLogger(__name__)
 
@@ -155,16 +159,24 @@ class Claim:
         return True
 
     def check(self) -> None:
-        """Raise RunClaimedError if this process has lost the claim.
-
-        If its last heartbeat is older than the lease, because the store did not answer, it tries to write the next one.
-        """
-        if not self._lost and time.monotonic() - self._beaten_at > self._lease_s:
-            self._beat()
-        if self._lost:
+        """Raise RunClaimedError if this process has lost the claim, or its last heartbeat is older than the lease."""
+        if self._lost or self._is_stale:
             raise RunClaimedError(
                 f"{self._what} was taken over by another process, while this one did not answer: stop it"
             )
+
+    def renew(self) -> None:
+        """As `check`, but after an outage of the store, in which no heartbeat came through, another one finds out.
+
+        Not for gc: writers that have seen its lease end rely on that it removes nothing more. Raises StoreError.
+        """
+        if self._is_stale and not self._lost:
+            self._beat()
+        self.check()
+
+    @property
+    def _is_stale(self) -> bool:
+        return time.monotonic() - self._beaten_at > self._lease_s
 
     def release(self) -> None:
         """Release the claim, so that the next process need not wait for the end of the lease."""
@@ -176,7 +188,8 @@ class Claim:
     def _keep(self) -> None:
         while not self._lost and not self._stopped.wait(self._lease_s / 3):
             try:
-                self._beat()
+                with within(self._lease_s / 3):
+                    self._beat()
             except StoreError as exc:
                 log.warning("the heartbeat of %s failed, and will be tried again: %s", self._what, exc)
 
@@ -202,8 +215,9 @@ class Claim:
     def __enter__(self) -> Claim:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
-            self.release()
+            with within(math.inf if kind is None else RELEASE_S):  # a store that is away is not waited for twice
+                self.release()
         except StoreError as exc:
             log.warning("%s could not be released, and frees itself when its lease ends: %s", self._what, exc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -49,6 +50,7 @@ BROKEN_CONNECTION = (
     ResponseParserError,
     HTTPError,
 )
+URL = re.compile(r'(?: URL)?: "https?://[^"]*"')  # in messages of boto3; ours has the bucket, the key and the endpoint
 _session_lock = Lock()
 
 
@@ -201,7 +203,7 @@ class S3Objects:
             if not self._clock.is_known and (host := unknown_host(self._client.meta.endpoint_url)) is not None:
                 cause = f"no host has the name '{host}': correct AWS_ENDPOINT_URL, or AWS_REGION"
                 raise self._refused(key, cause) from exc
-            raise TransientError(self._settings.redact(" ".join(str(exc).split()))) from exc
+            raise TransientError(self._settings.redact(URL.sub("", " ".join(str(exc).split())))) from exc
         except NoCredentialsError as exc:
             raise self._refused(key, "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from exc
         except ParamValidationError as exc:

@@ -98,6 +98,29 @@ def test_claim_of_a_silent_machine_is_free_after_its_lease(place: Place, monkeyp
         assert not silent._write(released=False)
 
 
+def test_claim_without_heartbeats_is_renewed_where_nobody_took_it(place: Place) -> None:
+    objects = place.open()
+    claim = take(objects, lease_s=0.3)
+    claim._stopped.set()  # as in an outage of the store, in which no heartbeat comes through
+    wait_for(lambda: claim._is_stale)
+    with pytest.raises(RunClaimedError):
+        claim.check()
+    claim.renew()
+    claim.check()
+    claim.release()
+
+
+def test_claim_without_heartbeats_is_lost_where_another_process_had_it_meanwhile(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = place.open()
+    silent = elsewhere(objects, monkeypatch, lease_s=0.5)
+    wait_for(lambda: not (holder_of(objects, PREFIX) or pytest.fail("no claim")).is_live)
+    take(objects).release()
+    with pytest.raises(RunClaimedError, match="was taken over by another process"):
+        silent.renew()
+
+
 def test_unreadable_claim_counts_as_held_until_it_is_old(place: Place) -> None:
     objects = place.open()
     objects.create(f"{PREFIX}00000000000000000001.json", b"rubbish")
