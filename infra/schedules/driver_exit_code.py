@@ -6,6 +6,7 @@ answer, is 4: try again. Needs RAY_ADDRESS, the dashboard's address, and the tok
 
 import sys
 
+from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 CLUSTER = 4
@@ -13,7 +14,7 @@ INTERRUPTED = 130
 
 try:
     info = JobSubmissionClient().get_job_info(sys.argv[1])
-except (RuntimeError, ConnectionError, OSError) as exc:
+except (RuntimeError, ConnectionError, OSError, RayError) as exc:  # RayError: the token is missing or wrong
     sys.exit(print(f"the job {sys.argv[1]} can't be found: {str(exc).splitlines()[0]}", file=sys.stderr) or CLUSTER)
 if info.status == JobStatus.SUCCEEDED:
     sys.exit(0)

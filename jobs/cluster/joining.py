@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import socket
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jobs.cluster.ray_token import require_token
 from jobs.errors import ClusterError, one_line
 
 CONTACT_S = 10.0
@@ -20,15 +22,26 @@ def is_client(target: str) -> bool:
     return target.startswith("ray://")
 
 
-def require_listener(target: str) -> None:
-    """Raise ClusterError if no server listens at HOST:PORT: Ray itself would try for minutes."""
-    host, _, port = target.removeprefix("ray://").rpartition(":")
+def require_access(target: str) -> None:
+    """Raise ClusterError if no server listens at HOST:PORT, or refuses the token: Ray itself would try for minutes."""
+    address = _running_address() if target == "auto" else target
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONTACT_S).close()
     except (OSError, OverflowError) as exc:
         raise no_cluster(target, exc) from exc
+    require_token(target, f"{host}:{port}")
+
+
+def _running_address() -> str:
+    """Return the address that Ray takes for `auto`: RAY_ADDRESS, or the head that was last started on this machine."""
+    folder = Path(os.environ.get("RAY_TMPDIR") or "/tmp") / "ray"  # noqa: S108  # where Ray itself keeps it
+    try:
+        return os.environ.get("RAY_ADDRESS") or (folder / "ray_current_cluster").read_text().strip()
+    except OSError:
+        return ""
 
 
 def no_cluster(target: str, error: Exception) -> ClusterError:

@@ -28,7 +28,7 @@ from ray.exceptions import (
 from jobs.cluster.capacity import Node, largest_bytes, memory_options, nodes_of, shortage
 from jobs.cluster.checkpoint_stream import Saved, Saves, stream
 from jobs.cluster.deadlines import POLL_S, Deadlines
-from jobs.cluster.joining import is_client, no_cluster, own_packages, require_listener, sigterm_kept
+from jobs.cluster.joining import is_client, no_cluster, own_packages, require_access, sigterm_kept
 from jobs.cluster.memory import give_back_memory
 from jobs.cluster.tasks import Attempt, Outcome, RunLimits, Task
 from jobs.cluster.usage import measured
@@ -248,7 +248,7 @@ def connect(address: str | None = None, on_ended: OnEnded = lambda _: None) -> I
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it logs that there is a token
     elif "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # else `ray job submit` has uploaded the program
         options["runtime_env"] = {"py_modules": own_packages()}
-    require_listener(target)
+    require_access(target)
     with sigterm_kept():  # ray.init sets a handler that ends the program with another exit code
         try:
             ray.init(**options)
