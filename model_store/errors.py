@@ -31,6 +31,14 @@ class StoreRefusedError(StoreError):
         self.cause = cause
 
 
+class StoreFullError(StoreRefusedError):
+    """The disk, or a quota, has no room for an object; `fact` says which, without advice."""
+
+    def __init__(self, bucket: str, key: str, fact: str, cause: str) -> None:
+        super().__init__(bucket, key, cause)
+        self.fact = fact
+
+
 class S3SettingsError(StoreError):
     """The environment describes S3 in a way that can't be used: an endpoint without a scheme, a key without secret."""
 

@@ -27,6 +27,7 @@ ARCHIVES_RUN = "archives"  # not a run: the records of archives
 GC_CLAIM = "gc/claim/"
 GC_PINS = "gc/pins/"
 GC_KEPT = "gc/kept/"
+GC_RESERVE = "gc/reserve/"
 
 
 def check_name(kind: str, name: str) -> str:

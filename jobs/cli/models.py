@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jobs.cli.options import CollectionArgument, DatasetsArgument, JsonOption, StoreOption, VersionOption
-from jobs.cli.output import console, emit, emit_json_stream, number
+from jobs.cli.options import (
+    AnyCollectionArgument,
+    CollectionArgument,
+    DatasetsArgument,
+    JsonOption,
+    StoreOption,
+    VersionOption,
+)
+from jobs.cli.output import console, emit, emit_json, emit_json_stream, number
 
 if TYPE_CHECKING:
     from model_store.ledger.versions import Version
@@ -18,18 +26,25 @@ models = typer.Typer(help="List, show, restore, export and verify models in the 
 
 @models.command("list")
 def list_models(
-    collection: CollectionArgument, store: StoreOption = None, version: VersionOption = None, json: JsonOption = False
-) -> None:
-    """List the champions of a collection."""
+    collection: AnyCollectionArgument = None,
+    store: StoreOption = None,
+    version: VersionOption = None,
+    json: JsonOption = False,
+) -> int:
+    """List the champions of a collection; without a name, the collections of the store."""
     from jobs.reports.listing import champion_documents
     from model_store import open_ledger
 
+    if collection is None:
+        if version is not None:
+            raise typer.BadParameter("--version needs the name of a COLLECTION.")
+        return _list_collections(store, as_json=json)
     shown = open_ledger(store).version(collection, version)
     if json:
         said = {"collection": collection, "version": shown.number}
         said |= {"withdrawals": [each.to_json() for each in shown.withdrawals]} if shown.withdrawals else {}
         emit_json_stream(said, "datasets", champion_documents(shown))
-        return
+        return 0
     from jobs.cli.table_layout import table_of
 
     rows = [
@@ -49,6 +64,29 @@ def list_models(
     terminal.print(table_of(f"{collection} version {shown.number}", headings, rows, width=terminal.width))
     for withdrawal in shown.withdrawals:
         terminal.print(withdrawal.sentence, markup=False)
+    return 0
+
+
+def _list_collections(store: str | None, *, as_json: bool) -> int:
+    """Print the collections of a store; exit code 4 if some can't be read."""
+    from jobs.cli.table_layout import table_of
+    from jobs.reports.listing import collection_documents
+    from model_store import open_ledger
+
+    ledger = open_ledger(store)
+    documents = collection_documents(ledger)
+    broken = [document for document in documents if "error" in document]
+    for document in broken:
+        print(f"gridline: {document['collection']}: {document['error']}", file=sys.stderr)
+    if as_json:
+        emit_json({"store": ledger.uri, "collections": documents})
+    else:
+        keys = ("collection", "version", "num_datasets", "created_at", "action", "note")
+        rows = [tuple(str(document.get(key, "")) for key in keys) for document in documents]
+        terminal = console()
+        headings = ("collection", "version", "datasets", "committed at", "action", "note")
+        terminal.print(table_of(f"{len(rows)} collections", headings, rows, width=terminal.width))
+    return 4 if broken else 0
 
 
 @models.command("show")

@@ -9,6 +9,9 @@ import typer
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The job's configuration, a YAML file.")]
 CollectionArgument = Annotated[str, typer.Argument(metavar="COLLECTION", help="The name of the job.")]
+AnyCollectionArgument = Annotated[
+    str | None, typer.Argument(metavar="[COLLECTION]", help="The name of the job; list: default all collections.")
+]
 DatasetsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[DATASET]...", help="Only these; default: all of the collection.")
 ]

@@ -9,7 +9,15 @@ from rich.markup import escape
 from rich.table import Table
 
 NARROW = 100  # columns of a terminal
-WORDS = ("dataset", "status", "metric", "collection", "run")  # what is aligned left, and may be broken
+WORDS = (
+    "dataset",
+    "status",
+    "metric",
+    "collection",
+    "run",
+    "action",
+    "note",
+)  # aligned left, may be broken
 
 
 def table_of(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> Table:

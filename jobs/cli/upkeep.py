@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.cli.models import models
 from jobs.cli.options import CollectionArgument, JsonOption, StoreOption
 from jobs.cli.output import emit
+from jobs.errors import DONE, PARTIAL_FAILURE
+from model_store.errors import StoreError
+
+if TYPE_CHECKING:
+    from model_store.ledger.gc import GcReport
+
+CollectionOrAll = Annotated[str | None, typer.Argument(metavar="[COLLECTION]", help="The name of the job.")]
 
 
 @models.command("verify")
@@ -48,8 +56,9 @@ def repair(
 
 
 def gc(
-    collection: CollectionArgument,
+    collection: CollectionOrAll = None,
     store: StoreOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All collections of the store, one after the other.")] = False,
     keep: Annotated[int, typer.Option("--keep", min=1, help="Number of newest versions that stay whole.")] = 10,
     grace_s: Annotated[
         float | None,
@@ -57,15 +66,37 @@ def gc(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the objects to remove; remove nothing.")] = False,
     json: JsonOption = False,
-) -> None:
+) -> int:
     """Remove blobs and run folders that neither a kept version nor a running run needs."""
     from model_store import open_ledger
 
-    report = open_ledger(store).gc(collection, keep, dry_run, grace_s)
-    did = "would remove" if dry_run else "removed"
+    if (collection is None) != every:
+        raise typer.BadParameter("name a COLLECTION, or give --all, and not both.")
+    ledger = open_ledger(store)
+    if collection is not None:
+        report = ledger.gc(collection, keep, dry_run, grace_s)
+        emit(asdict(report), _words(report), as_json=json)
+        return 0
+    reports, errors = [], []
+    for name in ledger.collections():
+        try:
+            reports.append(ledger.gc(name, keep, dry_run, grace_s))
+        except StoreError as exc:
+            errors.append({"collection": name, "error": str(exc)})
+            print(f"gridline: {name}: {exc}", file=sys.stderr)
+    document = {"collections": [asdict(report) for report in reports], "errors": errors}
+    emit(document, "\n".join(map(_words, reports)) or "no collection was cleaned", as_json=json)
+    return (PARTIAL_FAILURE if reports else StoreError.exit_code) if errors else DONE
+
+
+def _words(report: GcReport) -> str:
+    did = "would remove" if report.dry_run else "removed"
     text = (
-        f"{collection}: {did} {len(report.removed)} objects ({report.removed_bytes / 2**20:.1f} MiB); "
+        f"{report.collection}: {did} {len(report.removed)} objects ({report.removed_bytes / 2**20:.1f} MiB); "
         f"{report.num_young} are too young, {len(report.live_runs)} runs go on; {did} the folders of "
         f"{len(report.removed_runs)} runs and {report.num_checkpoints} old checkpoints"
     )
-    emit(asdict(report), text, as_json=json)
+    if report.unreadable:
+        names = ", ".join(report.unreadable)
+        text += f"; what versions of {names} need can't be read, so more stays: 'gridline models repair' each"
+    return text

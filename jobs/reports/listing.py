@@ -12,8 +12,23 @@ from model_store.errors import CorruptObjectError
 from model_store.ledger.champion_columns import COLUMNS
 from model_store.ledger.ledger import Ledger
 from model_store.ledger.versions import Version
+from model_store.objects.protocol import in_parallel
 
 ROWS_AT_ONCE = 1024
+
+
+def collection_documents(ledger: Ledger) -> list[dict[str, Any]]:
+    """Return the newest version of each collection of a store; for one that can't be read, the error."""
+    return in_parallel(lambda name: _collection_document(ledger, name), ledger.collections())
+
+
+def _collection_document(ledger: Ledger, collection: str) -> dict[str, Any]:
+    fields = ("num_datasets", "created_at", "action", "note", "run_id")
+    try:
+        version = ledger.version(collection)
+    except CorruptObjectError as exc:
+        return {"collection": collection, "error": str(exc)}
+    return {"collection": collection, "version": version.number} | {name: getattr(version, name) for name in fields}
 
 
 def champion_documents(version: Version) -> Iterator[dict[str, Any]]:

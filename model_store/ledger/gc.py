@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from model_store.claims.claims import LONGEST_LEASE_S, Claim, Holder, take_claim
 from model_store.claims.executions import notes_of_runs
-from model_store.errors import InvalidNameError, MissingObjectError
+from model_store.errors import InvalidNameError, StoreFullError
+from model_store.ledger.gc_kept import blobs_left, kept_versions, withdrawn_shards
 from model_store.ledger.gc_pins import FRESH_S, forget_old_pins, pinned_keys
 from model_store.ledger.gc_runs import (
     RUN_GRACE_S,
@@ -25,10 +26,9 @@ from model_store.ledger.gc_runs import (
     unneeded,
 )
 from model_store.ledger.history import History
-from model_store.ledger.versions import Version
-from model_store.names import BLOBS, GC_CLAIM, RUNS, VERSIONS
-from model_store.objects.blobs import BlobRef
+from model_store.names import BLOBS, GC_CLAIM, RUNS
 from model_store.objects.protocol import ObjectInfo, ObjectStore, in_parallel
+from model_store.objects.reserve import NUM_OBJECTS, OBJECT_BYTES, keep_reserve, use_reserve
 
 DROPPED_GRACE_S = 2 * FRESH_S
 ORPHAN_GRACE_S = 24 * 3600.0
@@ -42,6 +42,8 @@ class GcReport:
     """The objects that gc removed, or would remove with `dry_run`. `num_young` unnamed blobs are too young.
 
     `removed` are blobs, `removed_runs` runs whose folders were removed; `num_checkpoints` counts training checkpoints.
+    `unreadable` are other collections with damaged versions: nobody knows what these name, so only blobs of dropped
+    versions were removed.
     """
 
     collection: str
@@ -55,6 +57,7 @@ class GcReport:
     dry_run: bool
     removed_runs: tuple[str, ...] = ()
     num_checkpoints: int = 0
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,14 @@ class _Spared:
     live_since: float
     dropped_grace_s: float
     orphan_grace_s: float
+    unreadable: tuple[str, ...]
 
     def is_named(self, info: ObjectInfo) -> bool:
         return info.key in self.keys or info.key.removeprefix(BLOBS).partition(".")[0] in self.digests
 
     def is_young(self, info: ObjectInfo, now: float) -> bool:
+        if self.unreadable and info.key not in self.dropped:
+            return True  # a damaged version may name it
         grace_s = self.dropped_grace_s if info.key in self.dropped else self.orphan_grace_s
         return now - info.modified_at < grace_s or info.modified_at >= self.live_since
 
@@ -89,7 +95,10 @@ def collect(
     if keep < 1:
         raise InvalidNameError(f"keep={keep}: the newest version is always kept, so give 1 or more")
     with contextlib.ExitStack() as stack:
-        claim = None if dry_run else stack.enter_context(take_claim(objects, GC_CLAIM, f"gc of {objects.uri}"))
+        claim = None if dry_run else _claimed(objects)
+        if claim is not None:
+            stack.callback(keep_reserve, objects)  # after the release of the claim, which needs room too
+            stack.enter_context(claim)
         history = History(objects, collection)
         newest = history.read().number
         before = history.oldest_kept()
@@ -102,17 +111,41 @@ def collect(
         spared = _spared(objects, collection, range(before, oldest), oldest, live, grace_s)
         swept = _sweep(objects, spared, claim)
         before_s = min(objects.now() - (RUN_GRACE_S if grace_s is None else grace_s), spared.live_since)
-        of_runs = _sweep_runs(objects, _kept_versions(objects, collection, oldest), live.keys(), before_s, claim)
-        return GcReport(collection, oldest, newest, *swept, tuple(sorted(live)), dry_run, *of_runs)
+        if spared.unreadable:
+            before_s = -float("inf")  # of runs that a damaged version may name
+        of_runs = _sweep_runs(objects, collection, oldest, live.keys(), before_s, claim)
+        return GcReport(collection, oldest, newest, *swept, tuple(sorted(live)), dry_run, *of_runs, spared.unreadable)
+
+
+def _claimed(objects: ObjectStore) -> Claim:
+    """Take the claim of gc; where there is no room to write it, free the reserve first, and what is never read again.
+
+    That needs no claim: no commit names pins of commits that have ended, or training checkpoints with newer ones.
+    """
+    what = f"gc of {objects.uri}"
+    try:
+        return take_claim(objects, GC_CLAIM, what)
+    except StoreFullError:
+        use_reserve(objects)
+        forget_old_pins(objects)
+        for info in list(replaced_checkpoints(folders_of_runs(objects), dict(_live_runs(objects)).keys())):
+            objects.delete(info.key)
+    try:
+        return take_claim(objects, GC_CLAIM, what)
+    except StoreFullError as exc:
+        need = NUM_OBJECTS * OBJECT_BYTES // 1024
+        cause = f"{exc.fact}, and gc has no room for its notes: free {need} KiB there by hand, then run it again"
+        raise StoreFullError(exc.bucket, exc.key, exc.fact, cause) from exc
 
 
 def _sweep_runs(
-    objects: ObjectStore, versions: Iterable[Version], live: Set[str], before: float, claim: Claim | None
+    objects: ObjectStore, collection: str, oldest: int, live: Set[str], before: float, claim: Claim | None
 ) -> tuple[tuple[str, ...], int]:
     """Return the runs whose folders were removed, and the number of checkpoints removed from others."""
     folders = folders_of_runs(objects)
     old = unneeded(folders, live, before)
     if old:  # only then are the versions read for the runs that they name
+        versions, _ = kept_versions(objects, collection, oldest)
         old = unneeded(folders, live | runs_of(versions) | runs_of_jobs(objects, before), before)
     replaced = list(replaced_checkpoints({run: folders[run] for run in folders.keys() - set(old)}, live))
     if claim is None:
@@ -145,14 +178,15 @@ def _spared(
     started_at = objects.now()
     keys: set[str] = pinned_keys(objects)
     withdrawn: set[tuple[str, int]] = set()
-    for version in _kept_versions(objects, collection, oldest):
+    versions, unreadable = kept_versions(objects, collection, oldest)
+    for version in versions:
         keys |= {ref.key for ref in version.blobs()}
         withdrawn |= {(version.collection, number) for each in version.withdrawals for number in each.all_versions}
-    keys |= _withdrawn_shards(objects, withdrawn)
+    keys |= withdrawn_shards(objects, withdrawn)
     history = History(objects, collection)
     lost = set(history.read().lost)
     of_dropped = (history.read(number) for number in dropped if number not in lost)
-    dropped_keys = {ref.key for version in of_dropped for ref in _blobs_left(version)}
+    dropped_keys = {ref.key for version in of_dropped for ref in blobs_left(version)}
     return _Spared(
         keys=frozenset(keys),
         digests=frozenset(digest for run_id in live for digest in _mentioned(objects, run_id)),
@@ -161,29 +195,8 @@ def _spared(
         - (SHARED_CLOCK_MARGIN_S if objects.is_shared else LOCAL_CLOCK_MARGIN_S),
         dropped_grace_s=DROPPED_GRACE_S if grace_s is None else grace_s,
         orphan_grace_s=ORPHAN_GRACE_S if grace_s is None else grace_s,
+        unreadable=tuple(unreadable),
     )
-
-
-def _kept_versions(objects: ObjectStore, collection: str, oldest: int) -> Iterator[Version]:
-    """Yield the kept versions of every collection; `oldest` is the first one of `collection`."""
-    for name in objects.folders(VERSIONS):
-        history = History(objects, name)
-        yield from history.newest_first(oldest if name == collection else history.oldest_kept())
-
-
-def _withdrawn_shards(objects: ObjectStore, versions: Set[tuple[str, int]]) -> set[str]:
-    """Return the champion tables, without the checkpoints, of withdrawn versions: what their models are known by."""
-    histories = {collection: History(objects, collection) for collection, _ in versions}
-    found = in_parallel(lambda each: histories[each[0]].read_whole(each[1]), versions)
-    return {shard.blob.key for version in found if version is not None for shard in version.shards}
-
-
-def _blobs_left(version: Version) -> set[BlobRef]:
-    """Return the blobs of a dropped version; if an interrupted gc has removed its table, only the shards."""
-    try:
-        return version.blobs()
-    except MissingObjectError:
-        return {shard.blob for shard in version.shards}
 
 
 def _live_runs(objects: ObjectStore) -> Iterator[tuple[str, Holder]]:

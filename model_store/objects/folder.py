@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from model_store.errors import MissingObjectError, StoreProbeError, StoreRefusedError
+from model_store.errors import MissingObjectError, StoreFullError, StoreProbeError, StoreRefusedError
 from model_store.objects.protocol import ObjectInfo
 
 STAGING = ".staging"
@@ -23,6 +23,7 @@ REMEDIES = {
     errno.EROFS: "set --store to a folder that can be written",
     errno.EACCES: "check its owner and permissions, or set --store to another",
 }
+FULL = (errno.ENOSPC, errno.EDQUOT)
 CANNOT_LINK = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EXDEV)
 
 
@@ -158,6 +159,9 @@ class FolderObjects:
         except OSError as exc:
             if isinstance(exc, FileNotFoundError) and not writing:
                 raise MissingObjectError(self.uri, key) from exc
+            if exc.errno in FULL:
+                fact = exc.strerror or str(exc)
+                raise StoreFullError(self.uri, key, fact, f"{fact}: {REMEDIES[exc.errno]}") from exc
             remedy = REMEDIES.get(exc.errno or 0, "check the path, its owner and the disk")
             raise StoreRefusedError(self.uri, key, f"{exc.strerror or exc}: {remedy}") from exc
 

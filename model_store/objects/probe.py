@@ -18,6 +18,7 @@ from contextlib import suppress
 from model_store.errors import MissingObjectError, StoreProbeError, StoreUnreachableError
 from model_store.names import PROBES
 from model_store.objects.protocol import ObjectStore, stat
+from model_store.objects.reserve import keep_reserve
 from model_store.objects.retry import within
 
 FORMAT = 1
@@ -41,6 +42,7 @@ def require_promises(objects: ObjectStore) -> None:
     if not _is_remembered(objects, marker):
         _probe(objects)
         objects.create(marker, json.dumps({"format": FORMAT, "identity": objects.identity}).encode())
+        keep_reserve(objects)
     _passed.add(objects.identity)
 
 

@@ -29,10 +29,25 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from model_store.errors import MissingObjectError, S3SettingsError, StoreError, StoreRefusedError, StoreUnreachableError
+from model_store.errors import (
+    MissingObjectError,
+    S3SettingsError,
+    StoreError,
+    StoreFullError,
+    StoreRefusedError,
+    StoreUnreachableError,
+)
 from model_store.objects.protocol import ObjectInfo
 from model_store.objects.retry import Retry, TransientError, with_retries, within
-from model_store.objects.s3_refusals import CAUSES, CONDITION_FAILED, MISSING_KEY, cause_of, is_transient, unknown_host
+from model_store.objects.s3_refusals import (
+    CAUSES,
+    CONDITION_FAILED,
+    FULL,
+    MISSING_KEY,
+    cause_of,
+    is_transient,
+    unknown_host,
+)
 from model_store.objects.s3_settings import S3Settings
 from model_store.objects.server_clock import ServerClock
 from model_store.objects.traffic import TRAFFIC, count_requests
@@ -221,7 +236,10 @@ class S3Objects:
             asked = headers.get("retry-after", "")
             return TransientError(f"the server answered {status} {code}", float(asked) if asked.isdigit() else 0.0)
         message = exc.response.get("Error", {}).get("Message", "")
-        return self._refused(key, cause_of(code, status, message, self._bucket))
+        cause = cause_of(code, status, message, self._bucket)
+        if FULL & {code, str(status)}:
+            return StoreFullError(self._bucket, self._prefix + key, f"the storage is full ({code or status})", cause)
+        return self._refused(key, cause)
 
     def _refused(self, key: str, cause: str) -> StoreRefusedError:
         return StoreRefusedError(self._bucket, self._prefix + key, self._settings.redact(cause))

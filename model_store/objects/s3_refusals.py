@@ -6,6 +6,7 @@ import socket
 from urllib.parse import urlsplit
 
 CONDITION_FAILED = frozenset({"PreconditionFailed", "412"})
+FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"})
 MISSING_KEY = frozenset({"NoSuchKey"})
 TRANSIENT_CODES = frozenset(
     {
@@ -45,6 +46,7 @@ CAUSES = {
     "NotImplemented": "the server has no create-if-absent (If-None-Match), without which commits can be lost: "
     "use AWS S3, Ceph, MinIO or a folder",
 }
+CAUSES |= dict.fromkeys(FULL - {"QuotaExceeded"}, "the storage is full: run 'gridline gc', or ask for more")
 CAUSES |= {"301": CAUSES["PermanentRedirect"], "403": CAUSES["AccessDenied"], "Forbidden": CAUSES["AccessDenied"]}
 CAUSES |= {"501": CAUSES["NotImplemented"], "404": CAUSES["NoSuchBucket"], "TokenExpired": CAUSES["ExpiredToken"]}
 
