@@ -223,6 +223,8 @@ class S3Objects:
             raise self._refused(key, "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from exc
         except ParamValidationError as exc:
             raise self._refused(key, CAUSES["InvalidBucketName"]) from exc
+        except RecursionError as exc:  # boto3 follows a server that always answers with another region
+            raise self._refused(key, CAUSES["PermanentRedirect"]) from exc
         except BotoCoreError as exc:
             raise self._refused(key, " ".join(str(exc).split())) from exc
 

@@ -34,8 +34,8 @@ CAUSES = {
     "ExpiredToken": "the session token has expired: renew the credentials",
     "InvalidToken": "the session token is not valid: check AWS_SESSION_TOKEN",
     "TokenRefreshRequired": "the session token has expired: renew the credentials",
-    "AccessDenied": "these credentials have no permission for it: grant s3:GetObject, s3:PutObject, s3:DeleteObject "
-    "and s3:ListBucket",
+    "AccessDenied": "these credentials have no permission for it: grant s3:ListBucket and s3:GetObject to read, "
+    "s3:PutObject to train, and s3:DeleteObject for claims, probes and gc, as infra/iam has them",
     "AccountProblem": "the account is blocked: ask the operator of the storage",
     "AllAccessDisabled": "all access to it is disabled: ask the operator of the storage",
     "RequestTimeTooSkewed": "the clock of this machine is more than 15 minutes off: set it",
@@ -56,11 +56,11 @@ def is_transient(code: str, status: int) -> bool:
     return code in TRANSIENT_CODES or status in TRANSIENT_STATUS
 
 
-def cause_of(code: str, status: int, message: str, bucket: str) -> str:
+def cause_of(code: str, status: int, message: str | None, bucket: str) -> str:
     """Return why S3 refused; the server's own message is quoted for a code that has no text here."""
     if cause := CAUSES.get(code or str(status)):
         return f"{cause.replace('{bucket}', bucket)} ({code or status})"
-    return f"the server answered {status} {code}: {' '.join(message.split()) or 'no reason given'}"
+    return f"the server answered {status} {code}: {' '.join((message or '').split()) or 'no reason given'}"
 
 
 def unknown_host(url: str) -> str | None:

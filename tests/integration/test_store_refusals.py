@@ -85,6 +85,12 @@ def test_refusal_by_code(moto_server: S3Server, code: str, status: int, expected
         assert expected in message_of("s3://some-bucket/p", settings)
 
 
+def test_server_that_always_names_another_region_is_refused(moto_server: S3Server) -> None:
+    with fault_proxy(moto_server.settings.endpoint_url or "", lambda request: "301 PermanentRedirect") as proxy:
+        settings = replace(moto_server.settings, endpoint_url=proxy.endpoint_url)
+        assert "the bucket is in another region: set AWS_REGION" in message_of("s3://some-bucket/p", settings)
+
+
 def test_refusal_quotes_no_secret_of_the_server(moto_server: S3Server) -> None:
     with fault_proxy(moto_server.settings.endpoint_url or "", lambda request: "400 Echo") as proxy:
         settings = replace(moto_server.settings, endpoint_url=proxy.endpoint_url, secret_access_key="on purpose")

@@ -45,6 +45,10 @@ def test_cause_of_an_unknown_code_quotes_the_server_in_one_line() -> None:
     assert cause_of("Teapot", 418, "I am\na teapot", "models") == "the server answered 418 Teapot: I am a teapot"
 
 
+def test_cause_of_an_answer_without_a_message_says_so() -> None:
+    assert cause_of("InvalidRange", 416, None, "models") == "the server answered 416 InvalidRange: no reason given"
+
+
 def test_causes_are_one_line_each() -> None:
     assert all("\n" not in cause and len(cause) < 200 for cause in CAUSES.values())
 
