@@ -21,6 +21,7 @@ from jobs.sources.fragments import find_fragments
 from jobs.sources.job_datasets import resolve_source
 from jobs.sources.read_options import ReadOptions
 from jobs.sources.reading import read_columns
+from model_store.objects.retry import RetryPolicy
 from model_store.objects.s3_settings import S3Settings
 from tests.servers.stores import S3Server
 
@@ -119,7 +120,7 @@ def test_sources_s3_that_is_not_there_is_exit_code_4() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    settings = S3Settings(f"http://127.0.0.1:{port}", "us-east-1", "name", "hushhush")
+    settings = S3Settings(f"http://127.0.0.1:{port}", "us-east-1", "name", "hushhush", retry=RetryPolicy(0.2))
     with pytest.raises(SourceError, match=r"s3://bucket/t\.csv: S3 can't be reached") as caught:
         Bucket("bucket", settings).read("s3://bucket/t.csv")
     assert caught.value.exit_code == 4
