@@ -50,7 +50,7 @@ def test_cron_job_trains_from_a_configmap_and_ends_with_the_exit_code_of_gridlin
 ) -> None:
     store = str(tmp_path / "store")
     files = {path.name: path.read_text() for path in JOB.iterdir()}
-    files["job.yaml"] += f"store: {store}\n"
+    files["job.yaml"] += f"store: {{uri: {store}}}\n"
     night = submitted(ray_head, config_map(tmp_path / "job", files))
     assert night.returncode == 0, night.stdout + night.stderr
     ledger = open_ledger(store)
