@@ -52,6 +52,7 @@ GridlineError                       1   the base of all
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ MODULES = (
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return version("gridline")
     if name not in __all__:
         raise AttributeError(f"module 'gridline' has no attribute {name!r}")
     return next(getattr(module, name) for module in map(import_module, MODULES) if hasattr(module, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -12,6 +13,7 @@ NAME_SHOWN = 30
 LONGEST_COMPARED = 64
 MOST_COMPARED = 1_000
 MANY_DIGITS = 1 << 128
+BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 KINDS = {dict: "an object", str: "a string", bool: "a boolean", type(None): "null", int: "a number", float: "a number"}
 
 
@@ -22,6 +24,11 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return shortened(repr(value[: SHOWN + 1]))
     return shortened(repr(value)) if value is None or isinstance(value, (int, float)) else kind(value)
+
+
+def on_one_line(text: str) -> str:
+    """Return a text in which what would begin another line, or moves a terminal's cursor, is escaped."""
+    return BREAKS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def kind(value: object) -> str:

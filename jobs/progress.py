@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Any, TextIO
 
+from handler.wording import on_one_line
 from jobs.monitoring.watch import Watch
 
 Advance = Callable[[str], None]
 Measure = Callable[[int, int], None]
 Show = Callable[[int, str], None]
-LINE_EVERY_S = 5.0
+Write = Callable[[str, Mapping[str, Any]], None]
+LINE_EVERY_S = 60.0
 
 
 @dataclass
 class Progress:
-    """Print the progress of a job; with `quiet`, print nothing. `watch` has it in numbers."""
+    """Tell the progress of a job; with `quiet`, tell nothing. `watch` has it in numbers.
+
+    Lines are given to `write` with their fields, where it is set, else printed. `on_run` gets the run id.
+    """
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     quiet: bool = False
     watch: Watch = field(default_factory=Watch)
+    write: Write | None = None
+    on_run: Callable[[str], None] = lambda run_id: None
 
-    def say(self, text: str) -> None:
-        """Print one line."""
-        if not self.quiet:
-            print(f"gridline: {text}", file=self.stream, flush=True)
+    def say(self, text: str, **fields: Any) -> None:
+        """Tell one line; `fields` are what it says, for programs."""
+        if self.quiet:
+            return
+        if self.write is not None:
+            self.write(text, fields)
+        else:
+            print(f"gridline: {on_one_line(text)}", file=self.stream, flush=True)
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Advance]:
@@ -70,7 +81,7 @@ class Progress:
         """Yield a function that shows the finished amount, and a line of text."""
         if self.quiet:
             yield lambda done, line: None
-        elif self.stream.isatty():
+        elif self.write is None and self.stream.isatty():
             with self._bar(what, total) as show:
                 yield show
         else:

@@ -11,15 +11,25 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from handler.errors import GridlineError
 from jobs.cli import deployment, keys, models, prediction, runs, serving, training, upkeep
+from jobs.cli.log import end_log
 from jobs.cli.output import report_error, report_errors
 from jobs.errors import INTERRUPTED, DatasetsError
 from model_store.objects.retry import stop_retrying
+
+
+def _print_version(wanted: bool | None) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"gridline {version('gridline')}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="gridline",
@@ -30,6 +40,17 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool | None, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = None,
+) -> None:
+    """Train a linear regression for every dataset and every learning rate of a grid, store the best, serve it."""
+
+
 for verb in (
     *(training.plan, training.train, training.schema, upkeep.gc),
     *(serving.package, serving.serve, prediction.predict, deployment.deploy, deployment.undeploy),
@@ -55,6 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
+    try:
+        return _answered(arguments, as_json=as_json)
+    finally:
+        end_log()
+
+
+def _answered(arguments: Sequence[str], *, as_json: bool) -> int:
+    """Run the verb, and report its errors."""
     try:
         code = app(args=list(arguments), prog_name="gridline", standalone_mode=False)
     except typer.TyperException as exc:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.cli.log import LOG, LogFormatOption, start_log
 from jobs.cli.options import (
     CollectionArgument,
     JsonOption,
@@ -20,7 +21,7 @@ from jobs.cli.options import (
     VersionOption,
     WorkersOption,
 )
-from jobs.cli.output import emit, log_to_standard_error
+from jobs.cli.output import emit
 from jobs.cli.tryouts import TryoutOptions, print_judgement, summary
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def deploy(
             help="By how many residual standard deviations a prediction may move; default: 3, or none for any.",
         ),
     ] = None,
+    log_format: LogFormatOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make a running server serve a version, without losing a request; --version N rolls back, and holds N."""
@@ -94,6 +96,7 @@ def deploy(
         elif release:
             _release(target, collection, json)
         elif follow:
+            start_log(log_format, serves=True, collection=collection, run_id=None, version=None)
             _follow(store, collection, target, tryout, json)
         elif tryout is not None and options.only_compares:
             _compare(store, collection, version, target, tryout, json)
@@ -153,14 +156,13 @@ def _follow(store: str | None, collection: str, target: Target, tryout: Tryout |
     from model_store.deployment.following import deploy_alone, follow
     from model_store.errors import StoreUnreachableError
 
-    log_to_standard_error()
     try:
         with contextlib.suppress(StoreUnreachableError):
             open_ledger(store)
         step = deploy_alone if tryout is None else tryout.deploy
         follow(lambda: open_ledger(store), collection, target, lambda done: _print_deployment(done, json), step=step)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        LOG.write("stopped")
 
 
 def _print_status(target: Target, collection: str, json: bool) -> None:

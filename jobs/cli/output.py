@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jobs.cli.log import LOG
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -47,7 +49,10 @@ def report_errors(messages: Sequence[str], exit_code: int, *, as_json: bool) -> 
     """Print each error in a line of its own, with --json also all as one JSON document; return the exit code."""
     lines = [" ".join(message.split()) for message in messages]
     for line in lines:
-        print(f"gridline: {line}", file=sys.stderr)
+        if LOG.handler is None:
+            print(f"gridline: {line}", file=sys.stderr)
+        else:
+            LOG.write(line, level=logging.ERROR)
     if as_json:
         several = {"errors": lines} if len(lines) > 1 else {}
         emit_json({"error": "; ".join(lines), "exit_code": exit_code, **several})
@@ -64,11 +69,3 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-
-
-def log_to_standard_error() -> None:
-    """Log to standard error, each line with its time and its level."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
-    logging.getLogger("model_store").addHandler(handler)
-    logging.getLogger("model_store").setLevel(logging.INFO)

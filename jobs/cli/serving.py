@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.cli.log import LOG, LogFormatOption, start_log
 from jobs.cli.options import CollectionArgument, JsonOption, StoreOption, VersionOption, WorkersOption
-from jobs.cli.output import console, emit, emit_json, log_to_standard_error
+from jobs.cli.output import console, emit, emit_json
 
 if TYPE_CHECKING:
     from model_store.archives.archive import Archive
@@ -119,6 +120,7 @@ def serve(
         float, typer.Option("--grace-s", min=0, help="Seconds for requests in flight after a signal to stop.")
     ] = 30.0,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for each request.")] = False,
+    log_format: LogFormatOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run a server on this machine with the models of a collection, until a signal stops it."""
@@ -126,6 +128,7 @@ def serve(
     from model_store.serving.settings import Ports, ServerSettings
     from model_store.serving.supervision import stopping_by_signals
 
+    start_log(log_format, serves=True, collection=collection)
     host_with.refuse_foreign(keys, grpc_port, grpc_management_port)
     has_metrics = host_with is HostWith.TORCHSERVE
     ports = Ports(port, management_port, metrics_port if has_metrics else 0, grpc_port, grpc_management_port)
@@ -141,7 +144,7 @@ def serve(
             served = _Served(collection, store, version, host_with)
             _serve(served, settings, (status_host, status_port), stop, grace_s, json)
         with suppress(OSError):  # after SIGHUP the terminal may be gone
-            print("stopped", file=sys.stderr)
+            LOG.write("stopped")
 
 
 @contextmanager
@@ -194,7 +197,6 @@ def _serve(
         start = watch.restarting(served.host_with.start())
         with serving(start, archive, settings, lock) as server, watch.checking(server):
             _print_addresses(server, archive, served.host_with, watch.url, json)
-            log_to_standard_error()
             supervise(server, stop, grace_s)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from jobs.cli.log import LogFormatOption, foreign_output, start_log
 from jobs.cli.options import AddressOption, ConfigArgument, JsonOption, StoreOption, StrictOption
 from jobs.cli.output import console, emit_json, emit_json_stream
 
@@ -50,6 +50,7 @@ def train(
     push_gateway: Annotated[
         str | None, typer.Option("--push-gateway", metavar="URL", help="Push metrics to a Prometheus Pushgateway.")
     ] = None,
+    log_format: LogFormatOption = None,
     json: JsonOption = False,
 ) -> int:
     """Train every dataset at every grid point, and commit the models that are better than the champions."""
@@ -57,12 +58,14 @@ def train(
     from jobs.config import load_config
     from jobs.progress import Progress
 
-    progress = Progress()
+    log = start_log(log_format, run_id=None)
+    progress = Progress(write=None if log.form is None else log.write, on_run=log.is_of)
     with _uncollected():
         from jobs.api import train as train_job
 
         job = load_config(config)
-    with redirect_stdout(sys.stderr):  # Ray prints lost workers to standard output
+    log.known["collection"] = job.name
+    with foreign_output():
         outcome = train_job(
             job,
             store=store,

@@ -211,10 +211,10 @@ class Follower:
 
 
 class _VersionLog(logging.LoggerAdapter[logging.Logger]):
-    """Begins each message with the newest version that was seen, and the run that made it."""
+    """Gives each message the newest version that was seen, and the run that made it, as fields."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         assert self.extra is not None  # noqa: S101
         newest = self.extra["follower"].newest()  # type: ignore[attr-defined]
-        seen = "version=none run=none" if newest is None else f"version={newest.number} run={newest.run_id}"
-        return f"{seen} {msg}", kwargs
+        seen = {"version": newest and newest.number, "run_id": newest and newest.run_id}
+        return msg, {**kwargs, "extra": {"fields": seen}}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from model_store import open_ledger
-from tests.servers.command_line import Answer, run
+from tests.servers.command_line import Answer, plain, run
 from tests.servers.inline_cluster import InlineCluster
 
 JOB = """\
@@ -82,7 +82,7 @@ def refused(shell: Shell, *arguments: str, code: int = 2) -> str:
     answer = shell.run(*arguments)
     assert answer.code == code
     assert answer.out == ""
-    (line,) = answer.err.splitlines()
+    (line,) = map(plain, answer.err.splitlines())
     assert line.startswith("gridline: ")
     assert shell.contents() == before
     return line
@@ -177,7 +177,7 @@ def test_cli_error_with_json_is_a_document_too(shell: Shell) -> None:
     shell.write("islands.csv", "")
     answer = shell.train("--json")
     assert answer.document["exit_code"] == answer.code == 2
-    assert answer.err == f"gridline: {answer.document['error']}\n"
+    assert plain(answer.err) == f"gridline: {answer.document['error']}\n"
 
 
 @pytest.mark.parametrize("verb", ["list", "history"])

@@ -54,7 +54,7 @@ def test_ray_job_submit_trains_and_commits(ray_head: RayHead, tmp_path: Path) ->
 def test_ray_job_submit_of_a_bad_configuration_fails_with_its_exit_code(ray_head: RayHead) -> None:
     job = submit(ray_head, "train", "examples/missing.yaml")
     assert (job.code, job.status) == (1, "FAILED 2"), job.output
-    assert re.search(r"^gridline: .*missing\.yaml", job.output, flags=re.MULTILINE)
+    assert re.search(r"^\S+Z ERROR run=none .*missing\.yaml", job.output, flags=re.MULTILINE)
     assert "Traceback" not in job.output
 
 

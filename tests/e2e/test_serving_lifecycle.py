@@ -193,7 +193,7 @@ def test_serve_ends_in_time_whatever_a_worker_does(
             assert [type(one.exception()) for one in cut] == [httpx.ReadError] * 2
     assert process.returncode == 0
     assert ("were still in flight after 1 s, and were cut: set --grace-s to more" in errors) == (num_signals == 1)
-    assert errors.splitlines()[-1] == "stopped"
+    assert errors.splitlines()[-1].endswith(" INFO stopped")
     assert processes_with(str(folder)) == []
 
 

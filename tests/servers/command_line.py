@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from jobs.cli import main
 
 GRIDLINE = [sys.executable, "-m", "jobs"]
 PORT_OPTIONS = [f"--{name}" for name in ("port", "management-port", "metrics-port", "status-port")]
+LOGGED = re.compile(r"^\S+Z ERROR (?:run=\S+ )?")
 ANY_PORTS = [word for option in PORT_OPTIONS for word in (option, "0")]  # of `gridline serve`
 
 
@@ -37,8 +39,13 @@ class Answer:
     @property
     def line(self) -> str:
         """The only line of a refusal."""
-        [line] = [line for line in self.err.splitlines() if line.startswith("gridline: ")]
+        [line] = [line for line in map(plain, self.err.splitlines()) if line.startswith("gridline: ")]
         return line
+
+
+def plain(line: str) -> str:
+    """Return an error as a terminal shows it: a verb that logs puts time, level and run before it otherwise."""
+    return LOGGED.sub("gridline: ", line)
 
 
 def run(capture: pytest.CaptureFixture[str], *arguments: str) -> Answer:

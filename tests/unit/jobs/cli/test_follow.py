@@ -17,9 +17,7 @@ from model_store.ledger.ledger import Ledger
 from tests.servers.rollouts import MODEL
 from tests.servers.torchserve import until
 
-LINE = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} ERROR version=5 run=run .*can't be reached at http://127.0.0.1:9"
-)
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ERROR version=5 run=run .*can't be reached at http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -36,7 +34,7 @@ def test_a_signal_ends_follow_with_exit_code_0(five_versions: Ledger, tmp_path: 
         process.kill()
     assert (process.returncode, printed) == (0, "")
     *lines, last = logged.splitlines()
-    assert last == "stopped"
+    assert last.endswith("Z INFO version=none run=none stopped")
     assert all(LINE.match(line) for line in lines), logged
     written = json.loads(state.read_text())
     assert written["newest_version"] == 5

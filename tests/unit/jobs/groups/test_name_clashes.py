@@ -13,6 +13,7 @@ from jobs.config import make_config
 from jobs.errors import ConfigError
 from tests.integration.farms import statuses
 from tests.samples.tables import Tables
+from tests.servers.command_line import plain
 from tests.servers.inline_cluster import InlineCluster
 
 
@@ -54,7 +55,7 @@ def test_equal_names_are_refused_before_a_cluster_is_joined(
 ) -> None:
     code, _, errors = tables.run(verb, tables.job(datasets=tuple(datasets)))
     assert (code, len(errors), inline_cluster.num_joined) == (2, 1, 0)
-    assert errors[0].replace(f"{tables.folder}/", "").startswith(f"gridline: {message}")
+    assert plain(errors[0]).replace(f"{tables.folder}/", "").startswith(f"gridline: {message}")
 
 
 def test_prefixes_name_the_groups_of_two_targets_apart(tables: Tables, inline_cluster: InlineCluster) -> None:

@@ -65,7 +65,8 @@ def test_follow_deploys_the_newest_version_after_a_failure(bench: Bench, caplog:
 
     with pytest.raises(EnoughError):
         follow(lambda: bench.ledger, MODEL, bench.target(), report, poll_s=0.001)
-    assert "version=5 run=run version 5 of 'plants' is not deployed: register of 5 failed" in caplog.text
+    assert "version 5 of 'plants' is not deployed: register of 5 failed" in caplog.text
+    assert caplog.records[-1].__dict__["fields"] == {"version": 5, "run_id": "run"}
     assert bench.state() == ("5", {"5": 1})
 
 
