@@ -101,12 +101,14 @@ def _older(history: History, base: Version) -> list[Version]:
 
 def _lost_words(objects: ObjectStore, collection: str, lost: Sequence[int], base: Version | None) -> Iterator[str]:
     for number in lost:
-        is_newer = base is None or number > base.number
+        said, is_newer = _said(objects, collection, number), base is None or number > base.number
         goes_on = f"version {base.number} is the last whole one" if base else "no version is whole: train again"
         what = f"; {goes_on}" if is_newer else "; no newer version needs it"
         withdrawn = base is not None and any(number in each.versions for each in base.withdrawals)
         more = ". A rollback has withdrawn its models, which runs can't recognise now" if withdrawn else ""
-        yield f"version {number} is lost{_said(objects, collection, number)}{what}{more}"
+        if is_newer and base is not None and "action 'train'" not in said:
+            more += ". If it was a rollback, what it took back is back: roll back again"
+        yield f"version {number} is lost{said}{what}{more}"
 
 
 def _said(objects: ObjectStore, collection: str, number: int) -> str:

@@ -76,6 +76,7 @@ def test_damaged_head_is_left_behind_and_nothing_else_is_lost(ledger: Ledger, da
     ledger = damage_commit(ledger, 3, damage)
     done = ledger.repair("plants")
     assert (done.version, done.committed, done.left) == (4, True, ())
+    assert ("roll back again" in done.mended[0]) == (damage is empty)  # else it says of itself that a run made it
     assert done.mended[0].startswith("version 3 is lost") and "version 2 is the last whole one" in done.mended[0]
     assert values_of(anew(ledger), "plants") == {"a": 2.0, "b": 2.0}
     assert [(version.number, version.action) for version in anew(ledger).history("plants")] == [
@@ -123,6 +124,7 @@ def said(arguments: list[str], code: int) -> str:
 def test_repair_says_what_the_damaged_commit_says_of_itself(folder: Ledger) -> None:
     folder.rollback("plants", 1, reason="wrong labels")
     (sentence,) = damage_commit(folder, 4).repair("plants", dry_run=True).mended
+    assert sentence.endswith("If it was a rollback, what it took back is back: roll back again")
     assert "action 'rollback'" in sentence and "note 'to version 1: wrong labels'" in sentence
     with pytest.raises(DamagedVersionError):  # a dry run
         anew(folder).version("plants")
