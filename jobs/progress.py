@@ -10,13 +10,51 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from handler.wording import on_one_line
+from jobs.cluster.checkpoint_stream import Told
 from jobs.monitoring.watch import Watch
 
-Advance = Callable[[str], None]
 Measure = Callable[[int, int], None]
-Show = Callable[[int, str], None]
+Show = Callable[..., None]  # the finished amount, a line of text, and what it says as fields
 Write = Callable[[str, Mapping[str, Any]], None]
 LINE_EVERY_S = 60.0
+
+
+class Counting:
+    """Counts finished items; of tasks that run it is told how far they are."""
+
+    def __init__(self, what: str, total: int, show: Show) -> None:
+        self._what, self._total, self._show = what, total, show
+        self._started = time.monotonic()
+        self._done = 0
+        self._running: dict[str, Told] = {}
+        self._num_rows: dict[str, int] = {}
+
+    def __call__(self, name: str) -> None:
+        """Count an item."""
+        self._done += 1
+        left_s = self._left_s(self._done)
+        line = f"{self._done} of {self._total} {self._what} (last: {name}), {left_s:.0f} s left"
+        self._show(self._done, line, done=self._done, total=self._total, left_s=round(left_s))
+
+    def told(self, key: str, told: Told) -> None:
+        """Show how far the running tasks are: epochs, rows a second of all tasks, and the time that is left."""
+        self._running[key] = told
+        self._num_rows[key] = told.num_rows
+        done = min(self._done + sum(each.done for each in self._running.values()), self._total)
+        left_s = self._left_s(done)
+        rate = sum(self._num_rows.values()) / max(time.monotonic() - self._started, 1e-9)
+        epoch = f"epoch {told.epoch} of {told.epochs} of {key}"
+        line = f"{self._done} of {self._total} {self._what}, {epoch}, {rate:.0f} rows/s, {left_s:.0f} s left"
+        fields = {"epoch": told.epoch, "epochs": told.epochs, "rows_per_s": round(rate), "left_s": round(left_s)}
+        self._show(done, line, done=self._done, total=self._total, **fields)
+
+    def ended(self, key: str) -> None:
+        """Forget a task that has ended: its items are counted."""
+        self._running.pop(key, None)
+
+    def _left_s(self, done: float) -> float:
+        elapsed_s = time.monotonic() - self._started
+        return elapsed_s / done * (self._total - done) if done > 0 else 0.0
 
 
 @dataclass
@@ -42,19 +80,10 @@ class Progress:
             print(f"gridline: {on_one_line(text)}", file=self.stream, flush=True)
 
     @contextmanager
-    def counting(self, what: str, total: int) -> Iterator[Advance]:
-        """Count to a total: call the yielded function with the name of each finished item."""
-        done = 0
-        started = time.monotonic()
+    def counting(self, what: str, total: int) -> Iterator[Counting]:
+        """Count to a total: call what is yielded with the name of each finished item."""
         with self._showing(what, total) as show:
-
-            def advance(name: str) -> None:
-                nonlocal done
-                done += 1
-                left_s = (time.monotonic() - started) / done * (total - done)
-                show(done, f"{done} of {total} {what} (last: {name}), {left_s:.0f} s left")
-
-            yield advance
+            yield Counting(what, total, show)
 
     @contextmanager
     def measuring(self, what: str, total_bytes: int) -> Iterator[Measure]:
@@ -72,7 +101,8 @@ class Progress:
                 left_s = elapsed_s / max(done_bytes, 1) * (total_bytes - done_bytes)
                 mib = f"{done_bytes / 2**20:.1f} of {total_bytes / 2**20:.1f} MiB"
                 rate = f"{done_rows / elapsed_s:.0f} rows/s"
-                show(done_bytes, f"{what}: {done_rows} rows, {mib}, {rate}, {left_s:.0f} s left")
+                fields = {"rows": done_rows, "bytes": done_bytes, "left_s": round(left_s)}
+                show(done_bytes, f"{what}: {done_rows} rows, {mib}, {rate}, {left_s:.0f} s left", **fields)
 
             yield measure
 
@@ -80,7 +110,7 @@ class Progress:
     def _showing(self, what: str, total: int) -> Iterator[Show]:
         """Yield a function that shows the finished amount, and a line of text."""
         if self.quiet:
-            yield lambda done, line: None
+            yield lambda at, line, **fields: None
         elif self.write is None and self.stream.isatty():
             with self._bar(what, total) as show:
                 yield show
@@ -94,16 +124,16 @@ class Progress:
 
         with Bar(console=Console(file=self.stream), transient=True) as bar:
             task = bar.add_task(what, total=total)
-            yield lambda done, line: bar.update(task, completed=done, description=line)
+            yield lambda at, line, **fields: bar.update(task, completed=at, description=line)
 
     def _lines(self, total: int) -> Show:
         """Return a function that prints a line every few seconds, and the last line."""
         said = time.monotonic()
 
-        def show(done: int, line: str) -> None:
+        def show(at: float, line: str, **fields: Any) -> None:
             nonlocal said
-            if done >= total or time.monotonic() - said >= LINE_EVERY_S:
+            if at >= total or time.monotonic() - said >= LINE_EVERY_S:
                 said = time.monotonic()
-                self.say(line)
+                self.say(line, **fields)
 
         return show

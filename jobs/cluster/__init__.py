@@ -2,6 +2,6 @@
 
 In: tasks: plain functions and their arguments.
 Out: the outcome of each task: its value or its error.
-Imported by: jobs/cli, jobs/groups, jobs/training, jobs/trials, jobs/groups/scan, jobs/monitoring, jobs/sources,
-jobs/recipe.py.
+Imported by: jobs/cli, jobs/groups, jobs/training, jobs/trials, jobs/groups/scan, jobs/progress.py, jobs/monitoring,
+jobs/sources, jobs/recipe.py.
 """

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.cluster.capacity import rank_group_shortage
-from jobs.cluster.checkpoint_stream import Saved
+from jobs.cluster.checkpoint_stream import Saved, Told
 from jobs.cluster.deadlines import Deadlines
-from jobs.cluster.ray_cluster import Cluster, OnSaved, live_nodes
+from jobs.cluster.ray_cluster import Cluster, OnSaved, OnTold, live_nodes
 from jobs.cluster.ray_train import Trainer, started
 from jobs.cluster.tasks import Attempt, Outcome, RankGroupSize, RunLimits, Task
 
@@ -31,12 +31,16 @@ class RankGroupRunner:
         return self.cluster.put(value)
 
     def run(
-        self, tasks: Sequence[Task], limits: RunLimits | None = None, on_saved: OnSaved | None = None
+        self,
+        tasks: Sequence[Task],
+        limits: RunLimits | None = None,
+        on_saved: OnSaved | None = None,
+        on_told: OnTold | None = None,
     ) -> Iterator[Outcome]:
         """Yield the outcome of each task, in order. Raises ClusterError if the ranks can never fit the cluster."""
         deadlines = Deadlines(self.cluster.address, limits or RunLimits())
         waiting = deque(Attempt(task, saved=dict(task.saved)) for task in tasks)
-        run = _Run(deadlines, self.size, on_saved or (lambda _: None), waiting)
+        run = _Run(deadlines, self.size, on_saved or (lambda _: None), on_told or (lambda *_: None), waiting)
         deadlines.require_room(run.shortage)
         for outcome in run.outcomes():
             self.cluster.on_ended(outcome)
@@ -50,6 +54,7 @@ class _Run:
     deadlines: Deadlines
     size: RankGroupSize
     on_saved: OnSaved
+    on_told: OnTold
     waiting: deque[Attempt]
 
     def shortage(self) -> str | None:
@@ -68,7 +73,9 @@ class _Run:
         while self.waiting:
             failure = trainer.failure()
             for item in trainer.new_messages():
-                if isinstance(item, Saved):
+                if isinstance(item, Told):
+                    self.on_told(self.waiting[0].task.key, item)
+                elif isinstance(item, Saved):
                     self.waiting[0].saved[item.name] = item.data
                     self.on_saved(item)
                 else:

@@ -26,7 +26,7 @@ from ray.exceptions import (
 )
 
 from jobs.cluster.capacity import Node, largest_bytes, memory_options, nodes_of, shortage
-from jobs.cluster.checkpoint_stream import Saved, Saves, stream
+from jobs.cluster.checkpoint_stream import Saved, Saves, Told, stream
 from jobs.cluster.deadlines import POLL_S, Deadlines
 from jobs.cluster.joining import is_client, no_cluster, own_packages, require_access, sigterm_kept
 from jobs.cluster.memory import give_back_memory
@@ -42,6 +42,7 @@ PART_RETRIES = 3
 IN_FLIGHT_PER_SLOT = 2  # one runs, one waits: no slot is idle, and memory is bounded
 
 OnSaved = Callable[[Saved], None]
+OnTold = Callable[[str, Told], None]
 OnEnded = Callable[[Outcome], None]
 
 
@@ -66,7 +67,10 @@ def _call(function: Callable[..., Any], setting: Setting, has_parts: bool, *argu
 def _stream(function: Callable[..., Any], setting: Setting, saved: dict[str, bytes], *arguments: Any) -> Iterator[Any]:
     def work(*all_arguments: Any) -> Any:
         _enter(setting)  # in the working thread: each thread has its own number of threads
-        return measured(function, all_arguments)
+        try:
+            return measured(function, all_arguments)
+        finally:
+            give_back_memory()
 
     yield from stream(work, arguments, saved)
 
@@ -117,16 +121,26 @@ class Cluster:
         return ray.put(value)
 
     def run(
-        self, tasks: Iterable[Task], limits: RunLimits | None = None, on_saved: OnSaved | None = None
+        self,
+        tasks: Iterable[Task],
+        limits: RunLimits | None = None,
+        on_saved: OnSaved | None = None,
+        on_told: OnTold | None = None,
     ) -> Iterator[Outcome]:
-        """Yield the outcome of each task when it ends; `on_saved` gets the training checkpoints of tasks.
+        """Yield the outcome of each task when it ends; `on_saved` gets the training checkpoints of tasks,
+        `on_told` how far they are, by their keys.
 
         References to finished tasks are dropped, so Ray can free their arguments. If the caller stops iterating, by an
         error or an interrupt, the other tasks are cancelled.
         Raises ClusterError if a task can never fit the cluster, or after `limits.timeout_s`.
         """
         waiting = deque(Attempt(task, saved=dict(task.saved)) for task in tasks)
-        run = _Run(Deadlines(self.address, limits or RunLimits()), on_saved or (lambda _: None), waiting)
+        run = _Run(
+            Deadlines(self.address, limits or RunLimits()),
+            on_saved or (lambda _: None),
+            on_told or (lambda *_: None),
+            waiting,
+        )
         run.deadlines.require_room(run.shortage)
         try:
             for outcome in run.outcomes():
@@ -147,6 +161,7 @@ class _Run:
 
     deadlines: Deadlines
     on_saved: OnSaved
+    on_told: OnTold
     waiting: deque[Attempt]
     running: dict[Any, Attempt] = field(default_factory=dict)
 
@@ -187,6 +202,9 @@ class _Run:
         except LOST as exc:
             del self.running[reference]
             return self._lost(attempt, exc)
+        if isinstance(item, Told):
+            self.on_told(attempt.task.key, item)
+            return None
         if isinstance(item, Saved):
             attempt.saved[item.name] = item.data
             self.on_saved(item)

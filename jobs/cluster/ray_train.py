@@ -15,7 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from jobs.cluster.checkpoint_stream import Saved, Saves
+from jobs.cluster.checkpoint_stream import Message, Saves
 from jobs.cluster.ddp import TIMEOUT_S, RankGroup, joined, own_device
 from jobs.cluster.tasks import Outcome, RankGroupSize, Task
 from jobs.errors import ClusterError, JobError, one_line
@@ -44,10 +44,10 @@ class Trainer:
             return exc
         return ClusterError("the rank group ended before its last task")
 
-    def new_messages(self) -> list[Outcome | Saved]:
+    def new_messages(self) -> list[Outcome | Message]:
         """Return the new messages of the ranks. Raises ClusterError if the actor does not answer in time."""
         try:
-            new: list[Outcome | Saved] = ray.get(self.messages.take.remote(), timeout=TIMEOUT_S)
+            new: list[Outcome | Message] = ray.get(self.messages.take.remote(), timeout=TIMEOUT_S)
         except RayActorError:  # without the actor, the ranks can't send their outcomes
             ray.cancel(self.running, force=True)
             return []
@@ -117,13 +117,13 @@ class _Messages:
     """An actor with the outcomes and checkpoints of the ranks, until the driver takes them."""
 
     def __init__(self) -> None:
-        self._new: list[Outcome | Saved] = []
+        self._new: list[Outcome | Message] = []
 
-    def put(self, item: Outcome | Saved) -> None:
+    def put(self, item: Outcome | Message) -> None:
         """Add a message for the driver."""
         self._new.append(item)
 
-    def take(self) -> list[Outcome | Saved]:
+    def take(self) -> list[Outcome | Message]:
         """Return the new messages, and forget them."""
         new, self._new = self._new, []
         return new
@@ -175,7 +175,7 @@ def _work(config: Mapping[str, Any]) -> None:
                 ray.get(messages.put.remote(outcome), timeout=TIMEOUT_S)
 
 
-def _attempt(task: Task, rank_group: RankGroup, send: Callable[[Saved], Any]) -> Outcome:
+def _attempt(task: Task, rank_group: RankGroup, send: Callable[[Message], Any]) -> Outcome:
     """Return the outcome of a task. A JobError is its outcome; any other error ends the rank group."""
     arguments = [ray.get(value) if isinstance(value, ray.ObjectRef) else value for value in task.arguments]
     if task.saves:

@@ -76,7 +76,8 @@ class _Training:
         failed = {}
         with self.progress.counting(f"{self.parts.source.name}: parts trained", len(missing)) as advance:
             tasks = self._tasks(by_key, num_parts, layout, sums)
-            for outcome in self.cluster.run(tasks, self.limits, self.library.save_checkpoint):
+            for outcome in self.cluster.run(tasks, self.limits, self.library.save_checkpoint, advance.told):
+                advance.ended(outcome.key)
                 part = by_key[outcome.key]
                 if outcome.error is not None:
                     failed[part.number] = outcome.error

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jobs.cluster.checkpoint_stream import Saves
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.minibatch import block_training, bucket_training
 from jobs.engines.minibatch.bucket_training import BucketRows
@@ -31,7 +32,7 @@ from jobs.groups.training import GroupsSpec, PartResult, train_groups, train_par
 from jobs.recipe import Recipe
 from jobs.sources.resolved import ResolvedSource
 from jobs.sources.validation_split import Folds, Split, draw, fold_of_dataset, fold_of_rows
-from jobs.training.checkpoints import DatasetCheckpoints
+from jobs.training.checkpoints import DatasetCheckpoints, Place, Telling, fits_of
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,17 @@ def phases_of(recipe: Recipe, source: ResolvedSource) -> Phases:
     if recipe.engine == "closed_form":
         return Phases(scan, _summed, train_part)
     if source.group_by:
-        return Phases(partial(scan, keep_rows=True), _summed, train_rows_part, rows_travel=True)
+        return Phases(partial(scan, keep_rows=True), _summed, train_rows_part, rows_travel=True, saves=True)
     read_again = Source(source.fragments, source.s3, recipe.memory_mb)
     return Phases(scan, _summed, partial(train_streamed, read_again), saves=True)
 
 
-def train_rows_part(spec: GroupsSpec, *partials: Partial) -> PartResult:
-    """Return the groups trained at every grid point, by minibatches of their rows."""
+def train_rows_part(name: str, every_s: float, spec: GroupsSpec, *arguments: Any) -> PartResult:
+    """Return the groups trained at every grid point, by minibatches of their rows.
+
+    The fits are short, so they are told and not saved. The arguments are those of `train_streamed`.
+    """
+    *partials, saves = arguments
     merged = merge(partials)
     assert merged.rows is not None  # noqa: S101 - the scan has kept them
     rows = merged.rows.ordered()
@@ -76,7 +81,10 @@ def train_rows_part(spec: GroupsSpec, *partials: Partial) -> PartResult:
 
     def engine(groups: Trainable, hyper: Hyperparameters, want_curves: bool) -> BlockResult:
         data = _bucket_rows(rows, start_m, groups, spec.layout.split)
-        return bucket_training.train(data, hyper, spec.recipe.settings, want_curves=want_curves)
+        return bucket_training.train(data, hyper, spec.recipe.settings, want_curves=want_curves, telling=telling)
+
+    def telling(before: float, after: float) -> Telling:
+        return Telling(saves, Place(before, after, _num_fits(spec)))
 
     return train_groups(spec, merged, engine)
 
@@ -88,7 +96,7 @@ def train_streamed(source: Source, name: str, every_s: float, spec: GroupsSpec, 
     `checkpoint_stream.Saves`.
     """
     *partials, saves = arguments
-    settings, checkpoints = spec.recipe.settings, DatasetCheckpoints(name, every_s, saves)
+    settings, checkpoints = spec.recipe.settings, _streamed_checkpoints(spec, name, every_s, saves)
 
     def engine(groups: Trainable, hyper: Hyperparameters, want_curves: bool) -> BlockResult:
         stream = _stream(source, spec, groups)
@@ -97,6 +105,15 @@ def train_streamed(source: Source, name: str, every_s: float, spec: GroupsSpec, 
         return result if want_curves else result.last_epoch_only()
 
     return train_groups(spec, merge(partials), engine)
+
+
+def _streamed_checkpoints(spec: GroupsSpec, name: str, every_s: float, saves: Saves) -> DatasetCheckpoints:
+    return DatasetCheckpoints(name, every_s, saves, Place(num_fits=_num_fits(spec)))
+
+
+def _num_fits(spec: GroupsSpec) -> int:
+    split = spec.layout.split
+    return fits_of(split.folds or 0) if split else 1
 
 
 def _stream(source: Source, spec: GroupsSpec, groups: Trainable) -> RowStream:

@@ -14,7 +14,7 @@ from jobs.cluster.chunking import chunk_by_size
 from jobs.cluster.tasks import RankGroupSize, RunLimits, Task
 from jobs.engines.minibatch.ranks import SingleProcess
 from jobs.errors import one_line
-from jobs.progress import Progress
+from jobs.progress import Counting, Progress
 from jobs.recipe import Recipe
 from jobs.sources.dataset import Dataset
 from jobs.training.checkpoints import train_block_saving
@@ -86,7 +86,9 @@ def train(
         cluster = join()
         with progress.counting("datasets trained", len(work) - len(trained)) as advance:
             size = recipe.size.on(cluster.resources["GPU"])
-            for name, result in _Training(_task_runner(cluster, size), size, library, limits).run(_blocks(work)):
+            for name, result in _Training(_task_runner(cluster, size), size, library, limits, advance).run(
+                _blocks(work)
+            ):
                 advance(name)
                 if isinstance(result, TrainedDatasets):
                     trained[name] = result
@@ -149,11 +151,14 @@ class _Training:
     size: RankGroupSize
     library: TrialLibrary
     limits: RunLimits
+    count: Counting
 
     def run(self, blocks: Mapping[str, Block]) -> Iterator[tuple[str, TrainedDatasets | str]]:
         """Yield each dataset trained, or why it failed; of a block that fails, each dataset is tried alone."""
         alone: dict[str, Block] = {}
-        for outcome in self.cluster.run(self._tasks(blocks), self.limits, self.library.save_checkpoint):
+        tasks, save = self._tasks(blocks), self.library.save_checkpoint
+        for outcome in self.cluster.run(tasks, self.limits, save, self.count.told):
+            self.count.ended(outcome.key)
             block = blocks[outcome.key]
             if outcome.error is None:
                 self.library.keep([with_keys(block.work[trained.name], trained) for trained in outcome.value])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.cluster.checkpoint_stream import Saved, stream
+from jobs.cluster.checkpoint_stream import Saved, Told, stream
 from jobs.cluster.tasks import Attempt, Outcome, RunLimits, Task
 from jobs.errors import JobError
 
@@ -26,6 +26,7 @@ class InlineCluster:
     lost: tuple[type[Exception], ...] = ()
     keys: list[str] = field(default_factory=list)
     on_ended: Callable[[Outcome], None] = lambda outcome: None
+    on_told: Callable[[str, Told], None] = lambda key, told: None
 
     @contextmanager
     def connect(
@@ -48,7 +49,9 @@ class InlineCluster:
         tasks: Sequence[Task],
         limits: RunLimits | None = None,
         on_saved: Callable[[Saved], None] = lambda saved: None,
+        on_told: Callable[[str, Told], None] = lambda key, told: None,
     ) -> Iterator[Outcome]:
+        self.on_told = on_told
         for task in tasks:
             outcome = self._tried(Attempt(task, saved=dict(task.saved)), limits or RunLimits(), on_saved)
             self.on_ended(outcome)
@@ -78,6 +81,8 @@ class InlineCluster:
             if isinstance(item, Saved):
                 attempt.saved[item.name] = item.data
                 on_saved(item)
+            if isinstance(item, Told):
+                self.on_told(attempt.task.key, item)
         return item
 
 

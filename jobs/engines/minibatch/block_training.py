@@ -6,7 +6,7 @@ Shapes: m datasets · g grid points · e evaluated epochs.
 from __future__ import annotations
 
 import time
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -110,7 +110,8 @@ def _fit(
     run = source.start(fold.index, scaling, hyperparameters, settings)
     scores = _scores(source, run, fold, scaling, settings)
     kept_index_g = None if kept_index_mg is None else kept_index_mg.flatten()
-    record = fit(run, scores, settings, name=fold.name, kept_index_g=kept_index_g, checkpoints=checkpoints)
+    how: dict[str, Any] = {"name": fold.name, "num_rows": int(fold.trained.rows_m.sum()), "kept_index_g": kept_index_g}
+    record = fit(run, scores, settings, **how, checkpoints=checkpoints)
     return Fits.of(record, scaling, hyperparameters, settings)
 
 

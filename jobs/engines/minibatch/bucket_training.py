@@ -6,6 +6,7 @@ Shapes: n rows (of all datasets) · m datasets · r padded rows · d columns · 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from jobs.engines.hyperparameters import Hyperparameters
 from jobs.engines.minibatch import block_training, bucket
 from jobs.engines.minibatch.bucket import RowsEvaluator
+from jobs.engines.minibatch.checkpointing import Checkpoints
 from jobs.engines.minibatch.fitting import Run
 from jobs.engines.minibatch.ragged import Batches, Ragged
 from jobs.engines.minibatch.results import joined
@@ -72,18 +74,29 @@ def _evaluator(rows: Ragged, scaling: Scaling | None, settings: TrainingSettings
 
 
 def train(
-    data: BucketRows, hyperparameters: Hyperparameters, settings: TrainingSettings, *, want_curves: bool = True
+    data: BucketRows,
+    hyperparameters: Hyperparameters,
+    settings: TrainingSettings,
+    *,
+    want_curves: bool = True,
+    telling: Callable[[float, float], Checkpoints] | None = None,
 ) -> BlockResult:
-    """Return the trials of all datasets; `hyperparameters` hold the rates of each. Without curves, their last epoch."""
+    """Return the trials of all datasets; `hyperparameters` hold the rates of each. Without curves, their last epoch.
+
+    `telling` returns where a bucket tells its epochs, by the share of the datasets before it, and with it.
+    """
     started = time.perf_counter()
     width = data.all_rows.num_columns + 2 + 2 * hyperparameters.num_points
     size_bytes_m = (data.rows.size_m + 1) * width * settings.torch_dtype.itemsize
     buckets = _cut(data.rows.size_m, size_bytes_m)
-    results = []
+    results, before = [], 0.0
     for index_m in buckets:
         large = len(index_m) == 1 and size_bytes_m[index_m[0]] > BUCKET_BYTES
         source = _alone(data.take(index_m)) if large else data.take(index_m)
-        result = block_training.train(source, hyperparameters.datasets(index_m), settings)
+        after = before + len(index_m) / len(size_bytes_m)
+        told = telling(before, after) if telling else None
+        result = block_training.train(source, hyperparameters.datasets(index_m), settings, told)
+        before = after
         results.append(result if want_curves else result.last_epoch_only())
     return replace(joined(results, buckets), wall_s=time.perf_counter() - started)
 

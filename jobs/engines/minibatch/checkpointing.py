@@ -33,6 +33,9 @@ class Checkpoints(Protocol):
     def save(self, name: str, state: State, *, send: bool = True) -> None:
         """Save a state; without `send` it is sent with the next state."""
 
+    def passed(self, name: str, epoch: int, epochs: int, num_rows: int) -> None:
+        """Tell that an epoch of a fit, over so many rows, has ended; it costs little."""
+
 
 class Trials(Protocol):
     """The trials of a fit that are still in training: `live_g` are their places among all."""

@@ -35,6 +35,7 @@ def fit(
     settings: TrainingSettings,
     *,
     name: str = "all",
+    num_rows: int = 0,
     kept_index_g: Tensor | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Tracker:
@@ -43,6 +44,7 @@ def fit(
     Each evaluated epoch is scored on the training rows, and on the validation rows where there are any; the best epoch
     by the latter, else by the former, is kept, or the one at `kept_index_g` where it is given. The fit continues from
     the state in `checkpoints` under its name, and is saved there whenever that is due.
+    Each epoch, over `num_rows`, is told there.
     """
     trials = run.trials
     epochs_e = evaluated_epochs(settings.epochs, settings.num_evaluations).tolist()
@@ -59,8 +61,10 @@ def fit(
         if epoch == epochs_e[evaluation] and len(trials.live_g) > 0:
             _evaluate(trials, scores, tracker, evaluation)
             evaluation += 1
-        if checkpoints is not None and checkpoints.due():
-            checkpoints.save(name, state_of(trials, tracker, epoch, evaluation))
+        if checkpoints is not None:
+            checkpoints.passed(name, epoch, settings.epochs, num_rows)
+            if checkpoints.due():
+                checkpoints.save(name, state_of(trials, tracker, epoch, evaluation))
     if checkpoints is not None:
         checkpoints.save(name, state_of(trials, tracker, epoch, evaluation), send=False)
     return tracker
