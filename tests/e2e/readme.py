@@ -35,20 +35,20 @@ class Command:
     shown: str
 
 
-def blocks(language: str) -> Iterator[tuple[str, str]]:
+def blocks(language: str, page: Path = README) -> Iterator[tuple[str, str]]:
     """Yield the heading and the text of each block in a language."""
     section = ""
-    for match in re.finditer(r"^#+ ([^\n]+)$|^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"^#+ ([^\n]+)$|^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
         if match[1]:
             section = match[1]
         elif match[2] == language:
             yield section, match[3]
 
 
-def commands() -> list[Command]:
+def commands(page: Path = README) -> list[Command]:
     """Return the commands of all console blocks, in their order."""
     found = []
-    for section, block in blocks("console"):
+    for section, block in blocks("console", page):
         for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             text, _, shown = piece.partition("\n")
             found.append(Command(section, text, shown))

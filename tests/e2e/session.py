@@ -22,7 +22,7 @@ from tests.e2e.readme import ROOT
 
 BIN = Path(sys.executable).parent
 TIMEOUT_S = 150
-INFERENCE, DASHBOARD = 8080, 8265
+INFERENCE, MANAGEMENT, DASHBOARD = 8080, 8081, 8265
 SERVE_PORTS = (
     "--port",
     "--management-port",
@@ -98,6 +98,10 @@ class Session:
             return self._start_head()
         if command.startswith("gridline serve "):
             return self._serve(command)
+        if " --follow " in command:
+            management = f"http://127.0.0.1:{self.ports[MANAGEMENT]}"
+            self._start([*shlex.split(command), "--management", management], signal.SIGTERM)
+            return Printed("", "", 0)
         if assignment := re.fullmatch(r"([A-Z]+)=(\$\(.*\))", command):
             value = self._shell(f"printf %s {assignment[2]}")
             self.env[assignment[1]] = value.stdout
@@ -125,7 +129,7 @@ class Session:
 
     def _serve(self, command: str) -> Printed:
         ports = free_ports(len(SERVE_PORTS))
-        self.ports[INFERENCE] = ports[0]
+        self.ports |= {INFERENCE: ports[0], MANAGEMENT: ports[1]}
         options = [str(word) for pair in zip(SERVE_PORTS, ports, strict=True) for word in pair]
         process = self._start([*shlex.split(command), *options], signal.SIGINT)
         assert process.stdout is not None

@@ -1,0 +1,35 @@
+"""Every command of docs/operations.md is run against a real S3 server, and prints what the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.readme import ROOT, Command, agrees, commands
+from tests.e2e.session import Session
+from tests.servers.stores import S3Server
+
+pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.torchserve, pytest.mark.s3, pytest.mark.timeout(600)]
+COMMANDS = commands(ROOT / "docs" / "operations.md")
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory, ceph_server: S3Server) -> Iterator[Session]:
+    settings = ceph_server.settings
+    environment = {
+        "AWS_ENDPOINT_URL": settings.endpoint_url or "",
+        "AWS_ACCESS_KEY_ID": settings.access_key_id or "",
+        "AWS_SECRET_ACCESS_KEY": settings.secret_access_key or "",
+    }
+    with Session(tmp_path_factory.mktemp("operations"), environment) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.text[:60])
+def test_operations_command_prints_what_the_page_shows(command: Command, session: Session) -> None:
+    printed = session.run(command.text)
+    fails = command.shown.startswith("gridline: ")
+    assert (printed.code != 0) is fails, printed.stderr
+    shown = printed.stderr if fails else printed.stdout
+    assert agrees(command.shown, shown), f"{command.text} printed\n{shown}\n{printed.stderr}"
