@@ -94,19 +94,23 @@ class Session:
             return self._export(command)
         if command == "make demo":
             return self._shell("python -m examples.demo", PYTHONPATH=str(ROOT))
-        if command == "ray start --head":
-            return self._start_head()
-        if command.startswith("gridline serve "):
-            return self._serve(command)
-        if " --follow " in command:
-            management = f"http://127.0.0.1:{self.ports[MANAGEMENT]}"
-            self._start([*shlex.split(command), "--management", management], signal.SIGTERM)
-            return Printed("", "", 0)
+        if command == "ray start --head" or command.startswith("gridline serve ") or " --follow " in command:
+            return self._run_on(command)
         if assignment := re.fullmatch(r"([A-Z]+)=(\$\(.*\))", command):
             value = self._shell(f"printf %s {assignment[2]}")
             self.env[assignment[1]] = value.stdout
             return Printed("", value.stderr, value.code)
         return self._shell(command)
+
+    def _run_on(self, command: str) -> Printed:
+        """Start what stays in the foreground."""
+        if command.startswith("gridline serve "):
+            return self._serve(command)
+        if command.startswith("ray "):
+            return self._start_head()
+        management = f"http://127.0.0.1:{self.ports[MANAGEMENT]}"
+        self._start([*shlex.split(command), "--management", management], signal.SIGTERM)
+        return Printed("", "", 0)
 
     def _export(self, command: str) -> Printed:
         for assignment in shlex.split(command)[1:]:

@@ -1,4 +1,7 @@
-"""Every command of docs/operations.md is run against a real S3 server, and prints what the page shows."""
+"""Every command of docs/operations.md is run, and prints what the page shows.
+
+The storage is moto: Ceph's gateway 16.2 ignores the condition of a write in a bucket with versions, and is refused.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from tests.e2e.readme import ROOT, Command, agrees, commands
 from tests.e2e.session import Session
 from tests.servers.stores import S3Server
 
-pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.torchserve, pytest.mark.s3, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.torchserve, pytest.mark.timeout(600)]
 COMMANDS = commands(ROOT / "docs" / "operations.md")
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory, ceph_server: S3Server) -> Iterator[Session]:
-    settings = ceph_server.settings
+def session(tmp_path_factory: pytest.TempPathFactory, moto_server: S3Server) -> Iterator[Session]:
+    settings = moto_server.settings
     environment = {
         "AWS_ENDPOINT_URL": settings.endpoint_url or "",
         "AWS_ACCESS_KEY_ID": settings.access_key_id or "",
