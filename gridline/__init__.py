@@ -18,11 +18,13 @@ GridlineError                       1   the base of all
 ├── StoreError                      4   the store
 │   ├── StoreUnreachableError       4   no answer within the attempts and the time that a call has
 │   ├── StoreRefusedError           4   the storage answered no
+│   │   └── StoreFullError          4   it has no room, or a quota is used up
 │   ├── S3SettingsError             2   the environment variables of S3 can't be used together
 │   ├── ExportFormatError       2   the models can't be exported in that format, or a package for it is not installed
 │   ├── StoreProbeError             4   the storage does not keep a promise that the ledger rests on
 │   ├── MissingObjectError          4   nothing is stored under a key that must be there
 │   ├── CorruptObjectError          4   the bytes of an object are not what was written
+│   │   ├── DamagedVersionError     4   a commit or its table is damaged: gridline models repair
 │   │   └── NewerFormatError        4   a newer gridline wrote the object
 │   ├── RunClaimedError             4   another live process works on the run
 │   ├── ContendedError              4   other writers won every attempt to commit
@@ -31,6 +33,8 @@ GridlineError                       1   the base of all
 │       ├── UnknownCollectionError  2   the store has no such collection
 │       ├── UnknownDatasetError     2   the version has no such dataset
 │       ├── UnknownVersionError     2   the collection has no such version, or gc has collected it
+│       ├── EmptyVersionError       2   the version has no models
+│       ├── NothingWithdrawnError   2   no rollback holds what was to be released
 │       ├── UnknownRunError         2   the store has no such run, or gc has removed it
 │       ├── InvalidNameError        2   no collection, run or object can have that name
 │       └── ExportFolderError       2   the folder of an export is not empty
@@ -90,15 +94,19 @@ if TYPE_CHECKING:
     from model_store.errors import (
         ContendedError,
         CorruptObjectError,
+        DamagedVersionError,
+        EmptyVersionError,
         ExportFolderError,
         ExportFormatError,
         InvalidNameError,
         MissingObjectError,
         NewerFormatError,
         NotFoundError,
+        NothingWithdrawnError,
         RunClaimedError,
         S3SettingsError,
         StoreError,
+        StoreFullError,
         StoreProbeError,
         StoreRefusedError,
         StoreUnreachableError,
@@ -116,9 +124,11 @@ __all__ = [
     "ConfigError",
     "ContendedError",
     "CorruptObjectError",
+    "DamagedVersionError",
     "DataError",
     "DatasetsError",
     "DeploymentError",
+    "EmptyVersionError",
     "EncodingError",
     "ExportFolderError",
     "ExportFormatError",
@@ -134,6 +144,7 @@ __all__ = [
     "NewerFormatError",
     "NotFoundError",
     "NotServedError",
+    "NothingWithdrawnError",
     "PayloadError",
     "PortError",
     "PredictionRefusedError",
@@ -143,6 +154,7 @@ __all__ = [
     "ServerRefusedError",
     "SourceError",
     "StoreError",
+    "StoreFullError",
     "StoreProbeError",
     "StoreRefusedError",
     "StoreUnreachableError",
