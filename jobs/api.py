@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs.config import JobConfig, load_config, make_config
 from jobs.monitoring.cost import Prices
+from jobs.monitoring.traces import traces_of
 from jobs.plan import Plan, make_plan
 from jobs.progress import Progress
 from jobs.reports.exporting import Exports, measured
@@ -67,7 +68,7 @@ def train(
         )
 
     file = None if metrics_file is None else Path(metrics_file)
-    exports = Exports() if dry_run else Exports(file, push_gateway)
+    exports = Exports() if dry_run else Exports(file, push_gateway, traces_of(os.environ))
     prices = Prices(**job.prices.model_dump()) if job.prices else None
     return measured(run, job.name, progress.watch, prices, exports)
 

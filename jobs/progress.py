@@ -70,6 +70,11 @@ class Progress:
     write: Write | None = None
     on_run: Callable[[str], None] = lambda run_id: None
 
+    def begin(self, run_id: str) -> None:
+        """Say of which run the rest is."""
+        self.watch.run_id = run_id
+        self.on_run(run_id)
+
     def say(self, text: str, **fields: Any) -> None:
         """Tell one line; `fields` are what it says, for programs."""
         if self.quiet:

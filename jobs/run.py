@@ -87,7 +87,7 @@ def _execute(
     config: JobConfig, job: ResolvedJob, ledger: Ledger, execution: Execution, do: Options, progress: Progress
 ) -> JobOutcome:
     """Run a job as the next execution, or return the outcome of the run that it would repeat."""
-    progress.on_run(execution.run_id)
+    progress.begin(execution.run_id)
     if not do.dry_run:
         execution.require_free()
     unlike = job.scanned or job.bad or do.dry_run

@@ -41,6 +41,7 @@ class Watch:
     """
 
     on_span: Callable[[Span], None] = _drop
+    run_id: str | None = None
     started_at: float = field(default_factory=time.time)
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     phase_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -55,13 +56,14 @@ class Watch:
         """Measure a phase."""
         self._turn()
         self._phases.append(name)
-        started_at = time.time()
+        started_at, error = time.time(), True
         try:
             yield
+            error = False
         finally:
             self._turn()
             self._phases.pop()
-            self.on_span(Span(name, started_at, time.time()))
+            self.on_span(Span(name, started_at, time.time(), error=error))
 
     def _turn(self) -> None:
         """Give the time since the last change to the phase that ran, if any."""
