@@ -14,7 +14,7 @@ import pytest
 GROUPS = {
     "head": (
         *(
-            "tests/e2e/test_ray_job_submit.py",
+            "tests/e2e/test_run_for_real.py",
             "tests/e2e/test_ray_serve.py",
             "tests/integration/test_fleet.py",
             "tests/integration/test_gangs.py",

@@ -48,10 +48,17 @@ class RayHead:
 
 @pytest.fixture(scope="session")
 def ray_head() -> Iterator[RayHead]:
-    """A head of two CPUs; tests that use it carry the marker ray."""
+    """A head of two CPUs, behind a token; tests that use it carry the marker ray."""
+    with head_of_two_cpus("token") as head:
+        yield head
+
+
+@contextlib.contextmanager
+def head_of_two_cpus(auth_mode: str) -> Iterator[RayHead]:
+    """Run a head until the block ends; `auth_mode` is its RAY_AUTH_MODE: token or disabled."""
     folder = Path(tempfile.mkdtemp(prefix="gl-ray-", dir="/tmp"))  # short: a socket lies in it
-    port, dashboard_port, client_port, agent_port = _free_ports(4)
-    environment = _environment(folder)
+    port, dashboard_port, client_port, agent_port = free_ports(4)
+    environment = _environment(folder) | {"RAY_AUTH_MODE": auth_mode}
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "2"),
         *("--port", str(port), "--ray-client-server-port", str(client_port)),
@@ -59,6 +66,18 @@ def ray_head() -> Iterator[RayHead]:
         *("--dashboard-agent-listen-port", str(agent_port), "--min-worker-port", "0", "--max-worker-port", "0"),
         *("--object-store-memory", str(100 * 2**20), "--temp-dir", str(folder), "--disable-usage-stats"),
     ]
+    try:
+        with running_head(command, environment, folder, dashboard_port):
+            yield RayHead(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard_port}", environment, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_head(
+    command: list[str], environment: dict[str, str], folder: Path, dashboard_port: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a head that stays in the foreground until the block ends; it has its dashboard when the block begins."""
     output = folder / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, cwd=folder)
@@ -67,10 +86,9 @@ def ray_head() -> Iterator[RayHead]:
         while "Ray runtime started" not in output.read_text() or not _is_open(dashboard_port):
             assert process.poll() is None and time.monotonic() < deadline, output.read_text()
             time.sleep(0.1)
-        yield RayHead(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard_port}", environment, folder)
+        yield process
     finally:
         _kill_all(process)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kill_all(process: subprocess.Popen[bytes]) -> None:
@@ -95,7 +113,8 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept | {"PATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Return ports that nobody listens to, all different."""
     probes = [socket.socket() for _ in range(number)]
     try:
         for probe in probes:
