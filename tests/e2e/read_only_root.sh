@@ -1,8 +1,14 @@
-# Serve and deploy as the user nobody, where nothing can be written but a folder: WRITABLE PYTHON PREFIX STORE REPOSITORY.
-# It runs in a mount namespace of its own (unshare --mount), as root.
+# Run a command as user 1000 with no rights, on a read-only root: NEEDED… -- SOURCE:TARGET… -- COMMAND…
+# Each SOURCE is shown at TARGET, and the first of them alone can be written. NEEDED are folders of this machine that the command uses.
+# It runs in namespaces of its own, as root: unshare --mount --net --pid --fork --kill-child.
 set -eu
-writable=$1 python=$2 prefix=$3 store=$4 repository=$5
+needed=() places=()
+while [ "$1" != -- ]; do needed+=("$1"); shift; done
+shift
+while [ "$1" != -- ]; do places+=("$1"); needed+=("${1%%:*}"); shift; done
+shift
 mount --make-rprivate /
+ip link set lo up
 
 # Folders that only root may enter, such as /root, become empty but for what is needed below them.
 closed_above() {
@@ -14,45 +20,54 @@ closed_above() {
   echo "$closed"
 }
 mount -t tmpfs tmpfs /mnt
-needed=() closed=()
-for folder in "$prefix" "$store" "$repository" "$writable" "$(dirname "$(dirname "$python")")"; do
+kept=() closed=()
+for folder in "${needed[@]}"; do
   above=$(closed_above "$folder")
   [ -n "$above" ] || continue
-  mkdir "/mnt/${#needed[@]}"
-  mount --bind "$folder" "/mnt/${#needed[@]}"
-  needed+=("$folder") closed+=("$above")
+  mkdir "/mnt/${#kept[@]}"
+  mount --bind "$folder" "/mnt/${#kept[@]}"
+  kept+=("$folder") closed+=("$above")
 done
 for above in $(printf '%s\n' "${closed[@]}" | sort -u); do
   mount -t tmpfs -o mode=755 tmpfs "$above"
 done
-for number in "${!needed[@]}"; do
-  mkdir -p "${needed[$number]}"
-  mount --move "/mnt/$number" "${needed[$number]}"
+for number in "${!kept[@]}"; do
+  mkdir -p "${kept[$number]}"
+  mount --move "/mnt/$number" "${kept[$number]}"
 done
-for above in $(printf '%s\n' "${closed[@]}" | sort -u); do
-  mount -o remount,ro "$above"
-done
-mount -o remount,ro /mnt
-mount --bind "$writable" "$writable"
-mount -o remount,bind,ro /
 
-cd "$repository"
-exec setpriv --reuid=65534 --regid=65534 --clear-groups \
-  env --unset=TMPDIR --unset=HOME PYTHONPATH="$repository" bash -c '
-    set -eu
-    ! touch /tmp/gridline-probe 2>/dev/null
-    folder=$1/s
-    "$2" -m jobs serve stores --store "$4" --folder "$folder" --host ::1 --port 0 --management-port 0 --metrics-port 0 --status-port 0 \
-      --json > "$1/document" &
-    server=$!
-    trap "kill -KILL $server 2>/dev/null || true" EXIT
-    until [ -s "$1/document" ]; do kill -0 $server; sleep 0.1; done
-    url=$("$2" -c "import json, sys; print(json.load(open(sys.argv[1]))[\"url\"].split(\"/predictions\")[0])" "$1/document")
-    management=$("$2" -c "import json, sys; print(json.load(open(sys.argv[1]))[\"management_url\"])" "$1/document")
-    "$2" -m jobs predict stores --url "$url" --token-file "$folder" --dataset north --set area=3 --set depth=1
-    "$2" -m jobs deploy stores --store "$4" --management "$management" --token-file "$folder"
-    kill -TERM $server
-    code=0; wait $server || code=$?
-    echo $code
-    stat -c %u "$folder/torchserve.log"
-  ' nobody "$writable" "$python" "$prefix" "$store" "$repository"
+# A TARGET that this machine lacks is made in a copy of the folder above it, which shows what is there.
+copied() {
+  local entry copy="/mnt/copy of ${1//\//-}"
+  mkdir "$copy"
+  mount -t tmpfs -o mode=755 tmpfs "$copy"
+  for entry in "$1"/* "$1"/.[!.]*; do
+    if [ -L "$entry" ]; then
+      cp -P "$entry" "$copy/"
+    elif [ -d "$entry" ]; then
+      mkdir "$copy/${entry##*/}"
+      mount --rbind "$entry" "$copy/${entry##*/}"
+    elif [ -e "$entry" ]; then
+      touch "$copy/${entry##*/}"
+      mount --bind "$entry" "$copy/${entry##*/}"
+    fi
+  done
+  mount --move "$copy" "$1"
+}
+for place in "${places[@]}"; do
+  target=${place#*:}
+  if [ ! -d "$target" ]; then
+    copied "$(dirname "$target")"
+    mkdir "$target"
+  fi
+  mount --bind "${place%%:*}" "$target"
+done
+mount -t proc proc /proc
+mapfile -t mounts < <(while read -r _ _ _ _ point _; do printf '%b\n' "$point"; done </proc/self/mountinfo)
+for point in "${mounts[@]}"; do
+  case "$point" in
+  "${places[0]#*:}" | /proc* | /sys* | /dev*) ;;
+  *) ! mountpoint -q "$point" || mount -o remount,bind,ro "$point" ;; # what another mount hides is none
+  esac
+done
+exec setpriv --reuid=1000 --regid=1000 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all "$@"

@@ -37,6 +37,25 @@ from tests.servers.torchserve import ANY_PORTS, ServedStores, processes_with, un
 
 ROOT = Path(__file__).parents[2]
 READ_ONLY_ROOT = Path(__file__).with_name("read_only_root.sh")
+NAMESPACES = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+PACKAGES = sorted({path for path in sys.path if path.endswith("site-packages")})
+SERVE_AND_DEPLOY = """\
+set -eu
+unset TMPDIR HOME
+cd "$4"
+! touch /tmp/gridline-probe 2>/dev/null
+folder=$1/s
+"$2" -m jobs serve stores --store "$3" --folder "$folder" --host ::1 --json > "$1/document" &
+server=$!
+trap "kill -KILL $server 2>/dev/null || true" EXIT
+until [ -s "$1/document" ]; do kill -0 $server; sleep 0.1; done
+"$2" -m jobs predict stores --url http://[::1]:8080 --token-file "$folder" --dataset north --set area=3 --set depth=1
+"$2" -m jobs deploy stores --store "$3" --management http://127.0.0.1:8081 --token-file "$folder"
+kill -TERM $server
+code=0; wait $server || code=$?
+echo $code
+stat -c %u "$folder/torchserve.log"
+"""
 
 
 @dataclass(frozen=True)
@@ -317,22 +336,23 @@ def test_keys_are_rotated_without_a_failed_request(
 
 @pytest.mark.torchserve
 def test_serve_and_deploy_need_one_writable_folder_and_no_rights(stores_ledger: Ledger, tmp_path: Path) -> None:
-    """On a read-only root, as nobody, at an IPv6 address: nothing can be written but in the folder of the server."""
-    may_mount = shutil.which("unshare") and subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
-    if os.geteuid() != 0 or not may_mount or not Path("/proc/net/if_inet6").exists():
-        pytest.skip("needs IPv6, and the rights of root to make a read-only root and to become another user")
+    """On a read-only root, as another user, at an IPv6 address: nothing is written but in the folder of the server."""
+    may_mount = shutil.which("unshare") and subprocess.run([*NAMESPACES, "true"], check=False).returncode == 0
+    if os.geteuid() != 0 or not may_mount or not Path("/proc/net/if_inet6").exists() or not shutil.which("ip"):
+        pytest.skip("needs IPv6, ip (apt-get install iproute2), and the rights of root to become another user")
     writable = tmp_path / "w"
     writable.mkdir()
-    writable.chmod(0o777)
     store = shutil.copytree(stores_ledger.uri, writable / "store")
-    subprocess.run(["chmod", "--recursive", "a+rX", store], check=True)
-    places = [writable, sys.executable, sys.base_prefix, store, ROOT]
+    for path in (writable, *writable.rglob("*")):
+        os.chown(path, 1000, 1000)
+    needed = [sys.base_prefix, *PACKAGES, Path(sys.executable).parents[1], ROOT]
+    script = ["bash", "-c", SERVE_AND_DEPLOY, "gridline", writable, sys.executable, store, ROOT]
     done = subprocess.run(
-        ["unshare", "--mount", "bash", READ_ONLY_ROOT, *places],
+        [*NAMESPACES, "bash", READ_ONLY_ROOT, *needed, "--", f"{writable}:{writable}", "--", *script],
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
-    assert done.stdout.splitlines()[-4:] == ["2.4219071", "version 1 of stores serves already", "0", "65534"], done
+    assert done.stdout.splitlines()[-4:] == ["2.4219071", "version 1 of stores serves already", "0", "1000"], done
     assert "Traceback" not in done.stderr + done.stdout
