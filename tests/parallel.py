@@ -13,22 +13,19 @@ import pytest
 # What takes longest first: what is begun last should be short. A file is of the first group whose beginning it has.
 GROUPS = {
     "head": (
-        *(
-            "tests/e2e/test_run_for_real.py",
-            "tests/e2e/test_ray_serve.py",
-            "tests/integration/test_fleet.py",
-            "tests/integration/test_gangs.py",
-        ),
-        *("tests/integration/test_row_fleets.py", "tests/integration/test_train.py"),
+        *("tests/e2e/test_ray_serve.py", "tests/integration/test_fleet.py", "tests/integration/test_gangs.py"),
+        *("tests/integration/test_row_fleets.py", "tests/integration/test_train.py", "tests/soak/test_monitoring.py"),
+        "tests/soak/test_cron_job_soak.py",
+    ),
+    "S3": (
+        *("tests/e2e/test_run_for_real.py", "tests/integration/test_resume_s3.py", "tests/integration/test_store_"),
+        *("tests/integration/test_lost_blobs.py", "tests/integration/test_outage.py", "tests/soak/test_ledger_"),
+        *("tests/soak/test_endpoint_soak.py", "tests/soak/test_roles_soak.py"),
+        "tests/unit/jobs/sources/test_sources_s3.py",
     ),
     "nodes": ("tests/integration/test_cluster", "tests/integration/test_fleet_on_nodes.py", "tests/soak/test_kill.py"),
     "README": ("tests/e2e/test_readme.py",),
     "TorchServe": ("tests/e2e/test_serving_",),
-    "S3": (
-        *("tests/integration/test_resume_s3.py", "tests/integration/test_store_", "tests/soak/test_ledger_"),
-        "tests/soak/test_endpoint_soak.py",
-        "tests/unit/jobs/sources/test_sources_s3.py",
-    ),
 }
 PLACES = {name: place for place, name in enumerate(GROUPS)}
 

@@ -98,9 +98,7 @@ def test_nights_train_skip_and_replace_what_is_served(
         assert done.code == 0 and "committed plants version 2" in done.output, done.output
         assert site.answer(area=3)["predictions"] == pytest.approx([2 * before["predictions"][0]], rel=1e-3)
     with capsys.disabled():
-        print(
-            f"\n`ray job submit`: {to_commit_s:.1f} s to the commit, {to_answer_s:.1f} s from there to the new answer"
-        )
+        print(f"\n`ray job submit`: {to_commit_s:.1f} s to the commit, then {to_answer_s:.1f} s to the new answer")
     assert to_commit_s + to_answer_s <= AT_MOST_S
 
 
