@@ -248,7 +248,8 @@ def test_cli_train_prints_the_grid_and_the_champion(shell: Shell, inline_cluster
     assert answer.code == 0
     for text in ("learning rate", "0.005", "R²", "best", "intercept", "committed plants version 1"):
         assert text in answer.out
-    assert {line.partition(" ")[0] for line in answer.err.splitlines()} == {"gridline:"}
+    assert answer.err
+    assert all(re.match(r"\S+Z INFO run=plants-\S+ ", line) for line in answer.err.splitlines())
 
 
 def test_cli_exit_code_of_a_grid_that_diverges_is_3(shell: Shell, inline_cluster: InlineCluster) -> None:

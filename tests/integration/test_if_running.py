@@ -9,7 +9,7 @@ from jobs.run import id_of
 from model_store.claims.claims import holder_of
 from model_store.claims.executions import claim_prefix, look_up
 from tests.samples.jobs import Jobs
-from tests.servers.command_line import running
+from tests.servers.command_line import plain, running
 
 CONFIG = """\
 name: fruit
@@ -28,11 +28,11 @@ def test_sigterm_ends_a_run_that_waits(tmp_path: Path) -> None:
     with manual.claimed(), running("train", str(config), "--if-running", "wait") as process:
         assert process.stderr is not None
         line = process.stderr.readline()
-        assert line.startswith(f"gridline: run '{manual.run_id}' is under way (process ")
+        assert f"Z INFO run=none run '{manual.run_id}' is under way (process " in line
         assert line.endswith("): waiting for its end\n")
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert errors.startswith("gridline: interrupted")
+    assert plain(errors).startswith("gridline: interrupted")
     holder = holder_of(objects, claim_prefix("collection=fruit"))
     assert holder is not None and holder.released

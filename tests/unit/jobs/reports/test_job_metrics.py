@@ -23,6 +23,7 @@ class Nights:
     def __init__(self, folder: Path) -> None:
         self.folder, self.file = folder, folder / "job.prom"
         self.more: Values = {}
+        self.options: Values = {}
 
     def write(self, noise: float = 0.1, slope: float = 2.0, seed: int = 0) -> None:
         generator = np.random.default_rng(seed)
@@ -47,6 +48,7 @@ class Nights:
             store=str(self.folder / "store"),
             base=self.folder,
             metrics_file=self.file,
+            **self.options,
         )
         document: Values = json.loads(json.dumps(outcome.summary()))
         return document
@@ -187,3 +189,28 @@ def test_metrics_count_tasks_that_lost_their_worker(nights: Nights, inline_clust
 
     inline_cluster.before = lose
     assert nights.run(grouped=False)["metrics"]["retries"] == {"task": 1, "store": 0}
+
+
+def test_metrics_of_a_dry_run_are_not_exported(nights: Nights) -> None:
+    nights.options = {"dry_run": True}
+    assert nights.run(grouped=False)["metrics"]["trials"]["computed"] == 4
+    assert not nights.file.exists()
+
+
+def test_metrics_of_a_job_that_is_skipped_are_those_of_the_run_under_way(
+    nights: Nights, inline_cluster: InlineCluster
+) -> None:
+    skipped: list[Values] = []
+
+    def run_beside(number: int) -> None:
+        beside = Nights(nights.folder)
+        beside.options = {"if_running": "skip"}
+        skipped.append(beside.run(grouped=False))
+        assert not nights.file.exists()
+
+    inline_cluster.before = run_beside
+    nights.options = {"if_running": "skip"}
+    nights.run(grouped=False)
+    assert "skipped" in skipped[0]
+    assert "metrics" not in skipped[0]
+    assert nights.exported()["trials,computed"] == 4
