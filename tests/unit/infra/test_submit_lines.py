@@ -18,7 +18,7 @@ IN_TEXT = re.compile(r"^(?:#\s*|\$ )?(ray job submit .* -- .*)$", re.MULTILINE)
 
 def lines() -> dict[str, list[str]]:
     """Return the words of each line by where it stands."""
-    pages = [RUNTIME_ENV, ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = [RUNTIME_ENV, ROOT / "README.md", ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     found = {
         f"{path.relative_to(ROOT)}:{at}": shlex.split(text)
         for path in pages
