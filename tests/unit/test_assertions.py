@@ -46,3 +46,9 @@ def test_assertions_can_fail() -> None:
     assert Path(__file__) in files
     places = [f"{path.relative_to(TESTS)}:{line}" for path in files for line in passed_by_nothing(path.read_text())]
     assert places == []
+
+
+def test_no_two_modules_of_tests_have_one_name() -> None:
+    """Pytest imports them by their names."""
+    names = [path.name for path in Path(__file__).parents[1].rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

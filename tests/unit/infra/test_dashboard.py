@@ -1,4 +1,4 @@
-"""The dashboard of Grafana: its form, thresholds and variables. tests/soak/test_monitoring.py asks one that runs."""
+"""The dashboard of Grafana: form, thresholds and variables. tests/soak/test_monitoring_soak.py asks a running one."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_alerts_of_a_system_that_is_well_do_not_fire(system: Prometheus) -> None
 
 
 def test_the_dashboard_can_be_drawn(system: Prometheus, tmp_path: Path) -> None:
-    """For a look at it: GRIDLINE_PICTURES=FOLDER python -m pytest -m soak tests/soak/test_monitoring.py."""
+    """For a look at it: GRIDLINE_PICTURES=FOLDER python -m pytest -m soak tests/soak/test_monitoring_soak.py."""
     folder = Path(os.environ.get("GRIDLINE_PICTURES", tmp_path))
     for width in (1920, 1280):
         draw(system, folder / f"dashboard-{width}.png", width)
