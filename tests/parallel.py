@@ -14,7 +14,11 @@ import pytest
 GROUPS = {
     "head": (
         *("tests/e2e/test_ray_serve.py", "tests/integration/test_fleet.py", "tests/integration/test_gangs.py"),
-        *("tests/integration/test_row_fleets.py", "tests/integration/test_train.py", "tests/soak/test_monitoring.py"),
+        *(
+            "tests/integration/test_row_fleets.py",
+            "tests/integration/test_train.py",
+            "tests/soak/test_monitoring_soak.py",
+        ),
         "tests/soak/test_cron_job_soak.py",
     ),
     "S3": (

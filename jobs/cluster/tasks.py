@@ -53,7 +53,7 @@ class Outcome:
     parts: tuple[Any, ...] = ()
     error: Exception | None = None
     failures: tuple[str, ...] = ()
-    usage: Usage | None = None
+    usage: Usage | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -98,5 +98,5 @@ def test_readme_lists_every_verb() -> None:
     for group in app.registered_groups:
         assert group.typer_instance is not None
         verbs |= {f"{group.name} {command.name}" for command in group.typer_instance.registered_commands}
-    listed = re.findall(r"^\| `([a-z ]+?)(?: [A-Z ]+)?` \|", README.read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| `([a-z ]+?)(?: [A-Z\[\] ]+)?` \|", README.read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(str(verb) for verb in verbs)

@@ -67,7 +67,9 @@ def needs(package: str, extras: tuple[str, ...] = ()) -> set[str]:
 
 
 def is_installed(package: str) -> bool:
-    return any(metadata.distributions(name=package))
+    """Return whether a package is installed; those that others bring in a folder of their own, as ray does, are not."""
+    folders = [folder for folder in sys.path if folder.endswith("site-packages")]
+    return any(metadata.distributions(name=package, path=folders))
 
 
 def name_of(requirement: str) -> str:
