@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from model_store.objects.s3_settings import S3Settings
 from tests.e2e.readme import ROOT
 
 BIN = Path(sys.executable).parent
@@ -168,6 +169,15 @@ class Session:
         for usual, port in self.ports.items():
             text = text.replace(f":{usual}", f":{port}")
         return text
+
+
+def aws_variables(settings: S3Settings) -> dict[str, str]:
+    """Return the variables with which a session reaches an S3 server."""
+    return {
+        "AWS_ENDPOINT_URL": settings.endpoint_url or "",
+        "AWS_ACCESS_KEY_ID": settings.access_key_id or "",
+        "AWS_SECRET_ACCESS_KEY": settings.secret_access_key or "",
+    }
 
 
 def free_ports(number: int) -> list[int]:

@@ -16,7 +16,7 @@ import pytest
 
 from jobs.cli import app
 from tests.e2e.readme import README, ROOT, Command, agrees, blocks, commands
-from tests.e2e.session import Printed, Session
+from tests.e2e.session import Printed, Session, aws_variables
 from tests.servers.stores import S3Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.torchserve, pytest.mark.timeout(400)]
@@ -29,11 +29,6 @@ COMMANDS = commands()
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory, moto_server: S3Server) -> Iterator[Session]:
     settings = moto_server.settings
-    environment = {
-        "AWS_ENDPOINT_URL": settings.endpoint_url or "",
-        "AWS_ACCESS_KEY_ID": settings.access_key_id or "",
-        "AWS_SECRET_ACCESS_KEY": settings.secret_access_key or "",
-    }
     client = boto3.client(
         "s3",
         endpoint_url=settings.endpoint_url,
@@ -42,7 +37,7 @@ def session(tmp_path_factory: pytest.TempPathFactory, moto_server: S3Server) -> 
         aws_secret_access_key=settings.secret_access_key,
     )
     client.create_bucket(Bucket="models")
-    with Session(tmp_path_factory.mktemp("readme"), environment) as opened:
+    with Session(tmp_path_factory.mktemp("readme"), aws_variables(settings)) as opened:
         yield opened
 
 

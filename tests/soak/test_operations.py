@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.readme import ROOT, Command, agrees, commands
-from tests.e2e.session import Session
+from tests.e2e.session import Session, aws_variables
 from tests.servers.stores import S3Server
 
 pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.torchserve, pytest.mark.timeout(600)]
@@ -19,13 +19,7 @@ COMMANDS = commands(ROOT / "docs" / "operations.md")
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory, moto_server: S3Server) -> Iterator[Session]:
-    settings = moto_server.settings
-    environment = {
-        "AWS_ENDPOINT_URL": settings.endpoint_url or "",
-        "AWS_ACCESS_KEY_ID": settings.access_key_id or "",
-        "AWS_SECRET_ACCESS_KEY": settings.secret_access_key or "",
-    }
-    with Session(tmp_path_factory.mktemp("operations"), environment) as opened:
+    with Session(tmp_path_factory.mktemp("operations"), aws_variables(moto_server.settings)) as opened:
         yield opened
 
 

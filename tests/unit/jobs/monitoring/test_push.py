@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from jobs.monitoring.metrics import Sample, families
 from jobs.monitoring.push import push
 from model_store.serving.ports import free_ports
+from tests.servers.http_listener import QuietHandler, listening
 
 METRICS = families("plants", [Sample("last_exit_code", 4)])
 
@@ -22,7 +21,7 @@ def gateway(status: int = 200) -> Iterator[tuple[str, list[tuple[str, str, str, 
     """Run a gateway that answers with a status; give its URL, and its requests: method, path, body, authorization."""
     requests: list[tuple[str, str, str, str]] = []
 
-    class Gateway(BaseHTTPRequestHandler):
+    class Gateway(QuietHandler):
         def take(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             requests.append((self.command, self.path, body, self.headers.get("Authorization", "")))
@@ -31,16 +30,8 @@ def gateway(status: int = 200) -> Iterator[tuple[str, list[tuple[str, str, str, 
 
         do_PUT = do_POST = take  # noqa: N815 - the names that http.server calls
 
-        def log_message(self, *arguments: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", requests
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Gateway) as url:
+        yield url, requests
 
 
 @pytest.mark.parametrize(("whole", "method"), [(True, "PUT"), (False, "POST")])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import gridline
 from jobs.monitoring.traces import Traces, traces_of
 from jobs.monitoring.watch import Span
 from model_store.serving.ports import free_ports
+from tests.servers.http_listener import QuietHandler, listening
 from tests.servers.inline_cluster import InlineCluster
 
 OTLP = "opentelemetry.exporter.otlp.proto.http"
@@ -93,8 +92,8 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
     spans: list[Any] = []
     protocol = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Collector(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
             request = protocol.ExportTraceServiceRequest.FromString(
                 self.rfile.read(int(self.headers["Content-Length"]))
             )
@@ -102,16 +101,8 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *arguments: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Collector) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", spans
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Collector) as url:
+        yield url, spans
 
 
 def train(folder: Path) -> str:
