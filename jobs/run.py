@@ -93,11 +93,7 @@ def _execute(
     unlike = job.scanned or job.bad or do.dry_run
     repetition = None if unlike else repetition_of(config.resolved(), job.listed, ledger, config.name)
     if repetition is not None and (earlier := repetition.earlier(execution)) is not None:
-        with execution.claimed():
-            progress.say(f"{len(config.datasets)} datasets, all as version {earlier.version} has them")
-            if earlier.repeats != execution.run_id:
-                keep_repetition(ledger.run(execution.run_id), earlier)
-            return earlier
+        return _repeat(earlier, len(config.datasets), ledger, execution, progress)
     read = _read(config, job, do, progress)
     spool = None if do.dry_run else Spool.of(ledger, os.environ)
     with spool.explaining() if spool else nullcontext(), nullcontext() if do.dry_run else execution.claimed() as claim:
@@ -125,6 +121,17 @@ def _execute(
             runs.settle()
             claim.renew()
             return _finish(config, ledger, execution, runs, outcome, trained.datasets, repetition, progress)
+
+
+def _repeat(
+    earlier: JobOutcome, num_datasets: int, ledger: Ledger, execution: Execution, progress: Progress
+) -> JobOutcome:
+    """Return the outcome of the run that the execution repeats, and store that it does."""
+    with execution.claimed():
+        progress.say(f"{num_datasets} datasets, all as version {earlier.version} has them")
+        if earlier.repeats != execution.run_id:
+            keep_repetition(ledger.run(execution.run_id), earlier)
+        return earlier
 
 
 def _read(config: JobConfig, job: ResolvedJob, do: Options, progress: Progress) -> ReadDatasets:
